@@ -1,0 +1,286 @@
+//! Bodies of HTTP calls (PROTOCOL.md section 2).
+
+use serde::{Deserialize, Serialize};
+
+use crate::base64::Base64Bytes;
+use crate::ids::{DeviceId, GrantId, HistoryId, RoomId, Seq};
+
+macro_rules! body {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident : $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+    };
+}
+
+/// What a member may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Made the room: may delete it and revoke any invite.
+    Owner,
+    /// Everyone else.
+    Member,
+}
+
+/// Whether a device is a member now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It is.
+    Member,
+    /// It was.
+    Left,
+}
+
+body! {
+    /// A nonce for one sign-in.
+    pub struct NonceAnswer {
+        /// To be signed as text.
+        pub nonce: String,
+        /// How long it is good.
+        pub expires_in_ms: u64,
+    }
+}
+body! {
+    /// Which room has this name?
+    pub struct LookupRequest {
+        /// The room's name, as typed.
+        pub name: String,
+    }
+}
+body! {
+    /// What a password needs to become keys. Unknown names get an answer too.
+    pub struct LookupAnswer {
+        /// The room.
+        pub room: RoomId,
+        /// Its password grant, also the salt.
+        pub grant: GrantId,
+        /// Which key derivation; 1 is the only one.
+        pub kdf: u32,
+        /// For the sign-in.
+        pub nonce: String,
+    }
+}
+body! {
+    /// Proof that the caller holds a device's private key.
+    pub struct SignIn {
+        /// Ed25519 public key, 32 bytes.
+        pub sign_key: Base64Bytes,
+        /// X25519 public key, 32 bytes.
+        pub agree_key: Base64Bytes,
+        /// The server's nonce.
+        pub nonce: String,
+        /// The origin the client believes it talks to.
+        pub origin: String,
+        /// Ed25519 signature, 64 bytes (ENCRYPTION.md section 3).
+        pub signature: Base64Bytes,
+        /// Return the token in the answer instead of a cookie.
+        #[serde(default)]
+        pub bearer: bool,
+    }
+}
+body! {
+    /// A new room.
+    pub struct CreateRoom {
+        /// Its name.
+        pub name: String,
+        /// Its id, 16 random bytes.
+        pub room: RoomId,
+        /// Its password grant's id, 16 random bytes.
+        pub grant: GrantId,
+        /// The password grant's key derivation.
+        pub kdf: u32,
+        /// Proves the password at later joins, 32 bytes.
+        pub auth: Base64Bytes,
+        /// The grant's blob.
+        pub blob: Base64Bytes,
+        /// The sealed record of epoch 0.
+        pub epoch_record: Base64Bytes,
+        /// Who creates it.
+        pub sign_in: SignIn,
+    }
+}
+body! {
+    /// A way into a room.
+    pub struct JoinRequest {
+        /// The room.
+        pub room: RoomId,
+        /// Password grant or invite.
+        pub grant: GrantId,
+        /// Proves the grant, 32 bytes.
+        pub auth: Base64Bytes,
+        /// Who joins.
+        pub sign_in: SignIn,
+    }
+}
+body! {
+    /// A new token for a device that is known.
+    pub struct TokenRequest {
+        /// Whose.
+        pub sign_in: SignIn,
+    }
+}
+body! {
+    /// A room as one of its members sees it.
+    pub struct RoomInfo {
+        /// Its id.
+        pub room: RoomId,
+        /// Its name.
+        pub name: String,
+        /// Which life of its log.
+        pub history: HistoryId,
+        /// Its newest seq.
+        pub head: Seq,
+        /// Its newest epoch.
+        pub epoch: u32,
+        /// The asking device's role.
+        pub role: Role,
+    }
+}
+body! {
+    /// One committed entry.
+    pub struct Entry {
+        /// Its place.
+        pub seq: Seq,
+        /// When it was committed.
+        pub at_ms: u64,
+        /// The envelope.
+        pub envelope: Base64Bytes,
+    }
+}
+body! {
+    /// The device is in.
+    pub struct Entered {
+        /// The room.
+        pub room: RoomInfo,
+        /// The device that signed in.
+        pub device: DeviceId,
+        /// The grant's blob; empty for the creator.
+        pub blob: Base64Bytes,
+        /// The record of the newest epoch.
+        pub epoch_record: Entry,
+        /// The access token, if asked for.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub token: Option<String>,
+        /// When it ends at the latest.
+        pub token_expires_at_ms: u64,
+    }
+}
+body! {
+    /// The device has a new token.
+    pub struct Signed {
+        /// The device that signed in.
+        pub device: DeviceId,
+        /// The access token, if asked for.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub token: Option<String>,
+        /// When it ends at the latest.
+        pub token_expires_at_ms: u64,
+    }
+}
+body! {
+    /// The rooms a device is a member of.
+    pub struct RoomsAnswer {
+        /// In order of name.
+        pub rooms: Vec<RoomInfo>,
+    }
+}
+body! {
+    /// A device in a room, now or once.
+    pub struct Member {
+        /// Its id.
+        pub device: DeviceId,
+        /// Ed25519 public key.
+        pub sign_key: Base64Bytes,
+        /// X25519 public key.
+        pub agree_key: Base64Bytes,
+        /// What it may do.
+        pub role: Role,
+        /// Whether it is a member now.
+        pub state: MemberState,
+        /// When it became one.
+        pub joined_at_ms: u64,
+        /// How it introduced itself last.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub profile: Option<Entry>,
+    }
+}
+body! {
+    /// A page of the members list.
+    pub struct MembersAnswer {
+        /// In order of device id.
+        pub members: Vec<Member>,
+        /// There are more after the last one.
+        pub more: bool,
+    }
+}
+body! {
+    /// A new invite.
+    pub struct CreateInvite {
+        /// Its id, 16 random bytes.
+        pub grant: GrantId,
+        /// Proves its secret, 32 bytes.
+        pub auth: Base64Bytes,
+        /// The grant's blob.
+        pub blob: Base64Bytes,
+        /// How long it is valid; absent: until revoked.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub expires_in_ms: Option<u64>,
+        /// How many devices may join by it; absent: any number.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub uses_max: Option<u32>,
+    }
+}
+body! {
+    /// An invite, without its secret.
+    pub struct Invite {
+        /// Its id.
+        pub grant: GrantId,
+        /// Who made it.
+        pub made_by: DeviceId,
+        /// When.
+        pub created_at_ms: u64,
+        /// Until when it is valid.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub expires_at_ms: Option<u64>,
+        /// How many devices joined by it.
+        pub uses: u32,
+        /// How many may.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub uses_max: Option<u32>,
+    }
+}
+body! {
+    /// A room's invites.
+    pub struct InvitesAnswer {
+        /// Newest first.
+        pub invites: Vec<Invite>,
+    }
+}
+body! {
+    /// The first record of a log page.
+    pub struct LogPageHead {
+        /// Which life of the log.
+        pub history: HistoryId,
+        /// The room's newest seq.
+        pub head: Seq,
+        /// The first seq of the page's range.
+        pub from: Seq,
+        /// The last seq of the page's range.
+        pub to: Seq,
+    }
+}
