@@ -1,0 +1,401 @@
+/**
+ * What the page shows and what a user can do: the seam between the core and the components.
+ *
+ * The core keeps one object that implements `View` and one that implements `Actions`; `app.ts` makes both and `main.ts` hands them
+ * to the root component as the props `view` and `actions`. For changes to reach the screen, the fields of `View` are runes:
+ * `class App implements View` in a `.svelte.ts` file, each field `$state.raw`, each value replaced as a whole and never changed in
+ * place (a timeline of thousands of entries must not become thousands of proxies). `RoomView` may be such a class as well, so that
+ * a typing notice does not touch the entries.
+ *
+ * The core states facts. How they look is decided in `ui/`: grouping, day separators, squashed notices, the unread divider, wording
+ * (a problem travels as a code), dates, and which screen is in front (with the browser's history behind it).
+ *
+ * Points in time are Unix milliseconds by this device's clock, except `atMs` of an entry, which is the server's.
+ */
+
+export type RoomId = string;
+export type DeviceId = string;
+
+// ---------------------------------------------------------------------------------------------------------------- problems
+
+/** Codes a server sends; see the protocol's table. */
+export type ServerCode =
+  | "bad_request"
+  | "unknown_frame"
+  | "hello_expected"
+  | "too_large"
+  | "unsupported_version"
+  | "not_found"
+  | "method_not_allowed"
+  | "host_not_allowed"
+  | "origin_not_allowed"
+  | "nonce_expired"
+  | "bad_signature"
+  | "token_missing"
+  | "token_invalid"
+  | "device_unknown"
+  | "wrong_credentials"
+  | "invite_expired"
+  | "invite_used_up"
+  | "too_many_attempts"
+  | "too_many_requests"
+  | "too_fast"
+  | "room_name_invalid"
+  | "room_name_taken"
+  | "id_taken"
+  | "room_not_found"
+  | "room_deleted"
+  | "not_a_member"
+  | "not_allowed"
+  | "wrong_device"
+  | "bad_envelope"
+  | "entry_not_accepted"
+  | "stale_epoch"
+  | "out_of_order"
+  | "gone"
+  | "too_many_rooms"
+  | "too_many_members"
+  | "too_many_invites"
+  | "too_many_sockets"
+  | "timed_out"
+  | "storage_full"
+  | "unavailable"
+  | "draining"
+  | "internal";
+
+/** Codes that are found in the page and never cross the wire. */
+export type LocalCode =
+  | "offline" // no answer from the server at all
+  | "name_empty"
+  | "name_too_long"
+  | "name_forbidden" // characters that could be taken for something else
+  | "room_name_empty"
+  | "room_name_too_long"
+  | "room_name_forbidden"
+  | "password_empty"
+  | "password_weak"
+  | "message_empty"
+  | "message_too_long"
+  | "message_forbidden" // control characters
+  | "invite_malformed"
+  | "room_untrusted" // the room's own records do not verify: wrong key, wrong signer, unknown kdf
+  | "local_storage" // IndexedDB refused
+  | "unexpected"; // a bug of ours; never shown with internals
+
+export type ProblemCode = ServerCode | LocalCode;
+
+/** Why something did not work. The wording is the page's. */
+export interface Problem {
+  readonly code: ProblemCode;
+  /** When trying again can help. */
+  readonly retryAtMs?: number;
+  /** With `room_name_taken`: a name like it that is free. */
+  readonly freeVariant?: string;
+}
+
+export type Result<T = void> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: Problem };
+
+// ---------------------------------------------------------------------------------------------------------------- the page
+
+/** Whether the page can work here at all. */
+export type Boot =
+  | { readonly state: "starting" }
+  | { readonly state: "ready" }
+  /** Encryption or storage this page needs is missing; `missing` names them for a bug report. */
+  | { readonly state: "unsupported_browser"; readonly missing: readonly string[] }
+  /** Plain http beyond this machine: browsers give no encryption there. */
+  | { readonly state: "needs_https" }
+  | { readonly state: "storage_unavailable" }
+  /** The first request got no answer and nothing is stored that could be shown without it. `Actions.retryNow` tries again. */
+  | { readonly state: "server_unreachable" }
+  /** The server does not answer to this host name. */
+  | { readonly state: "wrong_host"; readonly host: string };
+
+export type Connection =
+  | { readonly state: "online" }
+  /** `sinceMs` is when the connection was lost and stays the same until it is back. */
+  | { readonly state: "connecting"; readonly sinceMs: number }
+  | { readonly state: "waiting"; readonly sinceMs: number; readonly retryAtMs: number }
+  /** The browser itself says that there is no network. */
+  | { readonly state: "offline"; readonly sinceMs: number };
+
+export type Role = "owner" | "member";
+
+/** One of *my* rooms, for the list and the switcher; newest activity first. */
+export interface RoomSummary {
+  readonly id: RoomId;
+  readonly name: string;
+  readonly role: Role;
+  /** Messages of others after the last one seen here. */
+  readonly unread: number;
+  readonly lastAtMs: number | null;
+  /** Set when the room cannot be entered any more; `Actions.forgetRoom` takes it off the list. */
+  readonly ended: RoomEnd | null;
+}
+
+export type RoomEnd = "deleted" | "not_a_member";
+
+export interface Limits {
+  /** All three in Unicode code points. */
+  readonly messageMax: number;
+  readonly memberNameMax: number;
+  readonly roomNameMax: number;
+}
+
+export interface View {
+  readonly boot: Boot;
+  readonly connection: Connection;
+  /** The name used last on this device, else "". */
+  readonly myName: string;
+  /** True when the page was opened by an invite link that has not been used or dismissed yet. */
+  readonly invited: boolean;
+  readonly rooms: readonly RoomSummary[];
+  /** The room last opened by `Actions.openRoom`. */
+  readonly room: RoomView | null;
+  readonly limits: Limits;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- a room
+
+export interface RoomView {
+  readonly id: RoomId;
+  readonly name: string;
+  readonly role: Role;
+  /** `opening` until the first page is there; `failed` if it could not be had (then `problem` says why). */
+  readonly state: "opening" | "ready" | "failed";
+  readonly problem: Problem | null;
+  readonly ended: RoomEnd | null;
+
+  /** In seq order; what is not acknowledged yet stands at the end, in the order written. Epoch records do not appear. */
+  readonly entries: readonly Entry[];
+  /** True once the entry after seq 1 is loaded: there is nothing older. */
+  readonly complete: boolean;
+  readonly older: "idle" | "loading" | "failed";
+  /** The newest seq that had been seen when the room was opened; null if all had. Places the unread divider. */
+  readonly unreadAfterSeq: number | null;
+
+  /** Everybody who is a member now, me included. */
+  readonly members: readonly MemberView[];
+  /** How many of them are in the room now; right also where `here` is not known of each. */
+  readonly hereCount: number;
+  /** Names of those who are typing now, me excluded. */
+  readonly typing: readonly string[];
+
+  /** What the checks of the log found; empty in a healthy room. */
+  readonly violations: readonly ViolationView[];
+  /** What was in the composer when the room was last left. */
+  readonly draft: string;
+}
+
+export interface MemberView {
+  readonly device: DeviceId;
+  readonly name: string;
+  /** A short form of the device id. */
+  readonly fingerprint: string;
+  /** True if another member, now or in the loaded log, has the same name or one that looks like it. */
+  readonly nameShared: boolean;
+  readonly me: boolean;
+  readonly role: Role;
+  readonly here: boolean;
+}
+
+/** `key` is stable for the life of the page: an own message keeps it from `sending` to `sent`. */
+export type Entry = MessageEntry | NoticeEntry | UnreadableEntry | HoleEntry | LostEntry;
+
+export interface MessageEntry {
+  readonly kind: "message";
+  readonly key: string;
+  /** Null until acknowledged. */
+  readonly seq: number | null;
+  readonly atMs: number;
+  readonly author: DeviceId;
+  readonly authorName: string;
+  /** Set when two members share a name (see `MemberView.nameShared`). */
+  readonly fingerprint: string | null;
+  readonly mine: boolean;
+  readonly text: string;
+  readonly state: "sending" | "sent" | "failed";
+  /** With `failed`. */
+  readonly problem: Problem | null;
+}
+
+export interface NoticeEntry {
+  readonly kind: "notice";
+  readonly key: string;
+  readonly seq: number;
+  readonly atMs: number;
+  readonly what: "joined" | "left" | "renamed";
+  readonly author: DeviceId;
+  readonly authorName: string;
+  readonly fingerprint: string | null;
+  /** With `renamed`. */
+  readonly previousName: string | null;
+}
+
+/** It did not open or did not verify. Why is not told apart. */
+export interface UnreadableEntry {
+  readonly kind: "unreadable";
+  readonly key: string;
+  readonly seq: number;
+  readonly atMs: number;
+}
+
+/** Entries `from`..=`to` are not loaded. */
+export interface HoleEntry {
+  readonly kind: "hole";
+  readonly key: string;
+  readonly from: number;
+  readonly to: number;
+  readonly state: "idle" | "loading" | "failed";
+}
+
+/** A message of mine that the server had acknowledged and has lost since. */
+export interface LostEntry {
+  readonly kind: "lost";
+  readonly key: string;
+  readonly atMs: number;
+  readonly text: string;
+}
+
+export type ViolationCode = "counter" | "prev" | "fork" | "substituted" | "dropped";
+
+export interface ViolationView {
+  readonly code: ViolationCode;
+  readonly seq: number;
+  /** When this page noticed. */
+  readonly noticedAtMs: number;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- invites
+
+export interface InviteView {
+  readonly id: string;
+  readonly mine: boolean;
+  readonly madeByName: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | null;
+  readonly uses: number;
+  readonly usesMax: number | null;
+}
+
+export interface NewInvite {
+  readonly invite: InviteView;
+  /** Holds the key. Shown once, never stored. */
+  readonly link: string;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- passwords
+
+export interface PasswordRating {
+  /** 0 (guessed at once) to 4. */
+  readonly score: 0 | 1 | 2 | 3 | 4;
+  /** Whether a room may be created with it. */
+  readonly accepted: boolean;
+  /** Why not, or what would be better; null if there is nothing to say. */
+  readonly advice: PasswordAdvice | null;
+}
+
+export type PasswordAdvice =
+  | "too_short"
+  | "too_long"
+  | "common" // in the lists of leaked passwords
+  | "guessable" // words, names, dates, keyboard rows
+  | "repeats" // "aaaa", "abcabc"
+  | "contains_name"; // the room's or the member's
+
+// ---------------------------------------------------------------------------------------------------------------- actions
+
+/** What is being done while someone enters a room; deriving the key may take a second or more on a phone. */
+export type EnterStep = "asking" | "deriving" | "entering";
+
+export interface CreateRoom {
+  readonly myName: string;
+  readonly roomName: string;
+  readonly password: string;
+}
+
+export interface JoinRoom {
+  readonly myName: string;
+  readonly roomName: string;
+  readonly password: string;
+}
+
+export interface Created {
+  readonly room: RoomId;
+  /** The name as the server keeps it. */
+  readonly roomName: string;
+  /** A first invite; null if making it failed, which does not undo the room. */
+  readonly invite: NewInvite | null;
+  /** `snug-recovery-…`, shown once. */
+  readonly recoveryKey: string;
+}
+
+/** A file for the user to save. */
+export interface SavedFile {
+  readonly name: string;
+  readonly type: string;
+  readonly text: string;
+}
+
+/** Everything a user can do. No action throws; each answers with a typed result once it is done. */
+export interface Actions {
+  // Checks without a server. Null means it is fine.
+  checkMemberName(name: string): Problem | null;
+  checkRoomName(name: string): Problem | null;
+  checkMessage(text: string): Problem | null;
+  ratePassword(password: string, roomName: string, myName: string): Promise<PasswordRating>;
+  /** A passphrase that `ratePassword` accepts, made in this page. */
+  suggestPassphrase(): Promise<string>;
+
+  createRoom(room: CreateRoom, onStep: (step: EnterStep) => void): Promise<Result<Created>>;
+  joinRoom(room: JoinRoom, onStep: (step: EnterStep) => void): Promise<Result<RoomId>>;
+  /** Uses the invite link the page was opened with; on success `View.invited` becomes false. */
+  joinByInvite(myName: string, onStep: (step: EnterStep) => void): Promise<Result<RoomId>>;
+  /** A link pasted into the join form: takes the place of the one the page was opened with, or says that it is none. */
+  useInviteLink(link: string): Result;
+  dismissInvite(): void;
+
+  /** Sets `View.room` at once, with what is stored, and goes on from there. Opening the open room again changes nothing. */
+  openRoom(room: RoomId): void;
+  /** Back to the list: `View.room` becomes null. The room goes on being followed, for its unread mark. */
+  closeRoom(): void;
+  /** Takes an ended room off the list. */
+  forgetRoom(room: RoomId): Promise<Result>;
+  /** Ends the membership. */
+  leaveRoom(room: RoomId): Promise<Result>;
+  /** Owner only; erases the room for everyone. */
+  deleteRoom(room: RoomId): Promise<Result>;
+  changeName(room: RoomId, name: string): Promise<Result>;
+
+  /**
+   * Puts the text into the outbox. `ok` means that it is safely stored on this device and shown as `sending`, and that the draft
+   * is cleared; otherwise the text stays in the composer.
+   */
+  send(room: RoomId, text: string): Promise<Result>;
+  /** For a message that failed, or one lost by the server. */
+  sendAgain(room: RoomId, key: string): Promise<Result>;
+  /** Takes a failed or lost message away. */
+  discard(room: RoomId, key: string): Promise<Result>;
+  /** Called at every change of the composer; the core stores it, encrypted, at its own pace. */
+  saveDraft(room: RoomId, text: string): void;
+  /** Called at every key stroke that adds text; the core throttles. */
+  typing(room: RoomId): void;
+  /** Everything up to `seq` has been on the screen while the page was visible. */
+  seen(room: RoomId, seq: number): void;
+  /** Resolves when the entries are in `RoomView.entries`. */
+  loadOlder(room: RoomId): Promise<Result>;
+  loadHole(room: RoomId, key: string): Promise<Result>;
+
+  listInvites(room: RoomId): Promise<Result<readonly InviteView[]>>;
+  createInvite(
+    room: RoomId,
+    limits: { readonly expiresInMs: number | null; readonly usesMax: number | null },
+  ): Promise<Result<NewInvite>>;
+  revokeInvite(room: RoomId, invite: string): Promise<Result>;
+
+  /** Everything about the violations found in this room, for someone who can look into it. */
+  exportEvidence(room: RoomId): Promise<Result<SavedFile>>;
+  /** Ends the wait for the next attempt to connect, or starts again after `server_unreachable`. */
+  retryNow(): void;
+}
