@@ -271,7 +271,7 @@ fn invite_grant(content: &GrantContent) -> InviteGrant {
         commit: (*invite_keys.commit).into(),
         epoch: 0,
         room_key: fixed::<32>("room key").into(),
-        record_hash: record_hash.0.into(),
+        record_hash: content.record_hash.0.into(),
         iv: fixed::<12>("invite iv").into(),
         blob: invite_keys.seal_under(content, fixed("invite iv")).into(),
         link_fragment: invite.fragment().to_string(),
