@@ -2,6 +2,7 @@
 
 pub mod crypto;
 mod error;
+pub mod log;
 pub mod text;
 
 pub use error::{ClientError, Field};

@@ -1,0 +1,55 @@
+//! What a receiver can prove against a log, with the envelopes that prove it.
+
+use bytes::Bytes;
+use snug_protocol::{RoomId, Seq};
+
+/// Which promise of the log was broken (ENCRYPTION.md section 6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum ViolationCode {
+    /// A sender's counters have a hole or a repeat.
+    Counter,
+    /// A sender had seen another entry before this one than stands there.
+    Prev,
+    /// A place was skipped, or two envelopes claim one place.
+    Fork,
+    /// Another envelope stands where ours was acknowledged.
+    Substituted,
+    /// Ours was acknowledged and never came back.
+    Dropped,
+}
+
+impl ViolationCode {
+    /// The code as programs and exports name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Prev => "prev",
+            Self::Fork => "fork",
+            Self::Substituted => "substituted",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// An envelope that belongs to a violation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// Where the server placed it.
+    pub seq: Seq,
+    /// The envelope, sealed as it came.
+    pub envelope: Bytes,
+}
+
+/// The server, or someone, dropped, replayed, reordered or forked messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// What was broken.
+    pub code: ViolationCode,
+    /// In which room.
+    pub room: RoomId,
+    /// At which place.
+    pub seq: Seq,
+    /// What shows it; empty only where the proof is that nothing came.
+    pub evidence: Vec<Evidence>,
+}
