@@ -216,7 +216,7 @@ export async function webVectors(): Promise<Vectors> {
     },
     invite_grant: {
       secret: b64(secret),
-      link_fragment: inviteFragment({ ...invitePlace, secret }),
+      link_fragment: inviteFragment({ ...invitePlace, secret }).slice("#join=".length),
       ...grantVector(inviteKeys, invitePlace, content, inviteIv, inviteBlob),
     },
     sign_in: {
