@@ -1,0 +1,192 @@
+//! Errors, by what the caller can do about them.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The cause of an error, shared by all who waited for one commit.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// The store could not do its part.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database did not answer, is closed or closing, or too much is waiting for it. Whether a write was committed is not known
+    /// unless this came from a batch that was rolled back; repeating an append is always safe. Try again later.
+    #[error("the database is not available")]
+    Unavailable(#[source] Cause),
+    /// The disk or the quota is full. Nothing was written; reading and deleting still work.
+    #[error("the database has no space left")]
+    Full,
+    /// The database holds what no version of this code wrote, or a statement was refused that never should be. Trying again is of no use.
+    #[error("the database is damaged or not as expected: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    pub(crate) fn unavailable(why: &'static str) -> Self {
+        Self::Unavailable(Arc::new(Unavailable(why)))
+    }
+
+    pub(crate) fn corrupt(why: impl Into<String>) -> Self {
+        Self::Corrupt(why.into())
+    }
+
+    /// The store is closed, closing, or its writer has ended.
+    pub(crate) fn closed() -> Self {
+        Self::unavailable("the store is closed")
+    }
+}
+
+/// A reason of ours, where no library gave one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unavailable(&'static str);
+
+/// Why a message was not appended. Nothing of it was stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The device is not a member of the room now, or there is no such room.
+    #[error("the device is not a member of the room")]
+    NotAMember,
+    /// The room's epoch is another.
+    #[error("the room's epoch is {epoch}")]
+    StaleEpoch {
+        /// The room's.
+        epoch: u32,
+    },
+    /// An earlier message of the same instance has not come yet.
+    #[error("the next counter of this instance is {expected}")]
+    OutOfOrder {
+        /// The counter to go on with.
+        expected: u64,
+    },
+    /// It was appended once and has been erased since.
+    #[error("the entry has been erased")]
+    Gone,
+    /// Entries of this kind are not appended.
+    #[error("entries of this kind are not accepted")]
+    EntryNotAccepted,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a room was not created. Nothing of it was stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CreateRoomError {
+    /// A room's name looks like this one.
+    #[error("the room's name is taken")]
+    NameTaken,
+    /// A room has this id, or had it and is still being erased.
+    #[error("the room's id is taken")]
+    IdTaken,
+    /// The device is a member of as many rooms as it may.
+    #[error("the device is in too many rooms")]
+    TooManyRooms,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an invite was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CreateInviteError {
+    /// The room has as many as it may.
+    #[error("the room has too many invites")]
+    TooManyInvites,
+    /// The room has a grant with this id.
+    #[error("the invite's id is taken")]
+    IdTaken,
+    /// Its maker is not a member now, or there is no such room.
+    #[error("the device is not a member of the room")]
+    NotAMember,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a device did not enter. Nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EnterError {
+    /// There is no such room or grant any more.
+    #[error("there is no such grant")]
+    Gone,
+    /// The invite's time is over.
+    #[error("the invite has expired")]
+    Expired,
+    /// The invite has been used as often as it may. Not told to devices that are members already.
+    #[error("the invite has been used up")]
+    UsedUp,
+    /// The room has as many members as it may.
+    #[error("the room has too many members")]
+    TooManyMembers,
+    /// The device is a member of as many rooms as it may.
+    #[error("the device is in too many rooms")]
+    TooManyRooms,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a database could not be opened, in one line for an operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder does not exist, or the file cannot be created or written.
+    #[error("cannot write the database {}: {source}", path.display())]
+    NotWritable {
+        /// The database file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("the database {} is in use by another process; only one Snug may have it open", path.display())]
+    Locked {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// It is another kind of file, or damaged.
+    #[error("{} is not a database, or is damaged: {reason}; restore a backup or choose another data folder", path.display())]
+    NotADatabase {
+        /// The database file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A later version of Snug has written to it.
+    #[error("the database {} is from a newer version of Snug (schema {version}); start that version or a later one", path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The newest migration in it.
+        version: i64,
+    },
+    /// Its schema was made by other migrations than this version's.
+    #[error("the database {} has a schema that this version of Snug did not make: {reason}", path.display())]
+    OtherSchema {
+        /// The database file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// Migrations are pending and `SqliteOptions::migrate` is off.
+    #[error("the database {} needs to be migrated first: run `snug migrate`", path.display())]
+    MigrationPending {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// No space left.
+    #[error("no space left to open the database {}", path.display())]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("cannot open the database {}: {source}", path.display())]
+    Other {
+        /// The database file.
+        path: PathBuf,
+        /// What went wrong.
+        source: Cause,
+    },
+}

@@ -1,0 +1,114 @@
+//! The store in memory: plain collections behind one lock that is never held over an await, so every call is one transaction.
+//!
+//! For tests and simulation. It keeps every promise of the store but durability, and has no quota of bytes.
+
+mod log;
+mod member;
+mod room;
+mod token;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::http::{MemberState, Role};
+use snug_protocol::{DeviceId, GrantId, InstanceId, RoomId, Seq};
+
+use crate::rules::TokenEnds;
+use crate::{DeviceKeys, Grant, Room, StoreError};
+
+#[derive(Default)]
+pub(crate) struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    rooms: HashMap<RoomId, Log>,
+    likenesses: HashMap<String, RoomId>,
+    devices: HashMap<DeviceId, DeviceKeys>,
+    tokens: HashMap<[u8; 32], (DeviceId, TokenEnds)>,
+    peppers: BTreeMap<u32, [u8; 32]>,
+}
+
+/// A room and everything in it.
+struct Log {
+    room: Room,
+    likeness: String,
+    epoch_seq: Seq,
+    /// The entry of seq n stands at n - 1.
+    entries: Vec<EntryFrame>,
+    /// Target and seq of the entries that have a target.
+    targets: BTreeSet<(Seq, Seq)>,
+    /// Where each counter of an instance was appended: the next counter is the length.
+    senders: HashMap<(DeviceId, InstanceId), Vec<Seq>>,
+    grants: HashMap<GrantId, Grant>,
+    members: BTreeMap<DeviceId, Membership>,
+}
+
+struct Membership {
+    role: Role,
+    state: MemberState,
+    joined_at_ms: u64,
+    profile: Option<Seq>,
+}
+
+impl State {
+    fn log(&self, room: RoomId) -> Option<&Log> {
+        self.rooms.get(&room)
+    }
+
+    fn rooms_of(&self, device: DeviceId) -> impl Iterator<Item = (&Log, Role)> {
+        self.rooms.values().filter_map(move |log| log.role(device).map(|role| (log, role)))
+    }
+}
+
+impl Log {
+    fn entry(&self, seq: Seq) -> Option<&EntryFrame> {
+        let at = usize::try_from(seq.0.checked_sub(1)?).ok()?;
+        self.entries.get(at)
+    }
+
+    fn role(&self, device: DeviceId) -> Option<Role> {
+        self.members.get(&device).filter(|member| member.state == MemberState::Member).map(|member| member.role)
+    }
+}
+
+/// This machine's time, Unix milliseconds.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Memory {
+    /// The state, for one transaction.
+    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock().map_err(|_| StoreError::corrupt("a panic interrupted a change"))?;
+        if state.closed { Err(StoreError::closed()) } else { Ok(state) }
+    }
+
+    pub fn close(&self) {
+        if let Ok(mut state) = self.state.lock() {
+            state.closed = true;
+        }
+    }
+
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.open().map(drop)
+    }
+
+    pub fn now_ms(&self) -> Result<u64, StoreError> {
+        self.open().map(|_| now_ms())
+    }
+
+    pub fn pepper_checks(&self) -> Result<Vec<(u32, [u8; 32])>, StoreError> {
+        Ok(self.open()?.peppers.iter().map(|(number, check)| (*number, *check)).collect())
+    }
+
+    pub fn add_pepper_check(&self, number: u32, check: [u8; 32]) -> Result<(), StoreError> {
+        self.open()?.peppers.entry(number).or_insert(check);
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The handle callers hold. Each call goes to the backend's function of the same name; nothing is decided here.
+
+mod log;
+mod member;
+mod room;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snug_protocol::DeviceId;
+use tokio_util::task::TaskTracker;
+
+use crate::memory::Memory;
+use crate::sqlite::{Sqlite, SqliteOptions};
+use crate::{Durability, OpenError, Quotas, StoreError, Swept, Token};
+
+/// The database. Cheap to clone; all clones are one store.
+///
+/// Every call but [`Store::append`] may be dropped at any time; a write that was begun is then either done or not. None of them waits
+/// for ever: a database that does not answer is `Unavailable`.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+    quotas: Quotas,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Sqlite(Arc<Sqlite>),
+    Memory(Arc<Memory>),
+}
+
+/// Calls the same function of whichever backend it is.
+macro_rules! on {
+    ($store:expr, $backend:ident => $call:expr) => {
+        match &$store.backend {
+            crate::store::Backend::Sqlite(never) => match **never {},
+            crate::store::Backend::Memory($backend) => $call,
+        }
+    };
+}
+use on;
+
+impl Store {
+    /// Opens the SQLite database at `path`, creating the file (mode 0600 on Unix) and migrating it as needed. Only one process may have
+    /// it open. The writer is a task of `tasks`; it ends with [`Store::close`], or when the last clone is dropped.
+    ///
+    /// # Errors
+    /// Why not, in one line for an operator.
+    pub async fn open_sqlite(path: &Path, options: SqliteOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
+        let sqlite = Sqlite::open(path, options, tasks).await?;
+        Ok(Self { backend: Backend::Sqlite(Arc::new(sqlite)), quotas: Quotas::default() })
+    }
+
+    /// An empty store that lives as long as its clones do. For tests and simulation.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self { backend: Backend::Memory(Arc::new(Memory::default())), quotas: Quotas::default() }
+    }
+
+    /// This store with other quotas. Clones made before keep theirs.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
+    }
+
+    /// Refuses new work (`Unavailable`), finishes what has been submitted, and closes the database. Calling it again is allowed.
+    pub async fn close(&self) {
+        on!(self, backend => backend.close());
+    }
+
+    /// What a commit survives, read back from the database's settings at opening.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.durability(),
+            Backend::Memory(_) => Durability::Weak,
+        }
+    }
+
+    /// `sqlite` or `memory`, as logs and metrics call it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match &self.backend {
+            Backend::Sqlite(_) => "sqlite",
+            Backend::Memory(_) => "memory",
+        }
+    }
+
+    /// Whether the store answers and its writer is alive. A full disk is not an error here: reading goes on.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        on!(self, backend => backend.check())
+    }
+
+    /// The database's time, Unix milliseconds.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn now_ms(&self) -> Result<u64, StoreError> {
+        on!(self, backend => backend.now_ms())
+    }
+
+    /// The peppers this database has been used with: number and check value, by number.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn pepper_checks(&self) -> Result<Vec<(u32, [u8; 32])>, StoreError> {
+        on!(self, backend => backend.pepper_checks())
+    }
+
+    /// Notes that pepper `number` has this check value. A number that has one keeps it: who adds must read back, since another node may
+    /// have been first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn add_pepper_check(&self, number: u32, check: [u8; 32]) -> Result<(), StoreError> {
+        on!(self, backend => backend.add_pepper_check(number, check))
+    }
+
+    /// Notes an access token by its hash. It ends `idle` after its last use, and `absolute` from now at the latest.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn issue_token(
+        &self,
+        hash: [u8; 32],
+        device: DeviceId,
+        idle: Duration,
+        absolute: Duration,
+    ) -> Result<Token, StoreError> {
+        on!(self, backend => backend.issue_token(hash, device, idle, absolute))
+    }
+
+    /// The token with this hash; `None` when unknown or expired. Counts as a use: its idle end moves, which is written at most once an
+    /// hour and not waited for.
+    ///
+    /// # Errors
+    /// The store failed. A use that could not be written is not an error.
+    pub async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>, StoreError> {
+        on!(self, backend => backend.token(hash))
+    }
+
+    /// Removes a token and raises the access version of its device's rooms, so that every node looks again. Returns whose it was.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn revoke_token(&self, hash: [u8; 32]) -> Result<Option<DeviceId>, StoreError> {
+        on!(self, backend => backend.revoke_token(hash))
+    }
+
+    /// Removes expired tokens and invites, and ends erasures that were cut short, in batches between which others may write.
+    ///
+    /// # Errors
+    /// The store failed; what was removed before stays removed.
+    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        on!(self, backend => backend.sweep(&self.quotas))
+    }
+}
