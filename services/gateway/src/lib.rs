@@ -1,1 +1,23 @@
-//! placeholder
+//! A gateway node: ends sockets, authenticates joins, appends to the store, fans out. Stateless but for caches; kill it at any time.
+//!
+//! # Layout
+//! - `config`: settings. `server`: listening, draining. `http`: routes. `session`: one socket. `room`: followed rooms and their tails.
+//! - `chat`: one message's path. `presence`: who is here. `auth`: peppers, sign-ins, tokens. `limit`: rates.
+//!
+//! What is absent: SQL (in `snug-store`), anything that opens an envelope, and environment variables outside `config`.
+
+pub mod auth;
+pub mod chat;
+mod clock;
+pub mod config;
+pub mod http;
+pub mod limit;
+pub mod presence;
+pub mod room;
+pub mod server;
+pub mod session;
+pub mod telemetry;
+mod tls;
+
+pub use config::Settings;
+pub use server::{Server, StartError};

@@ -1,1 +1,70 @@
-fn main(){}
+//! The binary `snug`: reads the settings, runs a node until it is told to stop.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use snug_gateway::config::{Cli, Command};
+use snug_gateway::{Server, Settings, server, telemetry};
+use tokio_util::task::TaskTracker;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        None => serve(cli.settings).await,
+        Some(Command::Serve(settings)) => serve(*settings).await,
+        Some(Command::Migrate(settings)) => migrate(&settings).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("snug: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init(&settings.log, settings.log_format).map_err(anyhow::Error::msg)?;
+    let data_dir = settings.data_dir.clone();
+    let server = Server::start(settings).await?;
+    let durability = server.durability().as_str();
+    tracing::info!(url = server.url(), data_dir = %data_dir.display(), durability, version = env!("CARGO_PKG_VERSION"), "ready");
+    // For people and scripts alike; logs go to standard error.
+    println!("Snug is ready: {}", server.url());
+    server.run(stopped()).await;
+    Ok(())
+}
+
+async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let store = server::open_store(settings, &TaskTracker::new()).await?;
+    store.close().await;
+    println!("The database's schema is up to date.");
+    Ok(())
+}
+
+/// Returns at the first SIGTERM or Ctrl-C; at the second the process ends at once.
+async fn stopped() {
+    signal().await;
+    // The process's own watchdog has no owner to wait for it: it only ever ends the process.
+    #[expect(clippy::disallowed_methods, reason = "ends with the process")]
+    tokio::spawn(async {
+        signal().await;
+        std::process::exit(130);
+    });
+}
+
+async fn signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals can be heard");
+        tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupt.await;
+}

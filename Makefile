@@ -1,0 +1,55 @@
+# Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
+
+.PHONY: run build web test test-rust test-web test-browser chromium lint crash screenshots help
+
+WEB := services/web
+WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: build ## Builds everything and serves Snug at http://localhost:8080
+	target/release/snug serve
+
+build: web ## Builds the binary target/release/snug with the browser client in it
+	cargo build --release --locked -p snug-gateway --bin snug
+
+web: $(WEB)/dist/index.html ## Builds the browser client
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd $(WEB) && npm run build
+	@touch $@
+
+test: test-web test-rust test-browser ## Runs every test: web client, Rust, browser
+
+test-web: web ## Type check, lint and unit tests of the browser client
+	cd $(WEB) && npm run check && npm run lint && npm test
+
+test-rust: web ## Unit and integration tests in Rust
+	cargo build --workspace --all-features --locked --bins
+	cargo test --workspace --all-features --locked
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund
+
+chromium: ## Makes sure that a Chromium is there for the browser tests
+	@tests/setup/chromium
+
+test-browser: web chromium tests/browser/node_modules/.package-lock.json ## End-to-end tests in a real headless Chromium
+	cargo build --workspace --all-features --locked --bins
+	cd tests/browser && npm test
+
+screenshots: web chromium tests/browser/node_modules/.package-lock.json ## Pictures of the page in use, for the README
+	cargo build --workspace --all-features --locked --bins
+	cd tests/browser && npm run screenshots
+
+crash: ## The crash test for longer: SECONDS=120 make crash
+	cargo build --workspace --all-features --locked --bins
+	SNUG_CRASH_SECONDS=$${SECONDS:-120} cargo test --all-features --locked -p snug-tests --test crash -- --nocapture
+
+lint: ## Formatting and clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings

@@ -1,0 +1,249 @@
+//! What the database holds of a grant: a verifier and the blob, both useless without the pepper (ENCRYPTION.md section 2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use argon2::{Algorithm, Argon2, Params, Version};
+use hmac::{Hmac, Mac};
+use sha2::Sha512;
+use snug_protocol::{GrantId, RoomId};
+use snug_store::{Grant, GrantKind, GrantSecret};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::Peppers;
+
+/// How long a join waits for a core before it is told to come again.
+const HASH_WAIT_LIMIT: Duration = Duration::from_secs(5);
+/// How many joins wait for a core at one time, for each core.
+const HASHES_WAITING_PER_CORE: usize = 32;
+const NONCE_BYTES: usize = 12;
+
+/// Why a grant could not be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// All cores are busy with other joins.
+    #[error("too many joins are being checked")]
+    Busy,
+    /// The row's pepper is not in the file, though the start-up check passed.
+    #[error("a grant was sealed with an unknown pepper")]
+    PepperMissing,
+    /// The blob at rest does not open with the right proof.
+    #[error("a grant's blob is damaged in the database")]
+    Damaged,
+}
+
+/// The outcome of trying a proof on a grant.
+pub enum Opened {
+    /// The proof is right.
+    Right {
+        /// The grant's blob, as its maker sealed it.
+        blob: Vec<u8>,
+        /// The same under the newest pepper, if it was under an older one.
+        renewed: Option<GrantSecret>,
+    },
+    /// The proof is wrong.
+    Wrong,
+}
+
+/// Makes and tries the secrets of grants, at most as many at once as there are cores: each costs tens of milliseconds and 19 MiB.
+#[derive(Clone)]
+pub struct GrantSecrets {
+    peppers: Arc<Peppers>,
+    cores: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+type Derived = Zeroizing<[u8; 64]>;
+
+fn derive(kind: GrantKind, pepper: &[u8; 32], room: RoomId, grant: GrantId, auth: &[u8; 32]) -> Derived {
+    let mut salt = [0; 32];
+    salt[..16].copy_from_slice(room.as_bytes());
+    salt[16..].copy_from_slice(grant.as_bytes());
+    let mut out = Zeroizing::new([0; 64]);
+    match kind {
+        GrantKind::Password => {
+            let params = Params::new(19 * 1024, 2, 1, Some(64)).expect("constants in range");
+            Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params)
+                .and_then(|argon2| argon2.hash_password_into(auth, &salt, out.as_mut_slice()))
+                .expect("lengths are constants in range");
+        }
+        // 256 random bits need no slow hash.
+        GrantKind::Invite => {
+            let mut mac =
+                <Hmac<Sha512> as hmac::KeyInit>::new_from_slice(pepper).expect("HMAC takes keys of any length");
+            mac.update(b"snug/v1/invite");
+            mac.update(&salt);
+            mac.update(auth);
+            out.copy_from_slice(&mac.finalize().into_bytes());
+        }
+    }
+    out
+}
+
+fn cipher(derived: &Derived) -> Aes256Gcm {
+    Aes256Gcm::new_from_slice(&derived[32..]).expect("32 bytes")
+}
+
+fn seal(derived: &Derived, pepper: u32, grant: GrantId, blob: &[u8]) -> GrantSecret {
+    let mut nonce = [0; NONCE_BYTES];
+    getrandom::fill(&mut nonce).expect("the system gives random bytes");
+    let sealed =
+        cipher(derived).encrypt(&nonce.into(), Payload { msg: blob, aad: grant.as_bytes() }).expect("a blob is small");
+    GrantSecret { verifier: derived[..32].to_vec(), sealed_blob: [nonce.as_slice(), &sealed].concat(), pepper }
+}
+
+fn unseal(derived: &Derived, grant: GrantId, sealed_blob: &[u8]) -> Result<Vec<u8>, HashError> {
+    let (nonce, sealed) = sealed_blob.split_at_checked(NONCE_BYTES).ok_or(HashError::Damaged)?;
+    let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| HashError::Damaged)?;
+    cipher(derived)
+        .decrypt(&nonce.into(), Payload { msg: sealed, aad: grant.as_bytes() })
+        .map_err(|_| HashError::Damaged)
+}
+
+impl GrantSecrets {
+    /// With these peppers and as many workers as cores.
+    #[must_use]
+    pub fn new(peppers: Arc<Peppers>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            peppers,
+            cores: Arc::new(Semaphore::new(cores)),
+            queue: Arc::new(Semaphore::new(cores * HASHES_WAITING_PER_CORE)),
+        }
+    }
+
+    /// Runs `work` on a blocking thread when a core is free. Cancel-safe: work that has begun is finished and thrown away.
+    async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Peppers) -> T + Send + 'static,
+    ) -> Result<T, HashError> {
+        let _place = self.queue.try_acquire().map_err(|_| HashError::Busy)?;
+        let core = tokio::time::timeout(HASH_WAIT_LIMIT, Arc::clone(&self.cores).acquire_owned())
+            .await
+            .map_err(|_| HashError::Busy)?
+            .expect("the semaphore is never closed");
+        let peppers = Arc::clone(&self.peppers);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&peppers);
+            drop(core);
+            done
+        });
+        Ok(done.await.expect("hashing does not panic and the runtime outlives it"))
+    }
+
+    /// What to store for a new grant.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub async fn make(
+        &self,
+        kind: GrantKind,
+        room: RoomId,
+        grant: GrantId,
+        auth: [u8; 32],
+        blob: Vec<u8>,
+    ) -> Result<GrantSecret, HashError> {
+        let auth = Zeroizing::new(auth);
+        self.on_a_core(move |peppers| {
+            let number = peppers.newest();
+            let pepper = peppers.get(number).expect("the newest is there");
+            seal(&derive(kind, pepper, room, grant, &auth), number, grant, &blob)
+        })
+        .await
+    }
+
+    /// Tries a proof.
+    ///
+    /// # Errors
+    /// `Busy`, or a damaged row.
+    pub async fn open(&self, row: Grant, auth: [u8; 32]) -> Result<Opened, HashError> {
+        let auth = Zeroizing::new(auth);
+        self.on_a_core(move |peppers| {
+            let pepper = peppers.get(row.secret.pepper).ok_or(HashError::PepperMissing)?;
+            let derived = derive(row.kind, pepper, row.room, row.grant, &auth);
+            if !bool::from(derived[..32].ct_eq(&row.secret.verifier)) {
+                return Ok(Opened::Wrong);
+            }
+            let blob = unseal(&derived, row.grant, &row.secret.sealed_blob)?;
+            let newest = peppers.newest();
+            let renewed = (newest != row.secret.pepper).then(|| {
+                let pepper = peppers.get(newest).expect("the newest is there");
+                seal(&derive(row.kind, pepper, row.room, row.grant, &auth), newest, row.grant, &blob)
+            });
+            Ok(Opened::Right { blob, renewed })
+        })
+        .await?
+    }
+
+    /// Costs what trying a password costs, for a room that does not exist.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub async fn pretend(&self, room: RoomId, grant: GrantId, auth: [u8; 32]) -> Result<(), HashError> {
+        let auth = Zeroizing::new(auth);
+        self.on_a_core(move |peppers| {
+            let pepper = peppers.get(peppers.newest()).expect("the newest is there");
+            let derived = derive(GrantKind::Password, pepper, room, grant, &auth);
+            // Compared, so that the work cannot be optimised away.
+            let _ = bool::from(derived[..32].ct_eq(&[0; 32]));
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: GrantKind, secret: GrantSecret) -> Grant {
+        Grant {
+            room: RoomId([1; 16]),
+            grant: GrantId([2; 16]),
+            kind,
+            kdf: 1,
+            secret,
+            made_by: snug_protocol::DeviceId([3; 16]),
+            created_at_ms: 0,
+            expires_at_ms: None,
+            expired: false,
+            uses: 0,
+            uses_max: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_right_proof_opens_the_blob_and_a_wrong_one_does_not() {
+        let secrets = GrantSecrets::new(Arc::new(Peppers::of(&[(1, [9; 32])])));
+        for kind in [GrantKind::Password, GrantKind::Invite] {
+            let secret =
+                secrets.make(kind, RoomId([1; 16]), GrantId([2; 16]), [4; 32], vec![5; 129]).await.expect("a core");
+            assert!(!secret.sealed_blob.windows(8).any(|window| window == [5; 8]), "the blob is encrypted at rest");
+            let right = secrets.open(row(kind, secret.clone()), [4; 32]).await.expect("a core");
+            assert!(matches!(right, Opened::Right { blob, renewed: None } if blob == vec![5; 129]));
+            assert!(matches!(secrets.open(row(kind, secret), [6; 32]).await.expect("a core"), Opened::Wrong));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_right_proof_moves_the_grant_to_the_newest_pepper() {
+        let old = GrantSecrets::new(Arc::new(Peppers::of(&[(1, [9; 32])])));
+        let new = GrantSecrets::new(Arc::new(Peppers::of(&[(1, [9; 32]), (2, [8; 32])])));
+        let secret = old
+            .make(GrantKind::Password, RoomId([1; 16]), GrantId([2; 16]), [4; 32], vec![5; 129])
+            .await
+            .expect("a core");
+        let Opened::Right { renewed: Some(renewed), .. } =
+            new.open(row(GrantKind::Password, secret), [4; 32]).await.expect("a core")
+        else {
+            panic!("expected a renewed secret");
+        };
+        assert_eq!(renewed.pepper, 2);
+        let again = new.open(row(GrantKind::Password, renewed.clone()), [4; 32]).await.expect("a core");
+        assert!(matches!(again, Opened::Right { renewed: None, .. }));
+        assert!(matches!(old.open(row(GrantKind::Password, renewed), [4; 32]).await, Err(HashError::PepperMissing)));
+    }
+}

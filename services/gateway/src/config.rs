@@ -1,0 +1,298 @@
+//! Settings: flags and environment variables, read once. The only place that reads the environment.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Private, password-protected, end-to-end encrypted chat rooms.
+#[derive(Debug, Parser)]
+#[command(name = "snug", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it: serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings of `serve`.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the browser client and the chat.
+    Serve(Box<Settings>),
+    /// Bring the database's schema up to date, then end.
+    Migrate(Box<Settings>),
+}
+
+/// Every setting, with its unit and default.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Address and port to listen on.
+    #[arg(long, env = "SNUG_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Folder of the database and the pepper.
+    #[arg(long, env = "SNUG_DATA_DIR", default_value = "snug-data")]
+    pub data_dir: PathBuf,
+    /// The address people open, such as https://chat.example. Without it only localhost is answered.
+    #[arg(long, env = "SNUG_PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// Addresses (or ranges such as 10.0.0.0/8) of proxies whose X-Forwarded-For is believed, separated by commas.
+    #[arg(long, env = "SNUG_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<AddressRange>,
+    /// File with the numbered peppers. Default: `pepper` in the data folder, made on the first start.
+    #[arg(long, env = "SNUG_PEPPER_FILE")]
+    pub pepper_file: Option<PathBuf>,
+    /// Certificate chain in PEM, for TLS on this node.
+    #[arg(long, env = "SNUG_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key in PEM, for TLS on this node.
+    #[arg(long, env = "SNUG_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// What to log: a level, or a filter such as info,snug_gateway=debug.
+    #[arg(long, env = "SNUG_LOG", default_value = "info")]
+    pub log: String,
+    /// How to log.
+    #[arg(long, env = "SNUG_LOG_FORMAT", default_value = "pretty")]
+    pub log_format: LogFormat,
+    /// Postgres address; not in this version.
+    #[arg(long, env = "SNUG_DATABASE_URL", hide = true)]
+    pub database_url: Option<String>,
+    /// Redis address; not in this version.
+    #[arg(long, env = "SNUG_REDIS_URL", hide = true)]
+    pub redis_url: Option<String>,
+    /// The most the database file may grow to, in bytes. Default: what the disk holds.
+    #[arg(long, env = "SNUG_DATABASE_BYTES_MAX")]
+    pub database_bytes_max: Option<u64>,
+    /// How long an orderly stop tells clients to move to another node before their sockets close, in milliseconds.
+    #[arg(long, env = "SNUG_DRAIN_MOVE_MS", default_value_t = 0)]
+    pub drain_move_ms: u64,
+    /// Rates and quotas.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Rates and quotas that an operator may change.
+#[derive(Debug, Clone, Args)]
+pub struct Limits {
+    /// HTTP requests a second from one address, after the burst.
+    #[arg(long, env = "SNUG_HTTP_PER_SECOND", default_value_t = 50)]
+    pub http_per_second: u32,
+    /// HTTP requests at once from one address.
+    #[arg(long, env = "SNUG_HTTP_BURST", default_value_t = 200)]
+    pub http_burst: u32,
+    /// Failed attempts a minute to join one room from one address, after the burst.
+    #[arg(long, env = "SNUG_JOINS_PER_MINUTE", default_value_t = 5)]
+    pub joins_per_minute: u32,
+    /// Failed attempts at once to join one room from one address.
+    #[arg(long, env = "SNUG_JOINS_BURST", default_value_t = 10)]
+    pub joins_burst: u32,
+    /// Failed attempts a minute to join any room from one address, and as many at once.
+    #[arg(long, env = "SNUG_JOINS_PER_ADDRESS_PER_MINUTE", default_value_t = 20)]
+    pub joins_per_address_per_minute: u32,
+    /// Rooms a minute that one address may create, and as many at once.
+    #[arg(long, env = "SNUG_CREATES_PER_MINUTE", default_value_t = 10)]
+    pub creates_per_minute: u32,
+    /// Messages a second from one device, after the burst.
+    #[arg(long, env = "SNUG_SENDS_PER_SECOND", default_value_t = 10)]
+    pub sends_per_second: u32,
+    /// Messages at once from one device.
+    #[arg(long, env = "SNUG_SENDS_BURST", default_value_t = 20)]
+    pub sends_burst: u32,
+    /// Sockets open at one time on this node.
+    #[arg(long, env = "SNUG_SOCKETS_MAX", default_value_t = 50_000)]
+    pub sockets_max: usize,
+    /// Sockets open at one time from one address.
+    #[arg(long, env = "SNUG_SOCKETS_PER_ADDRESS", default_value_t = 200)]
+    pub sockets_per_address: usize,
+    /// Sockets open at one time of one device.
+    #[arg(long, env = "SNUG_SOCKETS_PER_DEVICE", default_value_t = 20)]
+    pub sockets_per_device: usize,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An address or a range of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRange {
+    base: IpAddr,
+    prefix: u8,
+}
+
+impl std::str::FromStr for AddressRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (base, prefix) = match text.trim().split_once('/') {
+            Some((base, prefix)) => (base, Some(prefix)),
+            None => (text.trim(), None),
+        };
+        let base: IpAddr =
+            base.parse().map_err(|_| format!("{text} is not an address or a range such as 10.0.0.0/8"))?;
+        let widest = if base.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix
+            .map_or(Ok(widest), str::parse)
+            .map_err(|_| format!("{text}: the length of the prefix is not a number"))?;
+        if prefix > widest {
+            return Err(format!("{text}: the prefix is longer than {widest} bits"));
+        }
+        Ok(Self { base, prefix })
+    }
+}
+
+impl AddressRange {
+    /// Whether `address` lies in the range.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        self.base.is_ipv4() == address.is_ipv4()
+            && (self.prefix == 0 || (bits(self.base) ^ bits(address)) >> (128 - u32::from(self.prefix)) == 0)
+    }
+}
+
+/// Who the node is, to browsers: the host names and origins it answers to.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// What people open; printed at start.
+    pub url: String,
+    /// Origins whose pages may call.
+    pub origins: Vec<String>,
+    /// `Host` values that are answered.
+    pub hosts: Vec<String>,
+    /// The name of the token's cookie.
+    pub cookie: String,
+    /// The page is reached by https.
+    pub https: bool,
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not an http(s) address without a path.
+    #[error("SNUG_PUBLIC_URL is {0}, but must be an address such as https://chat.example, without a path")]
+    PublicUrl(String),
+    /// Redis or Postgres.
+    #[error("{0} is set, but this version of Snug runs as a single node on SQLite; unset it")]
+    Cluster(&'static str),
+}
+
+impl Settings {
+    /// Refuses what this version cannot do, rather than ignore it.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match (&self.database_url, &self.redis_url) {
+            (Some(_), _) => Err(ConfigError::Cluster("SNUG_DATABASE_URL")),
+            (_, Some(_)) => Err(ConfigError::Cluster("SNUG_REDIS_URL")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the peppers are.
+    #[must_use]
+    pub fn pepper_path(&self) -> PathBuf {
+        self.pepper_file.clone().unwrap_or_else(|| self.data_dir.join("pepper"))
+    }
+
+    /// How long an orderly stop waits for clients to move.
+    #[must_use]
+    pub const fn drain_move(&self) -> Duration {
+        Duration::from_millis(self.drain_move_ms)
+    }
+
+    /// The host names and origins of a node that listens on `bound`.
+    ///
+    /// # Errors
+    /// A public address that is not one.
+    pub fn identity(&self, bound: SocketAddr) -> Result<Identity, ConfigError> {
+        let port = bound.port();
+        let tls = self.tls_cert.is_some();
+        if let Some(url) = &self.public_url {
+            let url = url.trim_end_matches('/');
+            let wrong = || ConfigError::PublicUrl(url.to_owned());
+            let (scheme, host) = url.split_once("://").ok_or_else(wrong)?;
+            let https = match scheme {
+                "https" => true,
+                "http" => false,
+                _ => return Err(wrong()),
+            };
+            if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+                return Err(wrong());
+            }
+            let host = host.to_ascii_lowercase();
+            let default_port = if https { ":443" } else { ":80" };
+            let bare = host.strip_suffix(default_port).unwrap_or(&host);
+            let url = format!("{scheme}://{bare}");
+            let hosts = vec![bare.to_owned(), format!("{bare}{default_port}")];
+            return Ok(Identity { cookie: cookie_name(https, port), origins: vec![url.clone()], url, hosts, https });
+        }
+        let scheme = if tls { "https" } else { "http" };
+        let names = ["localhost", "127.0.0.1", "[::1]"];
+        let hosts = names.iter().map(|name| format!("{name}:{port}")).collect::<Vec<_>>();
+        let origins = hosts.iter().map(|host| format!("{scheme}://{host}")).collect();
+        Ok(Identity {
+            url: format!("{scheme}://localhost:{port}"),
+            origins,
+            hosts,
+            cookie: cookie_name(tls, port),
+            https: tls,
+        })
+    }
+}
+
+fn cookie_name(https: bool, port: u16) -> String {
+    // Cookies do not tell ports apart, and a laptop may run two installations.
+    if https { "__Host-snug".to_owned() } else { format!("snug_{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(args: &[&str]) -> Settings {
+        Cli::parse_from(["snug"].iter().chain(args)).settings
+    }
+
+    #[test]
+    fn without_a_public_address_only_loopback_names_are_answered() {
+        let identity = settings(&[]).identity("127.0.0.1:8080".parse().expect("an address")).expect("defaults");
+        assert_eq!(identity.hosts, ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
+        assert_eq!(identity.origins[0], "http://localhost:8080");
+        assert_eq!(identity.cookie, "snug_8080");
+    }
+
+    #[test]
+    fn a_public_address_is_the_only_one_answered() {
+        let bound = "0.0.0.0:8080".parse().expect("an address");
+        let identity = settings(&["--public-url", "https://Chat.example:443/"]).identity(bound).expect("an address");
+        assert_eq!(identity.origins, ["https://chat.example"]);
+        assert_eq!(identity.hosts, ["chat.example", "chat.example:443"]);
+        assert_eq!(identity.cookie, "__Host-snug");
+        for wrong in ["chat.example", "ftp://chat.example", "https://chat.example/path", "https://"] {
+            assert!(settings(&["--public-url", wrong]).identity(bound).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_range_contains_its_addresses_and_no_others() {
+        let range: AddressRange = "10.1.0.0/16".parse().expect("a range");
+        assert!(range.contains("10.1.255.1".parse().expect("an address")));
+        assert!(!range.contains("10.2.0.1".parse().expect("an address")));
+        assert!(!range.contains("::1".parse().expect("an address")));
+        assert!("0.0.0.0/0".parse::<AddressRange>().expect("a range").contains("1.2.3.4".parse().expect("an address")));
+        assert!("10.0.0.0/33".parse::<AddressRange>().is_err());
+    }
+}

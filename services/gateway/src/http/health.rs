@@ -1,0 +1,85 @@
+//! `/livez`: the process answers. `/readyz`: whether to send traffic here, and what it depends on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use snug_bus::Bus;
+use snug_store::Store;
+
+/// How long a dependency may take to answer.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
+
+/// Whether this node takes new clients. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// From now on: no new clients.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the node is on its way out.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Serialize)]
+pub struct Report {
+    ready: bool,
+    degraded: bool,
+    draining: bool,
+    dependencies: Dependencies,
+}
+
+#[derive(Serialize)]
+struct Dependencies {
+    database: Database,
+    bus: BusReport,
+}
+
+#[derive(Serialize)]
+struct Database {
+    kind: &'static str,
+    ok: bool,
+    durability: &'static str,
+}
+
+#[derive(Serialize)]
+struct BusReport {
+    kind: &'static str,
+    ok: bool,
+}
+
+pub async fn live() -> &'static str {
+    "ok"
+}
+
+pub async fn ready(
+    State(readiness): State<Readiness>,
+    State(store): State<Store>,
+    State(bus): State<Arc<dyn Bus>>,
+) -> (StatusCode, Json<Report>) {
+    let database_ok = matches!(tokio::time::timeout(CHECK_LIMIT, store.check()).await, Ok(Ok(())));
+    let draining = readiness.is_draining();
+    let ready = database_ok && !draining;
+    let report = Report {
+        ready,
+        degraded: false,
+        draining,
+        dependencies: Dependencies {
+            database: Database { kind: store.kind(), ok: database_ok, durability: store.durability().as_str() },
+            bus: BusReport { kind: bus.name(), ok: true },
+        },
+    };
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(report))
+}

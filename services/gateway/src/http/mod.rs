@@ -1,0 +1,109 @@
+//! HTTP: the table of all routes, what stands before them, and the shared handles.
+//!
+//! Each handler names the handles it uses. Errors become answers in `error`; who is calling is found in `extract`.
+
+mod address;
+mod assets;
+mod entry;
+mod error;
+mod extract;
+mod guard;
+mod health;
+mod history;
+mod invites;
+mod members;
+mod openapi;
+mod rooms;
+mod socket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::middleware;
+use axum::routing::{any, delete, get, post};
+use snug_bus::Bus;
+use snug_protocol::limits::HTTP_BODY_BYTES_MAX;
+use snug_store::Store;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::auth::{GrantSecrets, Nonces, Tokens};
+use crate::chat::Chat;
+use crate::config::{AddressRange, Identity, Limits};
+use crate::limit::{Buckets, JoinLimiter};
+use crate::session::SessionParts;
+
+pub use health::Readiness;
+
+/// What enters a room: peppered secrets, nonces, limiters, the names' key.
+#[derive(Clone)]
+pub struct Door {
+    /// Hashing.
+    pub secrets: GrantSecrets,
+    /// Sign-in nonces.
+    pub nonces: Arc<Nonces>,
+    /// Guesses.
+    pub joins: Arc<JoinLimiter>,
+    /// New rooms by address.
+    pub creates: Arc<Buckets<std::net::IpAddr>>,
+    /// Makes ids for names that nobody has.
+    pub unknown_names: Arc<zeroize::Zeroizing<[u8; 32]>>,
+}
+
+/// Everything handlers may ask for; each names what it uses.
+#[derive(Clone, FromRef)]
+pub struct Handles {
+    /// The database.
+    pub store: Store,
+    /// Appends and events.
+    pub chat: Chat,
+    /// The bus, for its name.
+    pub bus: Arc<dyn Bus>,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// Joining.
+    pub door: Door,
+    /// Hosts, origins, cookie.
+    pub identity: Arc<Identity>,
+    /// Believed proxies.
+    pub proxies: Arc<[AddressRange]>,
+    /// Sessions.
+    pub session: SessionParts,
+    /// Whether to send traffic here.
+    pub readiness: Readiness,
+}
+
+/// The whole service of one node.
+pub fn router(handles: Handles, limits: &Limits) -> Router {
+    let api = Router::new()
+        .route("/nonce", post(entry::nonce))
+        .route("/lookup", post(entry::lookup))
+        .route("/rooms", post(entry::create).get(rooms::list))
+        .route("/join", post(entry::join))
+        .route("/token", post(entry::renew).delete(entry::revoke))
+        .route("/rooms/{room}", delete(rooms::erase))
+        .route("/rooms/{room}/history", get(history::page))
+        .route("/rooms/{room}/members", get(members::list))
+        .route("/rooms/{room}/members/{device}", get(members::one))
+        .route("/rooms/{room}/invites", get(invites::list).post(invites::create))
+        .route("/rooms/{room}/invites/{grant}", delete(invites::revoke))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(middleware::from_fn(guard::no_store));
+    Router::new()
+        .nest("/api", api)
+        .route("/ws", any(socket::upgrade))
+        .layer(address::governor(limits, Arc::clone(&handles.proxies)))
+        .fallback(assets::serve)
+        .layer(middleware::from_fn_with_state(handles.clone(), guard::host_and_origin))
+        // Probes come by address, not by name, and are not limited.
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .layer(middleware::from_fn_with_state(handles.clone(), guard::security_headers))
+        .layer(CompressionLayer::new())
+        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(handles)
+}

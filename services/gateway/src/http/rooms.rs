@@ -1,0 +1,43 @@
+//! A device's rooms, and the end of one.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use snug_bus::BusEvent;
+use snug_protocol::http::{Role, RoomInfo, RoomsAnswer};
+use snug_protocol::{ErrorCode, RoomId};
+use snug_store::{Room, Store};
+
+use super::error::ApiError;
+use super::extract::At;
+use crate::auth::Authenticated;
+use crate::chat::Chat;
+
+/// A room as a member with `role` sees it.
+pub fn info(room: Room, role: Role) -> RoomInfo {
+    RoomInfo { room: room.room, name: room.name, history: room.history, head: room.head, epoch: room.epoch, role }
+}
+
+/// The rooms this device is a member of.
+#[utoipa::path(get, path = "/api/rooms", tag = "rooms", responses((status = 200, body = RoomsAnswer)))]
+pub async fn list(State(store): State<Store>, caller: Authenticated) -> Result<Json<RoomsAnswer>, ApiError> {
+    let rooms = store.rooms_of(caller.device()).await?;
+    Ok(Json(RoomsAnswer { rooms: rooms.into_iter().map(|(room, role)| info(room, role)).collect() }))
+}
+
+/// Erases the room for everyone. Owners only.
+#[utoipa::path(delete, path = "/api/rooms/{room}", tag = "rooms", params(("room" = RoomId, Path)), responses((status = 204)))]
+pub async fn erase(
+    State(store): State<Store>,
+    State(chat): State<Chat>,
+    caller: Authenticated,
+    At(room): At<RoomId>,
+) -> Result<StatusCode, ApiError> {
+    match store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)? {
+        Role::Owner => {}
+        Role::Member => return Err(ErrorCode::NotAllowed.into()),
+    }
+    store.delete_room(room).await?;
+    chat.publish(BusEvent::Access { room, device: None }).await;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,64 @@
+//! Filling a hole in a room's tail from the store, once per room and node at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_MAX};
+
+use super::{Accepted, Room, Rooms, lock};
+
+/// News of two commits may cross on their way; the store is asked only when the missing one has not come by then.
+const GAP_PATIENCE: Duration = Duration::from_millis(5);
+/// How long to wait after the database failed.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+impl Rooms {
+    pub(super) fn repair_if_behind(&self, room: &Room) {
+        if !lock(&room.tail).is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(room) = self.get(room.id) else { return };
+        self.shared.tasks.spawn(run(self.clone(), room));
+    }
+}
+
+async fn run(rooms: Rooms, room: Arc<Room>) {
+    let mut wait = GAP_PATIENCE;
+    loop {
+        tokio::select! {
+            () = rooms.shared.stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = Duration::ZERO;
+        let (head, behind) = {
+            let tail = lock(&room.tail);
+            (tail.head(), tail.is_behind())
+        };
+        if !behind {
+            room.repairing.store(false, Ordering::Release);
+            // Something may have been announced between the look and the flag.
+            if !lock(&room.tail).is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            continue;
+        }
+        match rooms.shared.store.read_after(room.id, head, HISTORY_PAGE_MAX, HISTORY_PAGE_BYTES_MAX).await {
+            Ok(frames) if frames.is_empty() => wait = RETRY_AFTER,
+            Ok(frames) => {
+                tracing::debug!(room = %room.id, from = head.0 + 1, count = frames.len(), "filled a gap from the store");
+                room.change_tail(|tail| {
+                    frames.into_iter().map(|frame| tail.accept(frame)).last().unwrap_or(Accepted::Known)
+                });
+            }
+            Err(error) => {
+                tracing::warn!(room = %room.id, %error, "could not fill a gap");
+                wait = RETRY_AFTER;
+            }
+        }
+        if lock(&room.followers).is_empty() {
+            room.repairing.store(false, Ordering::Release);
+            return;
+        }
+    }
+}

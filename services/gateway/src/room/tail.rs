@@ -1,0 +1,210 @@
+//! The newest frames of one room, in order and without holes. Pure: no clock, no I/O.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use snug_protocol::Seq;
+use snug_protocol::frame::EntryFrame;
+
+/// Frames kept for readers that are almost up to date.
+pub const TAIL_FRAMES_MAX: usize = 256;
+/// Bytes kept for them.
+pub const TAIL_BYTES_MAX: usize = 512 * 1024;
+/// Frames kept that came before their predecessors.
+const EARLY_FRAMES_MAX: usize = 64;
+
+/// What became of a frame or of news of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// The head moved.
+    Grew,
+    /// Known already.
+    Known,
+    /// Something before it is missing: the store must be read.
+    Gap,
+}
+
+/// What lies after a cursor.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// These frames, from the one after the cursor; empty when there is nothing.
+    Frames(Vec<EntryFrame>),
+    /// The tail begins later: read the store.
+    Behind,
+}
+
+/// A window of frames that ends at `head`.
+#[derive(Debug, Default)]
+pub struct Tail {
+    head: Seq,
+    /// The largest seq that anyone has spoken of.
+    announced: Seq,
+    frames: VecDeque<EntryFrame>,
+    bytes: usize,
+    /// Arrived out of order; each is beyond `head + 1`.
+    early: BTreeMap<Seq, EntryFrame>,
+}
+
+impl Tail {
+    /// The largest seq without a hole before it, as far as this node knows.
+    #[must_use]
+    pub const fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// Whether entries after the head are known to exist.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.announced > self.head
+    }
+
+    /// Starts at `head`, with the frames that lead up to it; news that came before are kept.
+    pub fn begin(&mut self, head: Seq, frames: impl IntoIterator<Item = EntryFrame>) {
+        self.frames.clear();
+        self.bytes = 0;
+        self.head = head;
+        for frame in frames {
+            self.push(frame);
+        }
+        self.take_early();
+    }
+
+    /// The log is known to reach `seq`.
+    pub fn announce(&mut self, seq: Seq) -> Accepted {
+        self.announced = self.announced.max(seq);
+        if self.is_behind() { Accepted::Gap } else { Accepted::Known }
+    }
+
+    /// Takes one frame.
+    pub fn accept(&mut self, frame: EntryFrame) -> Accepted {
+        let seq = frame.seq();
+        self.announced = self.announced.max(seq);
+        if seq <= self.head {
+            return Accepted::Known;
+        }
+        if seq > self.head.next() {
+            if self.early.len() < EARLY_FRAMES_MAX {
+                self.early.insert(seq, frame);
+            }
+            return Accepted::Gap;
+        }
+        self.head = seq;
+        self.push(frame);
+        self.take_early();
+        Accepted::Grew
+    }
+
+    fn take_early(&mut self) {
+        self.early = self.early.split_off(&self.head.next());
+        while let Some(frame) = self.early.remove(&self.head.next()) {
+            self.head = frame.seq();
+            self.push(frame);
+        }
+    }
+
+    fn push(&mut self, frame: EntryFrame) {
+        self.bytes += frame.bytes().len();
+        self.frames.push_back(frame);
+        while self.frames.len() > TAIL_FRAMES_MAX || (self.bytes > TAIL_BYTES_MAX && self.frames.len() > 1) {
+            if let Some(oldest) = self.frames.pop_front() {
+                self.bytes -= oldest.bytes().len();
+            }
+        }
+    }
+
+    /// Frames after `cursor`, at most about `bytes_max` bytes of them (one at least).
+    #[must_use]
+    pub fn after(&self, cursor: Seq, bytes_max: usize) -> Read {
+        if cursor >= self.head {
+            return Read::Frames(Vec::new());
+        }
+        let Some(first) = self.frames.front().map(EntryFrame::seq) else { return Read::Behind };
+        if cursor.next() < first {
+            return Read::Behind;
+        }
+        let skip = usize::try_from(cursor.next().0 - first.0).expect("within the window");
+        let mut bytes = 0;
+        let frames = self.frames.iter().skip(skip).take_while(|frame| {
+            let fits = bytes == 0 || bytes + frame.bytes().len() <= bytes_max;
+            bytes += frame.bytes().len();
+            fits
+        });
+        Read::Frames(frames.cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(seq: u64) -> EntryFrame {
+        EntryFrame::new(Seq(seq), seq, &[0; 76])
+    }
+
+    fn seqs(read: Read) -> Vec<u64> {
+        match read {
+            Read::Frames(frames) => frames.iter().map(|frame| frame.seq().0).collect(),
+            Read::Behind => panic!("the tail should reach back to there"),
+        }
+    }
+
+    #[test]
+    fn a_missing_frame_is_noticed_and_what_came_early_is_kept() {
+        let mut tail = Tail::default();
+        tail.begin(Seq(3), []);
+        assert_eq!(tail.accept(frame(4)), Accepted::Grew);
+        assert_eq!(tail.accept(frame(6)), Accepted::Gap);
+        assert_eq!(tail.head(), Seq(4));
+        assert!(tail.is_behind());
+        assert_eq!(tail.accept(frame(5)), Accepted::Grew);
+        assert_eq!(tail.head(), Seq(6));
+        assert!(!tail.is_behind());
+        assert_eq!(tail.accept(frame(5)), Accepted::Known);
+        assert_eq!(seqs(tail.after(Seq(3), 1 << 20)), [4, 5, 6]);
+        assert_eq!(tail.after(Seq(2), 1 << 20), Read::Behind);
+    }
+
+    #[test]
+    fn news_that_come_before_the_start_are_not_forgotten() {
+        let mut tail = Tail::default();
+        tail.accept(frame(9));
+        tail.begin(Seq(7), [frame(7)]);
+        assert!(tail.is_behind());
+        tail.accept(frame(8));
+        assert_eq!(tail.head(), Seq(9));
+    }
+
+    proptest! {
+        /// Whatever order frames come in and whichever are lost, readers get a run without holes, and a loss is known.
+        #[test]
+        fn readers_get_every_frame_once_in_order(order in proptest::collection::vec(1u64..60, 0..300), start in 0u64..5) {
+            let mut tail = Tail::default();
+            tail.begin(Seq(start), []);
+            let mut cursor = Seq(start);
+            let mut announced = start;
+            for seq in order {
+                let before = tail.head();
+                let accepted = tail.accept(frame(seq));
+                announced = announced.max(seq);
+                prop_assert_eq!(accepted == Accepted::Grew, tail.head() > before);
+                prop_assert_eq!(tail.is_behind(), announced > tail.head().0);
+                for seq in seqs(tail.after(cursor, 200)) {
+                    prop_assert_eq!(seq, cursor.0 + 1);
+                    cursor = Seq(seq);
+                }
+            }
+        }
+
+        #[test]
+        fn the_window_is_bounded(sizes in proptest::collection::vec(76usize..24_000, 1..400)) {
+            let mut tail = Tail::default();
+            for (index, size) in sizes.iter().enumerate() {
+                tail.accept(EntryFrame::new(Seq(index as u64 + 1), 0, &vec![0; *size]));
+                prop_assert!(tail.frames.len() <= TAIL_FRAMES_MAX);
+                prop_assert!(tail.bytes <= TAIL_BYTES_MAX || tail.frames.len() == 1);
+            }
+            prop_assert_eq!(tail.bytes, tail.frames.iter().map(|frame| frame.bytes().len()).sum::<usize>());
+        }
+    }
+}

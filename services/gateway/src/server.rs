@@ -1,0 +1,260 @@
+//! A running node: opening what it needs, accepting connections, and stopping without losing anything.
+
+mod accept;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snug_bus::{Bus, LocalBus};
+use snug_store::{Durability, OpenError, SqliteOptions, Store};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
+use crate::chat::Chat;
+use crate::config::{ConfigError, Settings};
+use crate::http::{self, Door, Handles, Readiness};
+use crate::limit::{Buckets, JoinLimiter, Rate};
+use crate::presence::Presence;
+use crate::room::Rooms;
+use crate::session::{SessionParts, SessionTable};
+use crate::tls::{self, TlsError};
+
+/// How long a stop waits for sockets to close and tasks to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+/// Connections waiting to be accepted.
+const BACKLOG: u32 = 4096;
+/// How often limiters forget, and expired rows are removed.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// Why a node does not start. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data folder cannot be used.
+    #[error("the data folder {path} cannot be used: {source}; choose another with SNUG_DATA_DIR or make it writable")]
+    DataDir {
+        /// Which folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The pepper cannot be used.
+    #[error(transparent)]
+    Pepper(#[from] PepperError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another program using the port? Choose another with SNUG_LISTEN")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A node that is listening and not yet accepting.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    router: axum::Router,
+    handles: Handles,
+    chores: Chores,
+    settings: Settings,
+    tasks: TaskTracker,
+    /// Cancelled last: background tasks.
+    stop: CancellationToken,
+    /// Cancelled when sockets must close.
+    close_sockets: CancellationToken,
+}
+
+struct Chores {
+    store: Store,
+    chat: Chat,
+    door: Door,
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart must not wait for the last life's connections to be forgotten.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| StartError::Listen { address, source })
+}
+
+/// Opens (and migrates) the database in the data folder.
+///
+/// # Errors
+/// Folder or database cannot be used.
+pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Store, StartError> {
+    settings.check()?;
+    let path = settings.data_dir.clone();
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    let options = SqliteOptions { bytes_max: settings.database_bytes_max };
+    Ok(Store::open_sqlite(&path.join("snug.db"), options, tasks).await?)
+}
+
+impl Server {
+    /// Opens everything a node needs and listens. Nothing is accepted before [`Server::run`].
+    ///
+    /// # Errors
+    /// What is missing or wrong, and what to do about it.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let tasks = TaskTracker::new();
+        // The port first: a second start in the same folder says "port taken", not "database locked".
+        let listener = listen(settings.listen)?;
+        let store = open_store(&settings, &tasks).await?;
+        Self::over(settings, listener, store, Arc::new(LocalBus::new()), tasks).await
+    }
+
+    /// A node over a given store and bus, as tests build them.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn over(
+        settings: Settings,
+        listener: TcpListener,
+        store: Store,
+        bus: Arc<dyn Bus>,
+        tasks: TaskTracker,
+    ) -> Result<Self, StartError> {
+        let bound = listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
+        let identity = Arc::new(settings.identity(bound)?);
+        let tls = match (&settings.tls_cert, &settings.tls_key) {
+            (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
+            _ => None,
+        };
+        let peppers = Arc::new(Peppers::load(&settings.pepper_path(), &store).await?);
+        let limits = settings.limits.clone();
+        let (stop, close_sockets) = (CancellationToken::new(), CancellationToken::new());
+        let presence = Presence::start(Arc::clone(&bus), tasks.clone(), stop.clone());
+        let rate = Rate::per_second(limits.sends_per_second, limits.sends_burst);
+        let chat = Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), rate);
+        let tokens = Tokens::new(store.clone());
+        let mut node = [0; 6];
+        getrandom::fill(&mut node).expect("the system gives random bytes");
+        let session = SessionParts {
+            chat: chat.clone(),
+            rooms: Rooms::start(store.clone(), Arc::clone(&bus), tasks.clone(), stop.clone()),
+            presence,
+            tokens: tokens.clone(),
+            store: store.clone(),
+            table: SessionTable::start(limits.clone(), &*bus, tasks.clone(), stop.clone()),
+            node: snug_protocol::encode_base64(&node).into(),
+            move_within_ms: settings.drain_move_ms,
+            stop: close_sockets.clone(),
+        };
+        let door = Door {
+            secrets: GrantSecrets::new(Arc::clone(&peppers)),
+            nonces: Arc::new(Nonces::new(&peppers)),
+            joins: Arc::new(JoinLimiter::new(&limits)),
+            creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
+            unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
+        };
+        let chores = Chores { store: store.clone(), chat: chat.clone(), door: door.clone() };
+        let proxies = settings.trusted_proxies.clone().into();
+        let handles =
+            Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness: Readiness::default() };
+        let router = http::router(handles.clone(), &limits);
+        Ok(Self { listener, tls, router, handles, chores, settings, tasks, stop, close_sockets })
+    }
+
+    /// The address people open.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.handles.identity.url
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Whether committed messages survive a crash of the database's machine.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.handles.store.durability()
+    }
+
+    /// Accepts connections until `shutdown`, then drains: not ready, nothing new accepted, clients told to move, appends in flight
+    /// committed, sockets closed, tasks ended, store closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let accepting = self.stop.child_token();
+        let connections = accept::Connections {
+            tls: self.tls,
+            router: self.router,
+            stop: accepting.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let accept = self.tasks.spawn(accept::run(self.listener, connections));
+        self.tasks.spawn(chores(self.chores, self.stop.clone()));
+        shutdown.await;
+        tracing::info!("stopping");
+        self.handles.readiness.drain();
+        accepting.cancel();
+        let _ = accept.await;
+        let table = &self.handles.session.table;
+        if table.count() > 0 && !self.settings.drain_move().is_zero() {
+            table.tell_to_move();
+            let everyone_left = async {
+                while table.count() > 0 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let _ = tokio::time::timeout(self.settings.drain_move(), everyone_left).await;
+        }
+        self.close_sockets.cancel();
+        let sockets_closed = async {
+            while table.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_LIMIT, sockets_closed).await.is_err() {
+            tracing::warn!(sockets = table.count(), "sockets did not close in time");
+        }
+        self.stop.cancel();
+        self.handles.store.close().await;
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN_LIMIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "tasks did not end in time");
+        }
+    }
+}
+
+/// What must be done now and then.
+async fn chores(chores: Chores, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_PERIOD) => {}
+        }
+        let now = std::time::Instant::now();
+        chores.chat.sweep();
+        chores.door.joins.sweep(now);
+        chores.door.creates.sweep(now);
+        if let Err(error) = chores.store.sweep().await {
+            tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What a session does with a frame from its client.
+
+use std::sync::Arc;
+
+use axum::extract::ws::{Message, Utf8Bytes};
+use bytes::Bytes;
+use snug_bus::BusEvent;
+use snug_protocol::frame::{BinaryFrameError, ClientFrame, Cursor, Resync, SendFrame, ServerFrame, close};
+use snug_protocol::limits::{BACKLOG_MAX, HEARTBEAT_PERIOD, LATEST_PAGE, ROOMS_PER_SESSION_MAX, TYPING_PERIOD};
+use snug_protocol::{EnvelopeError, ErrorBody, ErrorCode, RoomId, Seq};
+use snug_store::{Store, StoreError};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::{Ending, Session, Subscription};
+use crate::chat::{ChatError, store_code};
+use crate::room::Room;
+
+/// The close code for a socket that failed while being read.
+pub(super) fn ending_of(error: &axum::Error) -> Ending {
+    // axum hides the library's error type; its text is stable enough to tell a frame that is too large from a broken connection.
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    let mut too_large = false;
+    while let Some(error) = cause {
+        too_large |= error.to_string().contains("too long");
+        cause = error.source();
+    }
+    if too_large { Ending::of(close::TOO_LARGE, ErrorCode::TooLarge) } else { Ending::GONE }
+}
+
+fn envelope_code(error: &BinaryFrameError) -> ErrorCode {
+    match error {
+        BinaryFrameError::Malformed => ErrorCode::BadRequest,
+        BinaryFrameError::Envelope(EnvelopeError::TooLarge { .. }) => ErrorCode::TooLarge,
+        BinaryFrameError::Envelope(EnvelopeError::Version(_)) => ErrorCode::UnsupportedVersion,
+        BinaryFrameError::Envelope(EnvelopeError::Kind(_)) => ErrorCode::EntryNotAccepted,
+        BinaryFrameError::Envelope(EnvelopeError::Size { .. } | EnvelopeError::Malformed | EnvelopeError::Range) => {
+            ErrorCode::BadEnvelope
+        }
+    }
+}
+
+/// A frame that cannot be read, and the code that says why: bad JSON, a type nobody knows, or a known type with wrong fields.
+fn decode(text: &str) -> Result<ClientFrame, ErrorCode> {
+    serde_json::from_str(text).map_err(|_| {
+        let known = ["hello", "follow", "unfollow", "typing", "heartbeat"];
+        let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        match value.as_ref().and_then(|value| value.get("type")).and_then(serde_json::Value::as_str) {
+            Some(kind) if !known.contains(&kind) => ErrorCode::UnknownFrame,
+            _ => ErrorCode::BadRequest,
+        }
+    })
+}
+
+impl Session {
+    pub(super) fn greet(&mut self, text: &str) -> Result<(), Ending> {
+        let Ok(ClientFrame::Hello { client }) = decode(text) else {
+            return Err(Ending::of(close::PROTOCOL, ErrorCode::HelloExpected));
+        };
+        tracing::debug!(client = client.chars().take(40).collect::<String>(), device = %self.caller.device(), "a session begins");
+        self.replies.push(ServerFrame::Welcome {
+            device: self.caller.device(),
+            node: self.parts.node.to_string(),
+            server_at_ms: crate::clock::now_ms(),
+            heartbeat_ms: u64::try_from(HEARTBEAT_PERIOD.as_millis()).expect("seconds"),
+        });
+        Ok(())
+    }
+
+    pub(super) async fn read(&mut self, frame: Message) -> Result<(), Ending> {
+        // Anything heard is a sign of life.
+        self.heartbeat.due = None;
+        match frame {
+            Message::Binary(bytes) => self.send(&bytes),
+            Message::Text(text) => self.control(&text).await,
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => return Err(Ending::GONE),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: &Bytes) {
+        let frame = match SendFrame::parse(bytes) {
+            Ok(frame) => frame,
+            Err((id, error)) => return self.fail(id, None, envelope_code(&error)),
+        };
+        let (id, room) = (frame.id, frame.envelope.header().room);
+        if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
+            return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
+        }
+        let chat = self.parts.chat.clone();
+        let span = tracing::debug_span!("send_message", %room, bytes = bytes.len());
+        let append = async move { (id, room, chat.send_message(frame.envelope).await) };
+        self.in_flight.push_back(Box::pin(append.instrument(span)));
+    }
+
+    async fn control(&mut self, text: &Utf8Bytes) {
+        if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+            let error = ChatError::TooFast { retry_after: wait }.body();
+            return self.replies.push(ServerFrame::Error { id: None, room: None, error });
+        }
+        match decode(text.as_str()) {
+            Ok(ClientFrame::Follow { id, room, cursor }) => self.follow(id, room, cursor).await,
+            Ok(ClientFrame::Unfollow { room }) => {
+                self.subscriptions.remove(&room);
+            }
+            Ok(ClientFrame::Typing { room }) => self.typing(room).await,
+            Ok(ClientFrame::Heartbeat {}) => {}
+            Ok(ClientFrame::Hello { .. }) => self.fail(None, None, ErrorCode::BadRequest),
+            Err(code) => self.fail(None, None, code),
+        }
+    }
+
+    fn fail(&mut self, id: Option<u32>, room: Option<RoomId>, code: ErrorCode) {
+        self.replies.push(ServerFrame::Error { id, room, error: ErrorBody::from(code) });
+    }
+
+    async fn typing(&mut self, room: RoomId) {
+        let now = Instant::now();
+        if !self.subscriptions.contains_key(&room)
+            || self.typing.get(&room).is_some_and(|last| now - *last < TYPING_PERIOD)
+        {
+            return;
+        }
+        self.typing.insert(room, now);
+        let device = self.caller.device();
+        let frame = serde_json::to_vec(&ServerFrame::Typing { room, device }).expect("a frame is plain data");
+        self.parts.chat.publish(BusEvent::Ephemeral { room, frame: frame.into(), from: device }).await;
+    }
+
+    async fn follow(&mut self, id: u32, room: RoomId, cursor: Option<Cursor>) {
+        if !self.subscriptions.contains_key(&room) && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
+            return self.fail(Some(id), Some(room), ErrorCode::TooManyRooms);
+        }
+        self.subscriptions.remove(&room);
+        match self.try_follow(id, room, cursor).await {
+            Ok(Some((subscription, followed))) => {
+                self.typing.retain(|room, _| self.subscriptions.contains_key(room));
+                self.subscriptions.insert(room, subscription);
+                self.replies.push(followed);
+            }
+            Ok(None) => self.fail(Some(id), Some(room), ErrorCode::NotAMember),
+            Err(error) => {
+                tracing::warn!(%error, "could not follow a room");
+                self.fail(Some(id), Some(room), store_code(&error));
+            }
+        }
+    }
+
+    async fn try_follow(
+        &mut self,
+        id: u32,
+        room: RoomId,
+        cursor: Option<Cursor>,
+    ) -> Result<Option<(Subscription, ServerFrame)>, StoreError> {
+        let (device, wake) = (self.caller.device(), Arc::clone(&self.wake));
+        let parts = &self.parts;
+        let Some(following) = parts.rooms.follow(room, device, wake).await? else { return Ok(None) };
+        // Asked after the room is followed: a removal from now on is told to the follower.
+        let Some(role) = parts.store.role(room, device).await? else { return Ok(None) };
+        let head = following.room().head();
+        let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
+        let present = parts.presence.enter(room, device);
+        let (here, here_count) = parts.presence.here(room);
+        let followed = ServerFrame::Followed {
+            id,
+            room,
+            history: following.room().history(),
+            head,
+            from: place.cursor.next(),
+            skipped: place.skipped,
+            resync: place.resync,
+            role,
+            here,
+            here_count,
+        };
+        Ok(Some((Subscription { following, _present: present, cursor: place.cursor, told: head }, followed)))
+    }
+}
+
+struct Place {
+    cursor: Seq,
+    skipped: bool,
+    resync: Option<Resync>,
+}
+
+/// Where to send from.
+async fn place(store: &Store, room: &Room, head: Seq, cursor: Option<&Cursor>) -> Result<Place, StoreError> {
+    let latest = Place { cursor: head.back(LATEST_PAGE), skipped: false, resync: None };
+    let Some(cursor) = cursor else { return Ok(latest) };
+    let resync = if cursor.history != room.history() {
+        Some(Resync::OtherHistory)
+    } else if cursor.seq == Seq::ZERO {
+        None
+    } else {
+        match store.entry_hash(room.id(), cursor.seq).await? {
+            None => Some(Resync::BeyondHead),
+            Some(hash) if hash.short().as_slice() != cursor.hash.0 => Some(Resync::OtherHash),
+            Some(_) => None,
+        }
+    };
+    Ok(match resync {
+        Some(_) => Place { resync, ..latest },
+        None if head.0.saturating_sub(cursor.seq.0) > BACKLOG_MAX => Place { skipped: true, ..latest },
+        None => Place { cursor: cursor.seq, ..latest },
+    })
+}

@@ -1,0 +1,284 @@
+//! One authenticated socket: a set of cursors over rooms.
+//!
+//! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors. `table` knows
+//! all sessions of this node. What is absent: queues of messages; a slow reader has a cursor, not a backlog in memory.
+
+mod inbound;
+mod outbound;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use snug_protocol::frame::{ServerFrame, close};
+use snug_protocol::limits::{HEARTBEAT_ANSWER_LIMIT, HEARTBEAT_PERIOD, HELLO_LIMIT, SLOW_READER_LIMIT};
+use snug_protocol::{ErrorBody, ErrorCode, RoomId, Seq};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Authenticated, TokenError, Tokens};
+use crate::chat::{Chat, ChatError, Sent};
+use crate::presence::{Presence, Present};
+use crate::room::{Following, Rooms, Wake};
+
+pub use table::{Admission, SessionTable};
+
+/// Appends of one session that wait for their commit at one time; then its socket is not read.
+const APPENDS_IN_FLIGHT_MAX: usize = 32;
+/// Control frames of a session that wait to be written; then its socket is not read.
+const REPLIES_QUEUED_MAX: usize = 64;
+/// How often an open socket's token is checked without being told to.
+const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
+/// How long a closing handshake may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a session works with.
+#[derive(Clone)]
+pub struct SessionParts {
+    /// Appends.
+    pub chat: Chat,
+    /// Followed rooms.
+    pub rooms: Rooms,
+    /// Who is here.
+    pub presence: Presence,
+    /// Token checks.
+    pub tokens: Tokens,
+    /// The store, for backlog and membership.
+    pub store: snug_store::Store,
+    /// All sessions.
+    pub table: SessionTable,
+    /// This node's name, random per start.
+    pub node: Arc<str>,
+    /// How long a `move` gives, in milliseconds.
+    pub move_within_ms: u64,
+    /// Cancelled when the node wants all sockets closed.
+    pub stop: CancellationToken,
+}
+
+/// Why a session ends: the close code, and the error frame that goes before it.
+#[derive(Debug)]
+struct Ending {
+    close: u16,
+    error: Option<ErrorCode>,
+}
+
+impl Ending {
+    const GONE: Self = Self { close: close::NORMAL, error: None };
+
+    const fn of(close: u16, error: ErrorCode) -> Self {
+        Self { close, error: Some(error) }
+    }
+}
+
+/// One followed room of a session.
+struct Subscription {
+    following: Following,
+    _present: Present,
+    /// The last seq that was sent.
+    cursor: Seq,
+    /// The head that the last heartbeat told of.
+    told: Seq,
+}
+
+type InFlight = FuturesOrdered<std::pin::Pin<Box<dyn Future<Output = (u32, RoomId, Result<Sent, ChatError>)> + Send>>>;
+
+struct Session {
+    parts: SessionParts,
+    caller: Authenticated,
+    wake: Arc<Wake>,
+    subscriptions: HashMap<RoomId, Subscription>,
+    in_flight: InFlight,
+    replies: Vec<ServerFrame>,
+    typing: HashMap<RoomId, Instant>,
+    controls: crate::limit::Buckets<()>,
+    heartbeat: Heartbeat,
+    next_token_check: Instant,
+}
+
+struct Heartbeat {
+    next: Instant,
+    /// When the answer to the last one is due.
+    due: Option<Instant>,
+}
+
+/// Says why there is no session, then closes.
+pub async fn refuse(mut socket: WebSocket, error: &ErrorBody, close_code: u16) {
+    let frame = ServerFrame::Error { id: None, room: None, error: error.clone() };
+    let text = serde_json::to_string(&frame).expect("a frame is plain data");
+    let close = Message::Close(Some(CloseFrame { code: close_code, reason: error.code.as_str().into() }));
+    let _ = timeout(CLOSE_LIMIT, async {
+        socket.send(Message::text(text)).await?;
+        socket.send(close).await
+    })
+    .await;
+}
+
+/// The session's whole life. Ends when the socket does, when it breaks the protocol, when the token ends, or when the node stops.
+pub async fn run(mut socket: WebSocket, parts: SessionParts, caller: Authenticated, admission: Admission) {
+    let mut session = Session {
+        wake: Arc::clone(admission.wake()),
+        subscriptions: HashMap::new(),
+        in_flight: FuturesOrdered::new(),
+        replies: Vec::new(),
+        typing: HashMap::new(),
+        controls: crate::limit::Buckets::new(crate::limit::Rate::per_second(20, 100)),
+        heartbeat: Heartbeat { next: Instant::now() + HEARTBEAT_PERIOD, due: None },
+        next_token_check: Instant::now() + TOKEN_CHECK_PERIOD,
+        parts,
+        caller,
+    };
+    let ending = match session.hello(&mut socket).await {
+        Ok(()) => session.live(&mut socket).await.unwrap_or_else(|ending| ending),
+        Err(ending) => ending,
+    };
+    session.finish(socket, ending).await;
+    drop(admission);
+}
+
+impl Session {
+    /// Waits for the first frame, which must be `hello`.
+    async fn hello(&mut self, socket: &mut WebSocket) -> Result<(), Ending> {
+        let stop = self.parts.stop.clone();
+        let first = tokio::select! {
+            () = stop.cancelled() => return Err(Ending::of(close::RESTART, ErrorCode::Draining)),
+            first = timeout(HELLO_LIMIT, socket.recv()) => first,
+        };
+        match first.map_err(|_| Ending::of(close::TIMED_OUT, ErrorCode::TimedOut))? {
+            Some(Ok(Message::Text(text))) => self.greet(text.as_str()),
+            Some(Ok(Message::Close(_))) | None => Err(Ending::GONE),
+            Some(Err(error)) => Err(inbound::ending_of(&error)),
+            Some(Ok(_)) => Err(Ending::of(close::PROTOCOL, ErrorCode::HelloExpected)),
+        }
+    }
+
+    /// Reads, appends, sends, until something ends it.
+    async fn live(&mut self, socket: &mut WebSocket) -> Result<Ending, Ending> {
+        loop {
+            self.write(socket).await?;
+            let ready = self.in_flight.len() < APPENDS_IN_FLIGHT_MAX && self.replies.len() < REPLIES_QUEUED_MAX;
+            let timer = self.heartbeat.due.unwrap_or(self.heartbeat.next).min(self.next_token_check);
+            // Every branch is cancel-safe: a frame, an acknowledgement or a ring that is not taken now is there the next time.
+            tokio::select! {
+                () = self.parts.stop.cancelled() => return Ok(Ending::of(close::RESTART, ErrorCode::Draining)),
+                Some((id, room, outcome)) = self.in_flight.next() => self.acknowledge(id, room, outcome),
+                frame = socket.recv(), if ready => match frame {
+                    Some(Ok(frame)) => self.read(frame).await?,
+                    Some(Err(error)) => return Err(inbound::ending_of(&error)),
+                    None => return Ok(Ending::GONE),
+                },
+                () = self.wake.rung() => self.look_around().await?,
+                () = tokio::time::sleep_until(timer) => self.tick().await?,
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, id: u32, room: RoomId, outcome: Result<Sent, ChatError>) {
+        self.replies.push(match outcome {
+            Ok(Sent { seq, at_ms, duplicate }) => ServerFrame::Sent { id, room, seq, at_ms, duplicate },
+            Err(error) => {
+                if let ChatError::Append(snug_store::AppendError::Store(error)) = &error {
+                    tracing::warn!(%error, "a message was not stored");
+                }
+                ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() }
+            }
+        });
+    }
+
+    /// Rights may have changed; new entries and ephemerals are for `write`.
+    async fn look_around(&mut self) -> Result<(), Ending> {
+        if self.wake.take_move() {
+            self.replies.push(ServerFrame::Move { within_ms: self.parts.move_within_ms });
+        }
+        if self.wake.take_recheck_token() {
+            self.check_token().await?;
+        }
+        let questioned: Vec<RoomId> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| subscription.following.follower().take_recheck_access())
+            .map(|(room, _)| *room)
+            .collect();
+        for room in questioned {
+            match self.parts.store.role(room, self.caller.device()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => self.close_room(room).await,
+                Err(error) => tracing::warn!(%error, "could not recheck access; the head check asks again"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn close_room(&mut self, room: RoomId) {
+        let exists = matches!(self.parts.store.room(room).await, Ok(Some(_)) | Err(_));
+        let code = if exists { ErrorCode::NotAMember } else { ErrorCode::RoomDeleted };
+        self.subscriptions.remove(&room);
+        self.replies.push(ServerFrame::RoomClosed { room, code });
+    }
+
+    async fn check_token(&mut self) -> Result<(), Ending> {
+        self.next_token_check = Instant::now() + TOKEN_CHECK_PERIOD;
+        match self.parts.tokens.recheck(&self.caller).await {
+            Err(TokenError::Invalid | TokenError::Missing) => Err(Ending::of(close::TOKEN, ErrorCode::TokenInvalid)),
+            // A database that is away ends nobody's session.
+            Ok(()) | Err(TokenError::Store(_)) => Ok(()),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Ending> {
+        let now = Instant::now();
+        if self.heartbeat.due.is_some_and(|due| due <= now) {
+            return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
+        }
+        if self.heartbeat.due.is_none() && self.heartbeat.next <= now {
+            self.replies.push(outbound::heartbeat(&mut self.subscriptions));
+            self.heartbeat = Heartbeat { next: now + HEARTBEAT_PERIOD, due: Some(now + HEARTBEAT_ANSWER_LIMIT) };
+        }
+        if self.next_token_check <= now {
+            self.check_token().await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the rooms, lets appends in flight reach the bus, and closes the socket.
+    async fn finish(mut self, mut socket: WebSocket, ending: Ending) {
+        let draining = ending.close == close::RESTART;
+        self.subscriptions.clear();
+        if draining {
+            // Commit what is in flight and tell its senders before the socket closes.
+            let _ = timeout(SLOW_READER_LIMIT, async {
+                while let Some((id, room, outcome)) = self.in_flight.next().await {
+                    self.acknowledge(id, room, outcome);
+                }
+            })
+            .await;
+        }
+        while let Some(Some((id, room, outcome))) = self.in_flight.next().now_or_never() {
+            self.acknowledge(id, room, outcome);
+        }
+        let in_flight = std::mem::take(&mut self.in_flight);
+        if !in_flight.is_empty() {
+            // Whether or not the sender is still there, others wait for these.
+            self.parts.table.tasks().spawn(in_flight.for_each(|_| std::future::ready(())));
+        }
+        if let Some(code) = ending.error {
+            tracing::debug!(code = code.as_str(), "closing a session");
+            self.replies.push(ServerFrame::Error { id: None, room: None, error: code.into() });
+        }
+        let reason = ending.error.map_or("", ErrorCode::as_str);
+        let close = Message::Close(Some(CloseFrame { code: ending.close, reason: reason.into() }));
+        let _ = timeout(CLOSE_LIMIT, async {
+            for reply in self.replies.drain(..) {
+                socket.feed(outbound::text(&reply)).await?;
+            }
+            socket.send(close).await?;
+            // Until the peer has closed too, or its data that is still on the way would reset the connection and with it our last words.
+            while let Some(Ok(_)) = socket.recv().await {}
+            Ok::<_, axum::Error>(())
+        })
+        .await;
+    }
+}
