@@ -1,0 +1,358 @@
+//! What waits to be sent in one room. Any tab may add to it; only the tab that holds the room's lock seals and sends:
+//! seal, store, transmit. What is sealed is sent with the same bytes until it is answered, also by the next tab.
+
+import { b64 } from "./base64url.ts";
+import { random, type Bytes } from "./bytes.ts";
+import { type OutboxRow, type Store } from "./store.ts";
+import { ERROR_RETRY, SENDS_IN_FLIGHT_MAX, type ErrorCode } from "../protocol.gen.ts";
+
+/** One thing to be sent, as the page shows it. */
+export interface OutboxItem {
+  readonly local: string;
+  readonly type: number;
+  /** The body's JSON text. */
+  readonly body: string;
+  readonly writtenAtMs: number;
+  /** `acknowledged`: committed at `seq`, and not yet applied from the log. */
+  readonly state: "waiting" | "acknowledged" | "failed";
+  readonly seq?: number;
+  readonly hash?: string;
+  readonly failure?: ErrorCode;
+}
+
+export interface ToSeal {
+  readonly type: number;
+  readonly body: string;
+  readonly instance: Bytes;
+  readonly counter: number;
+}
+
+/** What a server said about an envelope. */
+export type Answer =
+  | { readonly ok: true; readonly seq: number }
+  | {
+      readonly ok: false;
+      readonly code: ErrorCode;
+      readonly retryAfterMs?: number | undefined;
+      readonly expected?: number | undefined;
+    };
+
+/** What the outbox needs of its surroundings. */
+export interface OutboxWorld {
+  readonly store: Pick<Store, "outbox" | "addToOutbox" | "changeOutbox" | "sealText" | "openText">;
+  /** Web Locks, as far as used: holds `name` for this tab until the callback's promise ends. */
+  readonly lock: (name: string, signal: AbortSignal, hold: () => Promise<void>) => Promise<unknown>;
+  /** Tells the other tabs. They get it by `told`. */
+  readonly tell: (news: OutboxNews) => void;
+  /** Seals under the newest place of the log; `undefined` while the log has not reached its live edge. */
+  readonly seal: (draft: ToSeal) => Promise<{ envelope: Bytes; hash: string } | undefined>;
+  /** Sends an envelope; the answer comes by `answered` with the same id. Returns `undefined` when not connected. */
+  readonly transmit: (envelope: Bytes) => number | undefined;
+  /** An envelope of this device is committed. */
+  readonly acknowledged: (seq: number, hash: string) => void;
+  /** The items have changed. */
+  readonly changed: () => void;
+  readonly now: () => number;
+  readonly setTimeout: (run: () => void, ms: number) => unknown;
+}
+
+/** What tabs tell one another. */
+export interface OutboxNews {
+  readonly room: string;
+  /** What has just been acknowledged; else rows have been added or changed. */
+  readonly acknowledged?: OutboxItem;
+}
+
+/** How long to wait when a server says `later` without saying when. */
+const PAUSE_MS = 1_000;
+
+export class Outbox {
+  readonly #room: string;
+  readonly #world: OutboxWorld;
+  readonly #stopping = new AbortController();
+  #items: readonly OutboxItem[] = [];
+  #reading = 0;
+  #acknowledged: readonly OutboxItem[] = [];
+  #holding = false;
+  #pumping = false;
+  #pumpAgain = false;
+  #pausedUntilMs = 0;
+  /** Request id → the row's name. Empty after a loss: everything unanswered is sent again. */
+  #inFlight = new Map<number, string>();
+  /** The instance that is sealed under, and its next counter. A page load begins a new one. */
+  #instance = random(16);
+  #counter = 0;
+
+  constructor(room: string, world: OutboxWorld) {
+    this.#room = room;
+    this.#world = world;
+  }
+
+  /** What waits, what failed, and what is acknowledged but not yet seen in the log; in the order written. */
+  get items(): readonly OutboxItem[] {
+    const done = new Set(this.#acknowledged.map(({ local }) => local));
+    return [...this.#acknowledged, ...this.#items.filter(({ local }) => !done.has(local))];
+  }
+
+  /** Reads what waits and asks for the lock. */
+  async start(): Promise<void> {
+    await this.#refresh();
+    const { signal } = this.#stopping;
+    void this.#world
+      .lock(`snug-outbox-${this.#room}`, signal, async () => {
+        if (signal.aborted) return;
+        this.#holding = true;
+        this.kick();
+        await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+        this.#holding = false;
+      })
+      .catch(() => undefined);
+  }
+
+  /** Gives the lock back. What waits stays stored. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  /** Stores a draft; it is on its way once this resolves. Rejects with `StorageRefused`. Answers with its name. */
+  async add(type: number, body: string): Promise<string> {
+    const local = b64(random(12));
+    const sealed = await this.#world.store.sealText(`outbox ${local}`, body);
+    const writtenAtMs = this.#world.now();
+    await this.#world.store.addToOutbox({ local, room: this.#room, type, body: sealed, writtenAtMs, state: "draft" });
+    await this.#refresh();
+    this.#world.tell({ room: this.#room });
+    this.kick();
+    return local;
+  }
+
+  /** Takes a draft or a failed message away; `false` when it is sealed already and so may have been sent. */
+  async cancel(local: string): Promise<boolean> {
+    let cancelled = false;
+    await this.#change((row) => {
+      if (row.local !== local || row.state === "sealed") return row;
+      cancelled = true;
+      return null;
+    });
+    return cancelled;
+  }
+
+  /** Wants a failed message sent after all. */
+  async retry(local: string): Promise<void> {
+    await this.#change((row) => (row.local === local && row.state === "failed" ? draftAgain(row) : row));
+    this.kick();
+  }
+
+  /** Another tab changed the outbox. */
+  async told(news: OutboxNews): Promise<void> {
+    if (news.room !== this.#room) return;
+    if (news.acknowledged !== undefined) this.#acknowledged = [...this.#acknowledged, news.acknowledged];
+    await this.#refresh();
+    this.kick();
+  }
+
+  /** The log holds everything up to `seq`: what was acknowledged there is shown from the log now. */
+  seen(seq: number): void {
+    if (this.#acknowledged.length === 0) return;
+    this.#acknowledged = this.#acknowledged.filter((item) => (item.seq ?? 0) > seq);
+  }
+
+  /** The log is of another life: whatever is sealed from now is of a new instance. */
+  startInstance(): void {
+    this.#beginInstance();
+    this.#acknowledged = [];
+  }
+
+  #beginInstance(): void {
+    this.#instance = random(16);
+    this.#counter = 0;
+  }
+
+  /** A new connection: everything unanswered goes again. */
+  connected(): void {
+    this.#inFlight.clear();
+    this.#pausedUntilMs = 0;
+    this.kick();
+  }
+
+  disconnected(): void {
+    this.#inFlight.clear();
+  }
+
+  /** Goes on where something may have become possible: a connection, the live edge, an answer. */
+  kick(): void {
+    if (!this.#holding || this.#stopping.signal.aborted) return;
+    this.#pumpAgain = true;
+    void this.#pumpWhileAsked();
+  }
+
+  async #pumpWhileAsked(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#pumpAgain && !this.#stopping.signal.aborted) {
+      this.#pumpAgain = false;
+      try {
+        await this.#pump();
+      } catch {
+        // Storage refused, or sealing failed. Nothing was sent that is not stored; what waits is tried again.
+        this.#beginInstance();
+        this.#pause(PAUSE_MS);
+      }
+    }
+    this.#pumping = false;
+  }
+
+  async #pump(): Promise<void> {
+    const rows = await this.#world.store.outbox(this.#room);
+    const sealed = this.#unanswered(rows);
+    if (!this.#transmit(sealed)) return;
+    const draft = rows.find(({ state }) => state === "draft");
+    if (draft === undefined || sealed.length >= SENDS_IN_FLIGHT_MAX) return;
+    // What an earlier instance sealed is answered first, so that the order of writing is kept.
+    const instance = b64(this.#instance);
+    if (sealed.some((row) => row.sealed?.instance !== instance)) return;
+    if (await this.#seal(draft)) this.#pumpAgain = true;
+  }
+
+  /** Sealed rows in the order they were sealed. */
+  #unanswered(rows: readonly OutboxRow[]): OutboxRow[] {
+    const sealed = rows.filter((row) => row.sealed !== undefined && row.state === "sealed");
+    return sealed.sort((a, b) => (a.sealed?.counter ?? 0) - (b.sealed?.counter ?? 0));
+  }
+
+  /** Sends what is not in flight; returns whether the way is free for more. */
+  #transmit(sealed: readonly OutboxRow[]): boolean {
+    if (this.#world.now() < this.#pausedUntilMs) return false;
+    const inFlight = new Set(this.#inFlight.values());
+    for (const row of sealed) {
+      if (row.sealed === undefined || inFlight.has(row.local)) continue;
+      const id = this.#world.transmit(row.sealed.envelope);
+      if (id === undefined) return false;
+      this.#inFlight.set(id, row.local);
+    }
+    return true;
+  }
+
+  /** Seals one draft and stores the bytes. Only then may they be sent. */
+  async #seal(draft: OutboxRow): Promise<boolean> {
+    const body = await this.#world.store.openText(`outbox ${draft.local}`, draft.body);
+    if (body === undefined) {
+      // The local key it was sealed under is gone; nobody can read it any more.
+      await this.#change((row) => (row.local === draft.local ? null : row));
+      return true;
+    }
+    const [instance, counter] = [this.#instance, this.#counter];
+    const made = await this.#world.seal({ type: draft.type, body, instance, counter });
+    if (made === undefined || this.#instance !== instance) return this.#instance !== instance;
+    this.#counter++;
+    let stored = false;
+    const sealed = { instance: b64(instance), counter, ...made };
+    await this.#world.store.changeOutbox(this.#room, (row) => {
+      if (row.local !== draft.local || row.state !== "draft") return row;
+      stored = true;
+      return { ...row, state: "sealed", sealed };
+    });
+    // Cancelled at the last moment: the counter is used up and was never sent, so the instance ends here.
+    if (!stored) this.#beginInstance();
+    return true;
+  }
+
+  /** The answer to what was transmitted as `id`. Ids of before a loss or a pause are unknown and mean nothing. */
+  async answered(id: number, answer: Answer): Promise<void> {
+    const local = this.#inFlight.get(id);
+    if (local === undefined) return;
+    this.#inFlight.delete(id);
+    if (answer.ok || answer.code === "gone") await this.#delivered(local, answer.ok ? answer.seq : undefined);
+    else await this.#refused(local, answer);
+    this.kick();
+  }
+
+  async #delivered(local: string, seq: number | undefined): Promise<void> {
+    let done: OutboxRow | undefined;
+    await this.#world.store.changeOutbox(this.#room, (row) => {
+      if (row.local !== local) return row;
+      done = row;
+      return null;
+    });
+    const hash = done?.sealed?.hash;
+    if (done !== undefined && hash !== undefined && seq !== undefined) {
+      const shown = this.#items.find((item) => item.local === local);
+      if (shown !== undefined) {
+        const acknowledged: OutboxItem = { ...shown, state: "acknowledged", seq, hash };
+        this.#acknowledged = [...this.#acknowledged, acknowledged];
+        this.#world.tell({ room: this.#room, acknowledged });
+      }
+      this.#world.acknowledged(seq, hash);
+    }
+    await this.#refresh();
+  }
+
+  async #refused(local: string, answer: Answer & { ok: false }): Promise<void> {
+    const retry = ERROR_RETRY[answer.code];
+    if (retry === "later" || retry === "sign_in") {
+      // The later ones are answered out_of_order now; their ids are forgotten, and all go again in order.
+      this.#inFlight.clear();
+      this.#pause(answer.retryAfterMs ?? PAUSE_MS);
+      return;
+    }
+    const rows = await this.#world.store.outbox(this.#room);
+    const unanswered = this.#unanswered(rows);
+    const row = unanswered.find((one) => one.local === local);
+    if (row?.sealed === undefined) return;
+    if (answer.code === "out_of_order") {
+      const first = unanswered.find((one) => one.sealed?.instance === row.sealed?.instance);
+      if (first?.local !== local) {
+        this.#inFlight.clear();
+        this.#pause(PAUSE_MS);
+        return;
+      }
+    }
+    await this.#endInstance(row.sealed.instance, answer.code === "out_of_order" ? undefined : local, answer.code);
+  }
+
+  /** A permanent refusal ends an instance: `failed` failed, the rest is sealed again under the next one. */
+  async #endInstance(instance: string, failed: string | undefined, code: ErrorCode): Promise<void> {
+    if (b64(this.#instance) === instance) this.#beginInstance();
+    this.#inFlight.clear();
+    await this.#change((row) => {
+      if (row.sealed?.instance !== instance) return row;
+      return row.local === failed ? { ...draftAgain(row), state: "failed", failure: code } : draftAgain(row);
+    });
+  }
+
+  #pause(ms: number): void {
+    this.#pausedUntilMs = this.#world.now() + ms;
+    this.#world.setTimeout(() => this.kick(), ms);
+  }
+
+  /** Changes rows in one transaction, shows them and tells the other tabs. */
+  async #change(change: (row: OutboxRow) => OutboxRow | null): Promise<void> {
+    await this.#world.store.changeOutbox(this.#room, change);
+    await this.#refresh();
+    this.#world.tell({ room: this.#room });
+  }
+
+  /** Shows what is stored. Of several at a time the one begun last counts: it has read the newest rows. */
+  async #refresh(): Promise<void> {
+    const reading = ++this.#reading;
+    const known = new Map(this.#items.map((item) => [item.local, item.body]));
+    const items: OutboxItem[] = [];
+    for (const row of await this.#world.store.outbox(this.#room)) {
+      const { local, type, writtenAtMs } = row;
+      const body = known.get(local) ?? (await this.#world.store.openText(`outbox ${local}`, row.body)) ?? "{}";
+      const shown = { local, type, body, writtenAtMs };
+      if (row.state !== "failed")
+        items.push({ ...shown, state: "waiting", ...(row.sealed && { hash: row.sealed.hash }) });
+      else items.push({ ...shown, state: "failed", ...(row.failure && { failure: row.failure }) });
+    }
+    if (reading !== this.#reading) return;
+    this.#items = items;
+    this.#world.changed();
+  }
+}
+
+/** The row without its sealed bytes: to be sealed again. */
+function draftAgain(row: OutboxRow): OutboxRow {
+  const { sealed: _sealed, failure: _failure, ...plain } = row;
+  return { ...plain, state: "draft" };
+}
