@@ -13,55 +13,12 @@
  * Points in time are Unix milliseconds by this device's clock, except `atMs` of an entry, which is the server's.
  */
 
+import type { ErrorCode } from "./protocol.gen.ts";
+
 export type RoomId = string;
 export type DeviceId = string;
 
 // ---------------------------------------------------------------------------------------------------------------- problems
-
-/** Codes a server sends; see the protocol's table. */
-export type ServerCode =
-  | "bad_request"
-  | "unknown_frame"
-  | "hello_expected"
-  | "too_large"
-  | "unsupported_version"
-  | "not_found"
-  | "method_not_allowed"
-  | "host_not_allowed"
-  | "origin_not_allowed"
-  | "nonce_expired"
-  | "bad_signature"
-  | "token_missing"
-  | "token_invalid"
-  | "device_unknown"
-  | "wrong_credentials"
-  | "invite_expired"
-  | "invite_used_up"
-  | "too_many_attempts"
-  | "too_many_requests"
-  | "too_fast"
-  | "room_name_invalid"
-  | "room_name_taken"
-  | "id_taken"
-  | "room_not_found"
-  | "room_deleted"
-  | "not_a_member"
-  | "not_allowed"
-  | "wrong_device"
-  | "bad_envelope"
-  | "entry_not_accepted"
-  | "stale_epoch"
-  | "out_of_order"
-  | "gone"
-  | "too_many_rooms"
-  | "too_many_members"
-  | "too_many_invites"
-  | "too_many_sockets"
-  | "timed_out"
-  | "storage_full"
-  | "unavailable"
-  | "draining"
-  | "internal";
 
 /** Codes that are found in the page and never cross the wire. */
 export type LocalCode =
@@ -82,7 +39,7 @@ export type LocalCode =
   | "local_storage" // IndexedDB refused
   | "unexpected"; // a bug of ours; never shown with internals
 
-export type ProblemCode = ServerCode | LocalCode;
+export type ProblemCode = ErrorCode | LocalCode;
 
 /** Why something did not work. The wording is the page's. */
 export interface Problem {
