@@ -107,7 +107,7 @@ impl Log {
             return Page { history, head, from: to.next(), to, entries: Vec::new(), later: Vec::new() };
         }
         let later_of = |seq: Seq| {
-            let said = self.targets.range((seq, to.next())..=(seq, head));
+            let said = self.targets.range((seq, to.next())..=(seq, Seq(u64::MAX)));
             said.filter_map(|(_, seq)| self.entry(*seq))
         };
         let sizes = newest_first

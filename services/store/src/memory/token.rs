@@ -45,8 +45,8 @@ impl Memory {
     pub fn sweep(&self, quotas: &Quotas) -> Result<Swept, StoreError> {
         let mut state = self.open()?;
         let now_ms = now_ms();
-        let mut swept = Swept::default();
-        swept.tokens = state.tokens.extract_if(|_, (_, ends)| ends.expires_at_ms <= now_ms).count() as u64;
+        let tokens = state.tokens.extract_if(|_, (_, ends)| ends.expires_at_ms <= now_ms).count() as u64;
+        let mut swept = Swept { tokens, ..Swept::default() };
         let kept_since_ms = now_ms.saturating_sub(ms(quotas.expired_invites_kept));
         for log in state.rooms.values_mut() {
             let old = log.grants.extract_if(|_, grant| {

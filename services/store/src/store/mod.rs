@@ -31,11 +31,11 @@ enum Backend {
     Memory(Arc<Memory>),
 }
 
-/// Calls the same function of whichever backend it is.
+/// Calls the same function of whichever backend it is, and waits as long as a caller may.
 macro_rules! on {
     ($store:expr, $backend:ident => $call:expr) => {
         match &$store.backend {
-            crate::store::Backend::Sqlite(never) => match **never {},
+            crate::store::Backend::Sqlite($backend) => crate::sqlite::answered($call).await,
             crate::store::Backend::Memory($backend) => $call,
         }
     };
@@ -67,7 +67,10 @@ impl Store {
 
     /// Refuses new work (`Unavailable`), finishes what has been submitted, and closes the database. Calling it again is allowed.
     pub async fn close(&self) {
-        on!(self, backend => backend.close());
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Memory(memory) => memory.close(),
+        }
     }
 
     /// What a commit survives, read back from the database's settings at opening.
@@ -157,6 +160,9 @@ impl Store {
     /// # Errors
     /// The store failed; what was removed before stays removed.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        on!(self, backend => backend.sweep(&self.quotas))
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.sweep(&self.quotas).await,
+            Backend::Memory(memory) => memory.sweep(&self.quotas),
+        }
     }
 }

@@ -4,7 +4,7 @@ use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, GrantId, RoomId};
 
-use super::{Store, on};
+use super::{Backend, Store, on};
 use crate::{CreateInviteError, CreateRoomError, Grant, GrantSecret, Lookup, NewInvite, NewRoom, Room, StoreError};
 
 impl Store {
@@ -55,7 +55,10 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn delete_room(&self, room: RoomId) -> Result<bool, StoreError> {
-        on!(self, backend => backend.delete_room(room))
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.delete_room(room).await,
+            Backend::Memory(memory) => memory.delete_room(room),
+        }
     }
 
     /// A way into a room; expired ones too, as long as they are kept.

@@ -1,0 +1,101 @@
+-- The whole schema of the first release. Times are Unix milliseconds by the database's clock; ids are 16 random bytes.
+
+pragma application_id = 1397642567; -- "SNUG"
+
+-- The peppers this database has been used with, so that a node with another one refuses to start.
+create table pepper (
+    number integer primary key not null check (number >= 0),
+    check_value blob not null check (length(check_value) = 32)
+) strict;
+
+create table device (
+    device blob primary key not null check (length(device) = 16),
+    sign_key blob not null check (length(sign_key) = 32),
+    agree_key blob not null check (length(agree_key) = 32)
+) strict, without rowid;
+
+-- head is the seq of the newest entry; access_version grows with every change of who may read.
+create table room (
+    room blob primary key not null check (length(room) = 16),
+    name text not null,
+    likeness text not null unique,
+    history blob not null check (length(history) = 16),
+    head integer not null check (head >= 0),
+    epoch integer not null,
+    epoch_seq integer not null,
+    access_version integer not null,
+    created_at_ms integer not null
+) strict, without rowid;
+
+-- kind: 1 password, 2 invite. A room has one password.
+create table room_grant (
+    room blob not null references room (room) on delete cascade,
+    grant_id blob not null check (length(grant_id) = 16),
+    kind integer not null check (kind in (1, 2)),
+    kdf integer not null,
+    verifier blob not null,
+    sealed_blob blob not null,
+    pepper integer not null,
+    made_by blob not null references device (device),
+    created_at_ms integer not null,
+    expires_at_ms integer,
+    uses integer not null check (uses >= 0),
+    uses_max integer,
+    primary key (room, grant_id)
+) strict, without rowid;
+create unique index room_grant_password on room_grant (room) where kind = 1;
+create index room_grant_expiry on room_grant (expires_at_ms) where expires_at_ms is not null;
+
+-- role: 1 owner, 2 member. state: 1 is a member, 2 has left: its keys still verify what it wrote.
+create table member (
+    room blob not null references room (room) on delete cascade,
+    device blob not null references device (device),
+    role integer not null check (role in (1, 2)),
+    state integer not null check (state in (1, 2)),
+    joined_at_ms integer not null,
+    profile_seq integer,
+    primary key (room, device)
+) strict, without rowid;
+create index member_device on member (device) where state = 1;
+
+-- The log. kind, device, instance, counter and target_seq repeat the envelope's header, hash is its SHA-256.
+-- Entries and sender_instance do not reference the room: a large room is gone in one short commit and erased after it.
+create table entry (
+    room blob not null,
+    seq integer not null check (seq > 0),
+    at_ms integer not null,
+    kind integer not null,
+    device blob not null,
+    instance blob not null,
+    counter integer not null,
+    target_seq integer not null,
+    hash blob not null check (length(hash) = 32),
+    envelope blob not null,
+    primary key (room, seq)
+) strict, without rowid;
+create index entry_target on entry (room, target_seq) where target_seq > 0;
+create index entry_counter on entry (room, instance, counter);
+
+-- The next counter of each sender's instance: what decides whether a message is new. Outlives erased entries.
+create table sender_instance (
+    room blob not null,
+    device blob not null,
+    instance blob not null,
+    next integer not null check (next >= 0),
+    primary key (room, device, instance)
+) strict, without rowid;
+
+-- Deleted rooms whose entries are still being erased.
+create table erasure (
+    room blob primary key not null
+) strict, without rowid;
+
+-- Access tokens by SHA-256. expires_at_ms slides with use, never beyond ends_at_ms.
+create table token (
+    hash blob primary key not null check (length(hash) = 32),
+    device blob not null,
+    idle_ms integer not null,
+    expires_at_ms integer not null,
+    ends_at_ms integer not null
+) strict, without rowid;
+create index token_expiry on token (expires_at_ms);

@@ -1,0 +1,173 @@
+//! Reading logs.
+
+use std::collections::HashMap;
+
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::{EnvelopeHash, HistoryId, RoomId, Seq};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+
+use super::{Sqlite, row};
+use crate::rules::{self, LATER_ENTRIES_MAX};
+use crate::{Page, RoomHead, StoreError};
+
+/// Rooms of one head check: below SQLite's limit of parameters.
+const HEADS_MAX: usize = 30_000;
+
+impl Sqlite {
+    pub async fn read_after(
+        &self,
+        room: RoomId,
+        after: Seq,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<EntryFrame>, StoreError> {
+        const SELECT: &str =
+            "select seq, at_ms, envelope from entry where room = $1 and seq > $2 order by seq limit $3";
+        let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(after.0)).bind(row::limit(limit));
+        let mut connection = self.readers.acquire().await?;
+        let entries = read_entries(&mut connection, query, bytes_max).await?;
+        if (1..).zip(&entries).any(|(nth, entry)| entry.seq().0 != after.0 + nth) {
+            return Err(StoreError::corrupt("a log has a hole"));
+        }
+        Ok(entries)
+    }
+
+    pub async fn read_page(
+        &self,
+        room: RoomId,
+        before: Option<Seq>,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Option<Page>, StoreError> {
+        // One snapshot, so that head, range and later entries belong together.
+        let mut snapshot = self.readers.begin().await?;
+        let found = sqlx::query("select history, head from room where room = $1")
+            .bind(&room.0[..])
+            .fetch_optional(&mut *snapshot)
+            .await?;
+        let Some(found) = found else { return Ok(None) };
+        let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
+        let to = rules::page_end(before, head);
+        let newest_first = select_back(&mut snapshot, room, to, limit, bytes_max).await?;
+        let Some(oldest) = newest_first.last() else {
+            return Ok(Some(Page { history, head, from: to.next(), to, entries: Vec::new(), later: Vec::new() }));
+        };
+        let later_bytes = select_later_bytes(&mut snapshot, room, oldest.seq(), to).await?;
+        let sizes =
+            newest_first.iter().map(|entry| (entry.bytes().len(), later_bytes.get(&entry.seq()).copied().unwrap_or(0)));
+        let fit = rules::fitting(sizes, bytes_max);
+        let entries: Vec<EntryFrame> = newest_first.into_iter().take(fit).rev().collect();
+        let from = entries[0].seq();
+        let later =
+            if later_bytes.is_empty() { Vec::new() } else { select_later(&mut snapshot, room, from, to).await? };
+        Ok(Some(Page { history, head, from, to, entries, later }))
+    }
+
+    pub async fn entry_hash(&self, room: RoomId, seq: Seq) -> Result<Option<EnvelopeHash>, StoreError> {
+        let found = sqlx::query("select hash from entry where room = $1 and seq = $2")
+            .bind(&room.0[..])
+            .bind(row::stored(seq.0))
+            .fetch_optional(&self.readers)
+            .await?;
+        found.map(|row| row::bytes(&row, "hash").map(EnvelopeHash)).transpose()
+    }
+
+    pub async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<RoomHead>, StoreError> {
+        let mut heads = Vec::with_capacity(rooms.len());
+        for chunk in rooms.chunks(HEADS_MAX) {
+            let mut query = QueryBuilder::new("select room, history, head, access_version from room where room in (");
+            let mut list = query.separated(", ");
+            for room in chunk {
+                list.push_bind(&room.0[..]);
+            }
+            query.push(")");
+            // Not kept prepared: the number of rooms is another each time.
+            for row in query.build().persistent(false).fetch_all(&self.readers).await? {
+                heads.push(room_head(&row)?);
+            }
+        }
+        Ok(heads)
+    }
+}
+
+fn room_head(row: &SqliteRow) -> Result<RoomHead, StoreError> {
+    Ok(RoomHead {
+        room: RoomId(row::bytes(row, "room")?),
+        history: HistoryId(row::bytes(row, "history")?),
+        head: row::seq(row, "head")?,
+        access_version: row::number(row, "access_version")?,
+    })
+}
+
+/// Reads entries as long as they fit into `bytes_max`, and at least one.
+async fn read_entries(
+    connection: &mut SqliteConnection,
+    query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    bytes_max: usize,
+) -> Result<Vec<EntryFrame>, StoreError> {
+    use futures_util::TryStreamExt as _;
+    let mut rows = query.fetch(connection);
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let entry = row::entry(&row)?;
+        bytes += entry.bytes().len();
+        if bytes > bytes_max && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// The entries up to `to`, newest first.
+async fn select_back(
+    connection: &mut SqliteConnection,
+    room: RoomId,
+    to: Seq,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Vec<EntryFrame>, StoreError> {
+    const SELECT: &str =
+        "select seq, at_ms, envelope from entry where room = $1 and seq <= $2 order by seq desc limit $3";
+    let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(to.0)).bind(row::limit(limit));
+    read_entries(connection, query, bytes_max).await
+}
+
+/// For each entry in `from..=to` that was answered after `to`, the bytes of those answers.
+async fn select_later_bytes(
+    connection: &mut SqliteConnection,
+    room: RoomId,
+    from: Seq,
+    to: Seq,
+) -> Result<HashMap<Seq, usize>, StoreError> {
+    // The condition target_seq > 0 is there for the partial index.
+    const SELECT: &str = "select target_seq, sum(length(envelope)) as bytes from entry
+         where room = $1 and target_seq > 0 and target_seq between $2 and $3 and seq > $3 group by target_seq";
+    let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(from.0)).bind(row::stored(to.0));
+    let rows = query.fetch_all(connection).await?;
+    let sizes = rows.iter().map(|row| {
+        let bytes = usize::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(usize::MAX);
+        Ok((row::seq(row, "target_seq")?, bytes))
+    });
+    sizes.collect()
+}
+
+/// The entries after `to` whose target lies in `from..=to`, ascending; the newest, if there are too many.
+async fn select_later(
+    connection: &mut SqliteConnection,
+    room: RoomId,
+    from: Seq,
+    to: Seq,
+) -> Result<Vec<EntryFrame>, StoreError> {
+    const SELECT: &str = "select seq, at_ms, envelope from entry
+         where room = $1 and target_seq > 0 and target_seq between $2 and $3 and seq > $3 order by seq desc limit $4";
+    let query = sqlx::query(SELECT)
+        .bind(&room.0[..])
+        .bind(row::stored(from.0))
+        .bind(row::stored(to.0))
+        .bind(row::limit(LATER_ENTRIES_MAX));
+    let mut later = read_entries(connection, query, usize::MAX).await?;
+    later.reverse();
+    Ok(later)
+}

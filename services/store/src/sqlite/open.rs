@@ -1,0 +1,233 @@
+//! Opening a database file: lock, file, settings, migrations; and what to tell an operator when that fails.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use tokio_util::task::TaskTracker;
+
+use super::Sqlite;
+use super::error::{code, primary_code};
+use super::writer::Writer;
+use crate::{Durability, OpenError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// "SNUG", written into the file's header by the first migration.
+const APPLICATION_ID: i64 = 0x534e_5547;
+/// How long a statement waits for a lock of a connection that is none of ours, such as a backup's.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// How long a reader waits for one of the readers' connections.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+/// Pages in the write-ahead log at which a commit also moves them into the database.
+const CHECKPOINT_PAGES: u32 = 4096;
+/// To this size the write-ahead log is cut back after it has been larger, bytes.
+const WAL_BYTES_KEPT: u64 = 64 * 1024 * 1024;
+/// Statements that a connection keeps prepared.
+const STATEMENTS_KEPT: usize = 256;
+
+/// How to open a SQLite database.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The largest the database file may become, bytes; `None` (default): as large as the disk. The write-ahead log comes on top, some
+    /// 16 MiB as a rule.
+    pub bytes_max: Option<u64>,
+    /// Connections that read. Default 4.
+    pub readers: u32,
+    /// Pages kept in memory by each connection, bytes. Default 8 MiB.
+    pub cache_bytes: u64,
+    /// Bring the schema up to date; else a database that needs it is refused. Default true.
+    pub migrate: bool,
+    /// A commit is on the disk before it is acknowledged. Default true. Without it a power cut loses acknowledged messages, and the
+    /// store says [`Durability::Weak`].
+    pub durable: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { bytes_max: None, readers: 4, cache_bytes: 8 * 1024 * 1024, migrate: true, durable: true }
+    }
+}
+
+impl Sqlite {
+    pub async fn open(path: &Path, options: SqliteOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
+        let lock = lock(path)?;
+        make_private(path).map_err(|source| not_writable(path, source))?;
+        let mut settings = connect_options(path, &options);
+        let mut writer = settings.connect().await.map_err(|error| open_error(path, error))?;
+        if let Some(bytes_max) = options.bytes_max {
+            settings = limit_size(&mut writer, settings, bytes_max).await.map_err(|error| open_error(path, error))?;
+        }
+        refuse_foreign(path, &mut writer).await?;
+        if !options.migrate {
+            refuse_pending(path, &mut writer).await?;
+        }
+        MIGRATIONS.run(&mut writer).await.map_err(|error| migrate_error(path, error))?;
+        let durability = read_durability(&mut writer).await.map_err(|error| open_error(path, error))?;
+        let readers = open_readers(&settings, &options).await.map_err(|error| open_error(path, error))?;
+        let writer = Writer::start(writer, settings, readers.clone(), tasks);
+        Ok(Self { readers, writer, durability, _lock: lock })
+    }
+}
+
+fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+    let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_LIMIT)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        // On macOS an fsync alone leaves the bytes in the drive's cache.
+        .pragma("fullfsync", "on")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
+        .pragma("cache_size", format!("-{}", options.cache_bytes / 1024))
+        .pragma("temp_store", "memory")
+        // What is erased is overwritten, not only forgotten.
+        .pragma("secure_delete", "on")
+        // The texts of batches are long, and their parameters are no business of a log.
+        .disable_statement_logging()
+}
+
+/// Limits the file's size on this connection and on those that `settings` will open.
+async fn limit_size(
+    writer: &mut SqliteConnection,
+    settings: SqliteConnectOptions,
+    bytes_max: u64,
+) -> Result<SqliteConnectOptions, sqlx::Error> {
+    let page_bytes: i64 = sqlx::query_scalar("pragma page_size").fetch_one(&mut *writer).await?;
+    let pages_max = (bytes_max / u64::try_from(page_bytes).unwrap_or(4096).max(1)).max(1);
+    let limit = format!("pragma max_page_count = {pages_max}");
+    sqlx::query(sqlx::AssertSqlSafe(limit)).fetch_all(writer).await?;
+    Ok(settings.pragma("max_page_count", pages_max.to_string()))
+}
+
+async fn open_readers(settings: &SqliteConnectOptions, options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(settings.clone().pragma("query_only", "on"))
+        .await
+}
+
+/// What the settings that are really in force are good for.
+async fn read_durability(connection: &mut SqliteConnection) -> Result<Durability, sqlx::Error> {
+    let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut *connection).await?;
+    let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(connection).await?;
+    let keeps_journal = !matches!(journal.as_str(), "off" | "memory");
+    Ok(if keeps_journal && synchronous >= 2 { Durability::Local } else { Durability::Weak })
+}
+
+/// Takes the lock that keeps other processes out. On a file of its own: closing any handle of the database file would drop the locks
+/// that SQLite holds on it.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock_path = PathBuf::from(name);
+    let file = open_private(&lock_path).map_err(|source| not_writable(path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(not_writable(path, source)),
+    }
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Creates the file if it is not there, for nobody else to read. SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    let file = open_private(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    drop(file);
+    Ok(())
+}
+
+/// Refuses a database that another program made, before anything is written into it.
+async fn refuse_foreign(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let failed = |error| open_error(path, error);
+    let application: i64 =
+        sqlx::query_scalar("pragma application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+    let tables: i64 = sqlx::query_scalar(
+        "select count(*) from sqlite_schema where name <> '_sqlx_migrations'
+                                            and name not like 'sqlite\\_%' escape '\\'",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(failed)?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(OpenError::OtherSchema { path: path.to_owned(), reason: "it belongs to another program".into() });
+    }
+    Ok(())
+}
+
+async fn refuse_pending(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let failed = |error| open_error(path, error);
+    const KNOWN: &str = "select count(*) from sqlite_schema where name = '_sqlx_migrations'";
+    let is_known: bool = sqlx::query_scalar(KNOWN).fetch_one(&mut *connection).await.map_err(failed)?;
+    let newest: Option<i64> = if is_known {
+        let newest = sqlx::query_scalar("select max(version) from _sqlx_migrations where success");
+        newest.fetch_one(connection).await.map_err(failed)?
+    } else {
+        None
+    };
+    if newest < MIGRATIONS.iter().map(|migration| migration.version).max() {
+        return Err(OpenError::MigrationPending { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+fn not_writable(path: &Path, source: io::Error) -> OpenError {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { path: path.to_owned() },
+        _ => OpenError::NotWritable { path: path.to_owned(), source },
+    }
+}
+
+fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match error {
+        MigrateError::VersionMissing(version) if version > newest => {
+            OpenError::Newer { path: path.to_owned(), version }
+        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => open_error(path, error),
+        error => OpenError::OtherSchema { path: path.to_owned(), reason: error.to_string() },
+    }
+}
+
+fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
+    let path = path.to_owned();
+    match primary_code(&error) {
+        Some(code::FULL) => OpenError::Full { path },
+        Some(code::BUSY | code::LOCKED) => OpenError::Locked { path },
+        Some(code::CORRUPT | code::NOTADB) => OpenError::NotADatabase { path, reason: error.to_string() },
+        Some(code::READONLY | code::CANTOPEN) => {
+            OpenError::NotWritable { path, source: io::Error::other(error.to_string()) }
+        }
+        _ => OpenError::Other { path, source: Arc::new(error) },
+    }
+}

@@ -1,0 +1,179 @@
+//! Stores to test, and the rooms, devices and envelopes to fill them with.
+
+use std::path::Path;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::maybe_done;
+use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq};
+use snug_store::{AppendError, Appended, DeviceKeys, GrantSecret, NewInvite, NewRoom, SqliteOptions, Store};
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+/// The epoch of every room here.
+pub const EPOCH: u32 = 0;
+/// Large enough to be no limit.
+pub const ANY: usize = usize::MAX;
+
+pub async fn open(path: &Path) -> Store {
+    Store::open_sqlite(path, SqliteOptions::default(), &TaskTracker::new()).await.expect("the database opens")
+}
+
+/// A store in a folder of its own.
+pub async fn sqlite() -> (Store, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    (open(&folder.path().join("snug.db")).await, folder)
+}
+
+/// Makes a test of each case for each backend.
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(snug_store::Store::memory()).await;
+            })*
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let (store, _folder) = crate::fixture::sqlite().await;
+                super::$case(store.clone()).await;
+                store.close().await;
+            })*
+        }
+    };
+}
+pub(crate) use contract;
+
+pub fn id(number: u32) -> [u8; 16] {
+    let mut id = [0xA5; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    id
+}
+
+pub fn device(number: u32) -> DeviceKeys {
+    let key = |first| {
+        let mut key = [first; 32];
+        key[28..].copy_from_slice(&number.to_be_bytes());
+        key
+    };
+    DeviceKeys { device: DeviceId(id(number)), sign_key: key(1), agree_key: key(2) }
+}
+
+/// An envelope with this header around bytes that stand for ciphertext.
+pub fn envelope(header: &Header) -> Envelope {
+    sized(header, 256)
+}
+
+pub fn sized(header: &Header, bucket: usize) -> Envelope {
+    let mut bytes = header.encode().to_vec();
+    let filler = u8::try_from(header.counter % 251).expect("below 251");
+    bytes.resize(bytes.len() + bucket + 16, filler);
+    Envelope::parse(Bytes::from(bytes)).expect("a valid envelope")
+}
+
+/// One run of a client in a room. Cloning it is running it twice.
+#[derive(Clone)]
+pub struct Instance {
+    pub room: RoomId,
+    pub device: DeviceId,
+    pub instance: InstanceId,
+    pub counter: u64,
+}
+
+impl Instance {
+    pub fn new(room: RoomId, device: DeviceKeys, instance: u32) -> Self {
+        Self { room, device: device.device, instance: InstanceId(id(instance)), counter: 0 }
+    }
+
+    pub fn header(&self, kind: EntryKind, counter: u64, target: u64) -> Header {
+        let (room, device, instance) = (self.room, self.device, self.instance);
+        Header { kind, room, epoch: EPOCH, device, instance, counter, target: Seq(target) }
+    }
+
+    /// Seals the next envelope.
+    pub fn next(&mut self, kind: EntryKind, target: u64) -> Envelope {
+        self.counter += 1;
+        envelope(&self.header(kind, self.counter - 1, target))
+    }
+
+    pub fn message(&mut self) -> Envelope {
+        self.next(EntryKind::Message, 0)
+    }
+
+    /// Appends the next message, which must succeed.
+    pub async fn say(&mut self, store: &Store) -> Appended {
+        store.append(self.message()).await.expect("the message is appended")
+    }
+}
+
+pub fn secret(pepper: u32) -> GrantSecret {
+    GrantSecret { verifier: vec![7; 32], sealed_blob: vec![8; 157], pepper }
+}
+
+/// Room `number`, made by `owner`; its password grant has the same number.
+pub fn new_room(number: u32, owner: DeviceKeys) -> NewRoom {
+    let room = RoomId(id(number));
+    NewRoom {
+        room,
+        name: format!("Room {number:03}"),
+        likeness: format!("room {number:03}"),
+        owner,
+        grant: GrantId(id(number)),
+        kdf: 1,
+        secret: secret(1),
+        epoch_record: envelope(&Instance::new(room, owner, u32::MAX).header(EntryKind::EpochRecord, 0, 0)),
+    }
+}
+
+/// Creates room `number` with these members, the first being its owner.
+pub async fn room_of(store: &Store, number: u32, members: &[DeviceKeys]) -> RoomId {
+    let new = new_room(number, members[0]);
+    let (room, grant) = (new.room, new.grant);
+    store.create_room(new).await.expect("the room is created");
+    for member in &members[1..] {
+        store.enter(room, grant, *member).await.expect("the member enters");
+    }
+    room
+}
+
+pub fn invite(room: RoomId, number: u32, made_by: DeviceKeys) -> NewInvite {
+    NewInvite {
+        room,
+        grant: GrantId(id(number)),
+        secret: secret(1),
+        made_by: made_by.device,
+        expires_in: None,
+        uses_max: None,
+    }
+}
+
+pub fn expired(invite: NewInvite) -> NewInvite {
+    NewInvite { expires_in: Some(Duration::ZERO), ..invite }
+}
+
+/// Begins all of `work` in this order before it waits for any; the answers in the same order.
+pub async fn together<T>(work: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut work: Vec<_> = work.into_iter().map(|one| Box::pin(maybe_done(one))).collect();
+    std::future::poll_fn(|context| {
+        // Every one is polled each time: `join_all` begins many futures in no promised order.
+        let pending = work.iter_mut().filter_map(|one| one.as_mut().poll(context).is_pending().then_some(())).count();
+        if pending == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    work.iter_mut().map(|one| one.as_mut().take_output().expect("it is done")).collect()
+}
+
+/// The envelopes of a whole log, checked to be gapless from 1.
+pub async fn log(store: &Store, room: RoomId) -> Vec<Bytes> {
+    let entries = store.read_after(room, Seq::ZERO, ANY, ANY).await.expect("the log is read");
+    let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq().0).collect();
+    assert_eq!(seqs, (1..=entries.len() as u64).collect::<Vec<_>>(), "seqs are gapless from 1");
+    entries.iter().map(snug_protocol::frame::EntryFrame::envelope_bytes).collect()
+}
+
+pub fn is_duplicate(answer: &Result<Appended, AppendError>, seq: Seq) -> bool {
+    matches!(answer, Ok(appended) if appended.seq == seq && appended.frame.is_none())
+}
