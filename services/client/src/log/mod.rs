@@ -160,11 +160,12 @@ impl RoomLog {
     /// Applies an entry that came live.
     pub fn apply(&mut self, entry: LogEntry) -> Applied {
         let expected = self.next_live.unwrap_or(entry.seq);
+        if let Some(known) = self.get(entry.seq).cloned() {
+            self.compare(&known, &entry);
+            self.next_live = Some(expected.max(entry.seq.next()));
+            return Applied::Known;
+        }
         if entry.seq < expected {
-            if let Some(known) = self.get(entry.seq).cloned() {
-                self.compare(&known, &entry);
-                return Applied::Known;
-            }
             return self.insert_missing(entry);
         }
         if entry.seq > expected {

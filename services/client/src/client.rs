@@ -1,0 +1,272 @@
+//! A client: one device, its connection, its rooms. Creating, joining and coming back are here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reqwest::Method;
+use snug_protocol::http::{CreateRoom, Entered, JoinRequest, Member, RoomInfo, RoomsAnswer};
+use snug_protocol::limits::{MEMBERS_PAGE_MAX, MEMBERS_PER_ROOM_MAX};
+use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, RoomId, Seq};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use crate::config::ClientConfig;
+use crate::crypto::{
+    Body, Device, GrantContent, GrantKeys, InviteLink, KDF, PublicKeys, RecoveryKey, RoomKey, Secret, decrypt,
+    founding_record, random, verify_record,
+};
+use crate::error::ClientError;
+use crate::http::Http;
+use crate::link::Link;
+use crate::room::{self, ActorParts, Room, RoomSecrets, RoomShared};
+use crate::text;
+
+/// One device's client. Cheap to clone; all clones share one connection. Its tasks end with [`Client::close`], or when the last clone
+/// and the last of its [`Room`]s are dropped.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+/// What clients and rooms share.
+pub(crate) struct Inner {
+    pub(crate) device: Arc<Device>,
+    pub(crate) http: Http,
+    config: Arc<ClientConfig>,
+    link: Link,
+    rooms: Mutex<HashMap<RoomId, Arc<RoomShared>>>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.device.id())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
+}
+
+/// Argon2id takes some tenths of a second, so it runs beside the async threads.
+async fn hash_password(password: &str, room: RoomId, grant: GrantId) -> Result<Secret, ClientError> {
+    let password = Zeroizing::new(password.to_owned());
+    tokio::task::spawn_blocking(move || Secret::of_password(&password, room, grant))
+        .await
+        .map_err(|_| ClientError::Closed)?
+}
+
+impl Client {
+    /// A client for `device`. Connects when it enters its first room. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `address_invalid`.
+    pub fn connect(config: ClientConfig, device: Device) -> Result<Self, ClientError> {
+        let (config, device) = (Arc::new(config), Arc::new(device));
+        let http = Http::new(&config, Arc::clone(&device))?;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let link = Link::start(Arc::clone(&config), http.clone(), &tracker, stop.child_token());
+        Ok(Self(Arc::new(Inner { device, http, config, link, rooms: Mutex::default(), tracker, stop })))
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// Creates a room and enters it as its owner. The recovery key is nowhere else: show it once, to be saved.
+    ///
+    /// # Errors
+    /// `room_name_…`, `password_…`, `member_name_…` at once; `room_name_taken` with a free variant; `network`: then the room may
+    /// exist, and joining it by name and password tells; another server's code.
+    pub async fn create_room(
+        &self,
+        name: &str,
+        password: &str,
+        member_name: &str,
+    ) -> Result<(Room, RecoveryKey), ClientError> {
+        let (name, member_name) = (text::room_name(name)?, text::member_name(member_name)?);
+        let (room, grant) = (RoomId(random()), GrantId(random()));
+        let keys = GrantKeys::derive(&hash_password(password, room, grant).await?, room, grant);
+        let (key, recovery) = (RoomKey::generate(room, 0), RecoveryKey::generate());
+        let record = founding_record(&self.0.device, &key, recovery.device().keys(), now_ms())?;
+        let content = GrantContent { room_key: key.clone(), record_hash: record.hash() };
+        let (auth, blob) = (keys.auth(), keys.seal(&content));
+        let entered: Entered = self
+            .0
+            .http
+            .signed("/api/rooms", room, grant, None, |sign_in| CreateRoom {
+                name: name.clone(),
+                room,
+                grant,
+                kdf: KDF,
+                auth: auth.into(),
+                blob: blob.clone().into(),
+                epoch_record: record.bytes().to_vec().into(),
+                sign_in,
+            })
+            .await?;
+        if entered.room.room != room || entered.epoch_record.envelope.0 != *record.bytes() {
+            return Err(ClientError::RecordRefused);
+        }
+        Ok((self.enter(entered, content, &member_name).await?, recovery))
+    }
+
+    /// Joins a room by its name and password. Joining again is allowed and gives the same room.
+    ///
+    /// # Errors
+    /// `wrong_credentials`, also for a name that nobody has; `kdf_unknown`, `grant_refused`, `record_refused` if the server shows
+    /// something else than the room; `too_many_attempts`; `network`, after which it is safe to repeat; another server's code.
+    pub async fn join(&self, name: &str, password: &str, member_name: &str) -> Result<Room, ClientError> {
+        let (name, member_name) = (text::room_name(name)?, text::member_name(member_name)?);
+        text::password(password)?;
+        let found = self.0.http.lookup(&name).await?;
+        if found.kdf != KDF {
+            return Err(ClientError::KdfUnknown);
+        }
+        let secret = hash_password(password, found.room, found.grant).await?;
+        self.join_by(&secret, found.room, found.grant, Some(found.nonce), &member_name).await
+    }
+
+    /// Joins a room by an invite.
+    ///
+    /// # Errors
+    /// `invite_expired`, `invite_used_up`, `wrong_credentials` for one that was revoked; otherwise as [`Client::join`].
+    pub async fn join_by_link(&self, link: &InviteLink, member_name: &str) -> Result<Room, ClientError> {
+        let member_name = text::member_name(member_name)?;
+        self.join_by(&link.secret, link.room, link.grant, None, &member_name).await
+    }
+
+    async fn join_by(
+        &self,
+        secret: &Secret,
+        room: RoomId,
+        grant: GrantId,
+        nonce: Option<String>,
+        member_name: &str,
+    ) -> Result<Room, ClientError> {
+        let keys = GrantKeys::derive(secret, room, grant);
+        let auth = keys.auth();
+        let request = |sign_in| JoinRequest { room, grant, auth: auth.into(), sign_in };
+        let entered: Entered = self.0.http.signed("/api/join", room, grant, nonce, request).await?;
+        if entered.room.room != room {
+            return Err(ClientError::RecordRefused);
+        }
+        let content = keys.open(&entered.blob.0)?;
+        verify_record(&content, entered.epoch_record.envelope.0.clone().into())?;
+        self.enter(entered, content, member_name).await
+    }
+
+    /// The rooms this device is a member of, in order of name; empty for a device the server does not know.
+    ///
+    /// # Errors
+    /// `network`, or a server's code.
+    pub async fn rooms(&self) -> Result<Vec<RoomInfo>, ClientError> {
+        match self.0.http.authorised::<(), RoomsAnswer>(Method::GET, "/api/rooms", None).await {
+            Ok(answer) => Ok(answer.rooms),
+            Err(error) if error.server_code() == Some(ErrorCode::DeviceUnknown) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Comes back to a room without password or link, by what [`Room::secrets`] gave.
+    ///
+    /// # Errors
+    /// `not_a_member`, `network`, or another server's code.
+    pub async fn resume(&self, secrets: RoomSecrets) -> Result<Room, ClientError> {
+        let room = secrets.key.room();
+        let info = self.rooms().await?.into_iter().find(|info| info.room == room);
+        self.open(info.ok_or(ErrorCode::NotAMember)?, secrets, None).await
+    }
+
+    /// Opens the room and introduces the device if its members do not know it by this name.
+    async fn enter(&self, entered: Entered, content: GrantContent, member_name: &str) -> Result<Room, ClientError> {
+        self.0.http.keep_token(entered.token.clone());
+        let secrets = RoomSecrets { key: content.room_key, record_hash: content.record_hash };
+        let own = self.0.http.member(entered.room.room, self.0.device.id()).await.ok();
+        let known = own.as_ref().and_then(|own| profile_name(own, &secrets.key, self.0.device.keys()));
+        let room = self.open(entered.room, secrets, Some(entered.epoch_record.seq)).await?;
+        if known.as_deref() != Some(member_name) {
+            // Sent in the order of the outbox, so before anything the caller sends.
+            drop(room.introduce(member_name.to_owned(), known.is_none()));
+        }
+        Ok(room)
+    }
+
+    async fn open(&self, info: RoomInfo, secrets: RoomSecrets, record_at: Option<Seq>) -> Result<Room, ClientError> {
+        if let Some(shared) = self.opened(info.room) {
+            return Ok(Room { inner: Arc::clone(&self.0), shared });
+        }
+        let ((commands, drafts), (command_queue, draft_queue)) = room::channels();
+        let inner = &self.0;
+        let parts = ActorParts {
+            room: info.room,
+            secrets: secrets.clone(),
+            record_at,
+            device: Arc::clone(&inner.device),
+            http: inner.http.clone(),
+            link: inner.link.clone(),
+            config: Arc::clone(&inner.config),
+            commands: command_queue,
+            drafts: draft_queue,
+        };
+        let task = room::start(parts, inner.stop.child_token()).await?;
+        inner.tracker.spawn(task);
+        let (room, name, role) = (info.room, info.name, info.role);
+        let shared = Arc::new(RoomShared { room, name, role, secrets, commands, drafts });
+        self.0.rooms.lock().expect("no code panics while it holds the rooms").insert(room, Arc::clone(&shared));
+        Ok(Room { inner: Arc::clone(&self.0), shared })
+    }
+
+    /// A room whose task still runs.
+    fn opened(&self, room: RoomId) -> Option<Arc<RoomShared>> {
+        let rooms = self.0.rooms.lock().expect("no code panics while it holds the rooms");
+        rooms.get(&room).filter(|shared| !shared.commands.is_closed()).cloned()
+    }
+
+    /// Ends the connection and all tasks, and waits for them. What is not acknowledged may or may not have been sent.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+    }
+}
+
+impl Inner {
+    /// All members of a room, page by page.
+    pub(crate) async fn all_members(&self, room: RoomId) -> Result<Vec<Member>, ClientError> {
+        let mut members: Vec<Member> = Vec::new();
+        for _ in 0..=MEMBERS_PER_ROOM_MAX / MEMBERS_PAGE_MAX {
+            let after: Option<DeviceId> = members.last().map(|member| member.device);
+            let page = self.http.members(room, after).await?;
+            // A list that does not go forward would never end.
+            if page.members.first().is_some_and(|first| Some(first.device) <= after) {
+                return Err(ClientError::Answer);
+            }
+            members.extend(page.members);
+            if !page.more {
+                return Ok(members);
+            }
+        }
+        Err(ClientError::Answer)
+    }
+}
+
+/// The name in a member's profile, unless it is from before the device became a member again.
+fn profile_name(member: &Member, key: &RoomKey, keys: &PublicKeys) -> Option<String> {
+    let profile = member.profile.as_ref().filter(|profile| profile.at_ms >= member.joined_at_ms)?;
+    let envelope = Envelope::parse(profile.envelope.0.clone().into()).ok()?;
+    match decrypt(key, &envelope).ok()?.verify(keys).ok()?.body {
+        Body::Profile(profile) => Some(profile.name),
+        Body::EpochRecord(_) | Body::Message { .. } | Body::Leave => None,
+    }
+}

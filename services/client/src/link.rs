@@ -1,0 +1,472 @@
+//! The one connection of a client: connects, greets, reads, and hands frames to the rooms they are for. Reconnects for ever.
+//!
+//! One task reads for all rooms, one writes. A room that does not keep up is not waited for: what comes for it is dropped and its port says
+//! so, and the room follows again from its cursor, since the log itself is the queue. Answers to requests are never dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use snug_protocol::frame::{ClientFrame, EntryFrame, ServerFrame, close};
+use snug_protocol::{ErrorBody, ErrorCode, Retry, RoomId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff::{Backoff, jittered};
+use crate::config::{ClientConfig, Timing};
+use crate::error::ClientError;
+use crate::http::{Http, Node};
+use crate::wire::{Incoming, RawReader, RawSocket, RawWriter, control, goodbye};
+
+/// Frames that wait to be written.
+const WRITER_QUEUE_MAX: usize = 256;
+/// Entries and news that wait for one room.
+pub(crate) const INBOX_MAX: usize = 256;
+/// News that may be lost (presence, typing) are shed when less than this is free.
+const INBOX_RESERVE: usize = INBOX_MAX / 2;
+/// Answers that wait for one room; more than it can have requests under way.
+pub(crate) const ANSWERS_MAX: usize = 128;
+/// Requests from rooms and handles to the link.
+pub(crate) const LINK_QUEUE_MAX: usize = 64;
+/// Messages that the writer puts into one flush.
+const WRITE_BATCH_MAX: usize = 32;
+
+/// Where a room's frames go.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) inbox: mpsc::Sender<News>,
+    pub(crate) answers: mpsc::Sender<Answer>,
+    /// Set when something for the inbox was dropped; only the room clears it, after which it follows again.
+    pub(crate) overrun: Arc<AtomicBool>,
+}
+
+/// What comes for a room and can be had again by following it.
+#[derive(Debug)]
+pub(crate) enum News {
+    Entry(EntryFrame),
+    /// `followed`, `presence`, `typing`.
+    Frame(ServerFrame),
+    /// A heartbeat's head.
+    Head(snug_protocol::Seq),
+}
+
+/// What comes for a room once.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Sent { id: u32, seq: snug_protocol::Seq, at_ms: u64 },
+    Refused { id: u32, error: ErrorBody },
+    Closed { code: ErrorCode },
+}
+
+/// Whether there is a session, and how to write to it.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkState {
+    Down,
+    Up(Session),
+}
+
+/// A session; a new one has another number.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) number: u64,
+    writer: mpsc::Sender<Message>,
+}
+
+impl Session {
+    /// Writes a frame, waiting while the queue is full; the wait ends when the session does. Cancel safe: it is written or not.
+    pub(crate) async fn write(&self, message: Message) {
+        // A session that has ended reports that itself, and whatever matters is sent again on the next.
+        let _ = self.writer.send(message).await;
+    }
+
+    /// Writes a frame unless the queue is full.
+    pub(crate) fn write_if_free(&self, message: Message) {
+        let _ = self.writer.try_send(message);
+    }
+}
+
+/// What others ask of the link.
+#[derive(Debug)]
+pub(crate) enum LinkRequest {
+    Register {
+        room: RoomId,
+        port: Port,
+    },
+    Forget {
+        room: RoomId,
+    },
+    /// Something is wrong with the session of this number: open another.
+    Reconnect {
+        number: u64,
+    },
+}
+
+/// The handle that rooms hold. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) requests: mpsc::Sender<LinkRequest>,
+    pub(crate) state: watch::Receiver<LinkState>,
+    ids: Arc<AtomicU32>,
+}
+
+impl Link {
+    /// An id for a request, used once.
+    pub(crate) fn next_id(&self) -> u32 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Starts the link's task. It connects once a room is registered.
+    pub(crate) fn start(config: Arc<ClientConfig>, http: Http, tracker: &TaskTracker, stop: CancellationToken) -> Self {
+        let (requests, queue) = mpsc::channel(LINK_QUEUE_MAX);
+        let (state, watched) = watch::channel(LinkState::Down);
+        let task = LinkTask {
+            backoff: Backoff::new(config.timing.backoff_first, config.timing.backoff_max),
+            config,
+            http,
+            ports: HashMap::new(),
+            queue,
+            state,
+            number: 0,
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        };
+        tracker.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task.run() => {}
+            }
+        });
+        Self { requests, state: watched, ids: Arc::new(AtomicU32::new(1)) }
+    }
+}
+
+/// An open session's two ends.
+struct Open {
+    node: Node,
+    reader: RawReader,
+    writer: mpsc::Sender<Message>,
+}
+
+/// Why a session ended, by what to do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// Connect again at once, jittered.
+    Soon,
+    /// Connect again after the back-off.
+    Broken,
+    /// Renew the token, then connect.
+    Token,
+    /// Nobody needs it.
+    Idle,
+}
+
+struct LinkTask {
+    config: Arc<ClientConfig>,
+    http: Http,
+    ports: HashMap<RoomId, Port>,
+    queue: mpsc::Receiver<LinkRequest>,
+    state: watch::Sender<LinkState>,
+    number: u64,
+    backoff: Backoff,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+type NextSession = oneshot::Receiver<Result<Open, ClientError>>;
+
+impl LinkTask {
+    /// Connects and serves until nobody holds the link.
+    async fn run(mut self) {
+        loop {
+            while self.ports.is_empty() {
+                let Some(request) = self.queue.recv().await else { return };
+                self.handle(request);
+            }
+            let node = self.http.node();
+            let ended = match self.connect().await {
+                Ok(open) => self.serve(open).await,
+                Err(error) => {
+                    tracing::debug!(%error, node = %node.origin, "could not connect");
+                    self.http.give_up(&node);
+                    if error.server_code() == Some(ErrorCode::DeviceUnknown) {
+                        // No room here knows this device any more, and no wait will change that.
+                        for port in self.ports.values() {
+                            let _ = port.answers.try_send(Answer::Closed { code: ErrorCode::DeviceUnknown });
+                        }
+                    }
+                    Ended::Broken
+                }
+            };
+            self.state.send_replace(LinkState::Down);
+            let wait = match ended {
+                Ended::Idle => continue,
+                Ended::Token => {
+                    // Should the renewal fail too, connecting will say so.
+                    let token = self.http.token().await.ok();
+                    let _ = self.http.renew(token.as_deref()).await;
+                    self.backoff.next()
+                }
+                Ended::Soon => jittered(self.config.timing.backoff_first),
+                Ended::Broken => self.backoff.next(),
+            };
+            if !self.pause(wait).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits while serving requests; whether anyone still holds the link.
+    async fn pause(&mut self, wait: std::time::Duration) -> bool {
+        let wait = sleep(wait);
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                () = &mut wait => return true,
+                request = self.queue.recv() => match request {
+                    Some(request) => self.handle(request),
+                    None => return false,
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, request: LinkRequest) {
+        match request {
+            LinkRequest::Register { room, port } => {
+                self.ports.insert(room, port);
+            }
+            LinkRequest::Forget { room } => {
+                self.ports.remove(&room);
+            }
+            LinkRequest::Reconnect { .. } => {}
+        }
+    }
+
+    fn connect(&self) -> impl Future<Output = Result<Open, ClientError>> + use<> {
+        let (http, config) = (self.http.clone(), Arc::clone(&self.config));
+        let (tracker, stop) = (self.tracker.clone(), self.stop.child_token());
+        async move {
+            let limit = config.timing.connect_limit;
+            timeout(limit, open(http, config, tracker, stop))
+                .await
+                .unwrap_or_else(|_| Err(ClientError::Network("no session in time".into())))
+        }
+    }
+
+    /// Makes `open` the session that rooms write to.
+    fn announce(&mut self, open: &Open) {
+        self.backoff.reset();
+        self.number += 1;
+        tracing::debug!(node = %open.node.origin, number = self.number, "a session begins");
+        self.state.send_replace(LinkState::Up(Session { number: self.number, writer: open.writer.clone() }));
+    }
+
+    /// Reads a session until it ends. When the node asks to move, the next session is opened before this one is closed.
+    async fn serve(&mut self, mut open: Open) -> Ended {
+        self.announce(&open);
+        let mut next: Option<NextSession> = None;
+        loop {
+            tokio::select! {
+                request = self.queue.recv() => match request {
+                    None => return self.bid_farewell(&open, Ended::Idle),
+                    Some(LinkRequest::Reconnect { number }) if number == self.number => return Ended::Broken,
+                    Some(request) => {
+                        self.handle(request);
+                        if self.ports.is_empty() {
+                            return self.bid_farewell(&open, Ended::Idle);
+                        }
+                    }
+                },
+                moved = async { next.as_mut().expect("guarded").await }, if next.is_some() => {
+                    next = None;
+                    if let Ok(Ok(newer)) = moved {
+                        self.bid_farewell(&open, Ended::Soon);
+                        open = newer;
+                        self.announce(&open);
+                    }
+                },
+                incoming = timeout(self.config.timing.silence_limit, open.reader.next()) => match incoming {
+                    Err(_) => return self.fail(&open.node, Ended::Broken),
+                    Ok(Incoming::Closed { code }) => return self.closed(&open.node, code),
+                    Ok(Incoming::Frame(ServerFrame::Move { .. })) if next.is_none() => next = Some(self.connect_beside(&open.node)),
+                    Ok(incoming) => if let Some(ended) = self.dispatch(&open, incoming) {
+                        return ended;
+                    },
+                },
+            }
+        }
+    }
+
+    fn bid_farewell(&self, open: &Open, ended: Ended) -> Ended {
+        let _ = open.writer.try_send(goodbye());
+        ended
+    }
+
+    /// The next node is asked from now on.
+    fn fail(&self, node: &Node, ended: Ended) -> Ended {
+        self.http.give_up(node);
+        ended
+    }
+
+    /// Opens the next session while this one is still read.
+    fn connect_beside(&self, draining: &Node) -> NextSession {
+        self.http.give_up(draining);
+        let (done, next) = oneshot::channel();
+        let connect = self.connect();
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // Nobody waits any more if the old session ended first.
+                open = connect => { let _ = done.send(open); }
+            }
+        });
+        next
+    }
+
+    fn closed(&self, node: &Node, code: Option<u16>) -> Ended {
+        tracing::debug!(?code, "the session ended");
+        match code {
+            Some(close::TOKEN) => Ended::Token,
+            Some(close::RESTART) => self.fail(node, Ended::Soon),
+            _ => self.fail(node, Ended::Broken),
+        }
+    }
+
+    /// Hands a frame to its room, or answers it. `Some` ends the session.
+    fn dispatch(&mut self, open: &Open, incoming: Incoming) -> Option<Ended> {
+        match incoming {
+            Incoming::Entry(entry) => {
+                if let Some(port) = room_of(&entry).and_then(|room| self.ports.get(&room)) {
+                    port.news(News::Entry(entry));
+                }
+            }
+            Incoming::Frame(frame) => return self.dispatch_frame(open, frame),
+            Incoming::Other | Incoming::Closed { .. } => {}
+        }
+        None
+    }
+
+    fn dispatch_frame(&mut self, open: &Open, frame: ServerFrame) -> Option<Ended> {
+        match frame {
+            ServerFrame::Followed { room, .. } => {
+                if let Some(port) = self.ports.get(&room) {
+                    port.news(News::Frame(frame));
+                }
+            }
+            ServerFrame::Presence { room, .. } | ServerFrame::Typing { room, .. } => {
+                if let Some(port) = self.ports.get(&room).filter(|port| port.inbox.capacity() > INBOX_RESERVE) {
+                    port.news(News::Frame(frame));
+                }
+            }
+            ServerFrame::Heartbeat { heads } => {
+                for head in heads {
+                    if let Some(port) = self.ports.get(&head.room).filter(|port| port.inbox.capacity() > INBOX_RESERVE)
+                    {
+                        port.news(News::Head(head.head));
+                    }
+                }
+                // A writer whose queue is full is stuck, and the server will see that no answer comes.
+                let _ = open.writer.try_send(control(&ClientFrame::Heartbeat {}));
+            }
+            ServerFrame::Sent { id, room, seq, at_ms, .. } => {
+                return self.answer(Some(room), || Answer::Sent { id, seq, at_ms });
+            }
+            ServerFrame::Error { id: Some(id), room, error } if error.retry != Retry::SignIn => {
+                return self.answer(room, || Answer::Refused { id, error: error.clone() });
+            }
+            ServerFrame::Error { error, .. } => {
+                tracing::debug!(code = error.code.as_str(), "the server reports an error");
+                return (error.retry == Retry::SignIn).then_some(Ended::Token);
+            }
+            ServerFrame::RoomClosed { room, code } => return self.answer(Some(room), || Answer::Closed { code }),
+            ServerFrame::Welcome { .. } | ServerFrame::Move { .. } => {}
+        }
+        None
+    }
+
+    /// Hands an answer to its room, or to all when the server could not tell which; each knows its own ids.
+    fn answer(&self, room: Option<RoomId>, answer: impl Fn() -> Answer) -> Option<Ended> {
+        let ports: Vec<&Port> = match room {
+            Some(room) => self.ports.get(&room).into_iter().collect(),
+            None => self.ports.values().collect(),
+        };
+        // A room takes its answers whatever else it waits for; one that does not is stuck, and a new session begins all anew.
+        let stuck =
+            ports.iter().any(|port| matches!(port.answers.try_send(answer()), Err(mpsc::error::TrySendError::Full(_))));
+        stuck.then_some(Ended::Broken)
+    }
+}
+
+impl Port {
+    fn news(&self, news: News) {
+        if self.overrun.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbox.try_send(news) {
+            self.overrun.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// The room in an entry's header, unchecked.
+fn room_of(entry: &EntryFrame) -> Option<RoomId> {
+    entry.envelope_bytes().get(8..24)?.try_into().ok().map(RoomId)
+}
+
+/// Connects and greets.
+async fn open(
+    http: Http,
+    config: Arc<ClientConfig>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+) -> Result<Open, ClientError> {
+    let token = http.token().await?;
+    let node = http.node();
+    let mut socket = RawSocket::connect(&node.origin, Some(&token), config.tls.clone()).await?;
+    socket.send(&ClientFrame::Hello { client: config.program.clone() }).await?;
+    loop {
+        match socket.next().await {
+            Incoming::Frame(ServerFrame::Welcome { .. }) => break,
+            Incoming::Frame(ServerFrame::Error { error, .. }) => {
+                if error.retry == Retry::SignIn {
+                    http.renew(Some(&token)).await?;
+                }
+                return Err(error.into());
+            }
+            Incoming::Closed { code } => return Err(ClientError::Network(format!("closed with {code:?}"))),
+            Incoming::Frame(_) | Incoming::Entry(_) | Incoming::Other => {}
+        }
+    }
+    let (writer, reader) = socket.split();
+    let (queue, waiting) = mpsc::channel(WRITER_QUEUE_MAX);
+    tracker.spawn(run_writer(writer, waiting, config.timing.clone(), stop));
+    Ok(Open { node, reader, writer: queue })
+}
+
+/// Writes what is queued until the session's handles are gone or a write does not get through.
+async fn run_writer(
+    mut writer: RawWriter,
+    mut queue: mpsc::Receiver<Message>,
+    timing: Timing,
+    stop: CancellationToken,
+) {
+    let mut batch = Vec::with_capacity(WRITE_BATCH_MAX);
+    loop {
+        let count = tokio::select! {
+            () = stop.cancelled() => 0,
+            count = queue.recv_many(&mut batch, WRITE_BATCH_MAX) => count,
+        };
+        if count == 0 {
+            let _ = timeout(timing.connect_limit, writer.send(goodbye())).await;
+            return;
+        }
+        // A failed write shows on the reading side too, which is where it is handled.
+        if !matches!(timeout(timing.connect_limit, writer.send_all(batch.drain(..))).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
