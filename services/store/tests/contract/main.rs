@@ -9,4 +9,5 @@ mod members;
 mod model;
 mod paging;
 mod rooms;
+mod sqlite_only;
 mod tokens;

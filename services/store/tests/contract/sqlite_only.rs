@@ -1,0 +1,353 @@
+//! What SQLite promises besides: nothing acknowledged is lost, and an operator is told why a database does not open.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use snug_protocol::{EntryKind, RoomId};
+use snug_store::{AppendError, CreateRoomError, Durability, OpenError, SqliteOptions, Store, StoreError};
+use sqlx::Connection as _;
+use tokio_util::task::TaskTracker;
+
+use crate::fixture::{self, Instance, device, envelope, id, is_duplicate, log, new_room, room_of, sized, together};
+
+async fn try_open(path: &Path, options: SqliteOptions) -> Result<Store, OpenError> {
+    Store::open_sqlite(path, options, &TaskTracker::new()).await
+}
+
+async fn limited(path: &Path, bytes_max: u64) -> Store {
+    try_open(path, SqliteOptions { bytes_max: Some(bytes_max), ..SqliteOptions::default() }).await.expect("it opens")
+}
+
+/// Runs statements on the file behind the store's back.
+async fn behind_its_back(path: &Path, sql: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+fn file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("snug.db")
+}
+
+fn one_line(error: &OpenError) -> String {
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.contains("snug.db"), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_when_reopened() {
+    let (store, folder) = fixture::sqlite().await;
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let mut instance = Instance::new(room, device(1), 1);
+    let messages: Vec<_> = (0..100).map(|_| instance.message()).collect();
+    for answer in together(messages.iter().map(|message| store.append(message.clone()))).await {
+        answer.unwrap();
+    }
+    let before = store.room(room).await.unwrap();
+    store.close().await;
+    drop(store);
+    assert!(!folder.path().join("snug.db-wal").exists(), "closing leaves one file, whole by itself");
+
+    let store = fixture::open(&file(&folder)).await;
+    assert_eq!(store.room(room).await.unwrap(), before);
+    assert!(log(&store, room).await[1..].iter().eq(messages.iter().map(snug_protocol::Envelope::bytes)));
+    assert!(is_duplicate(&store.append(messages[0].clone()).await, snug_protocol::Seq(2)));
+    instance.say(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_finishes_what_was_submitted() {
+    let (store, folder) = fixture::sqlite().await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let mut instance = Instance::new(room, device(1), 1);
+    let sends: Vec<_> = (0..300).map(|_| store.append(instance.message())).collect();
+    let (answers, ()) = tokio::join!(together(sends), store.close());
+    let acknowledged = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!(answers.iter().skip(acknowledged).all(|answer| matches!(answer, Err(AppendError::Store(_)))));
+    drop(store);
+    let store = fixture::open(&file(&folder)).await;
+    assert_eq!(log(&store, room).await.len(), 1 + acknowledged);
+}
+
+/// Not a test: what `a_killed_process_loses_nothing_it_acknowledged` kills. Appends for ever, and prints each acknowledgement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "is started by another test, as a process of its own"]
+async fn child_that_appends_until_it_is_killed() {
+    let path = std::env::var_os("SNUG_TEST_DATABASE").expect("the test that starts this names a database");
+    let store = fixture::open(Path::new(&path)).await;
+    let senders = (0..8).map(|sender| {
+        let store = store.clone();
+        async move {
+            let mut instance = Instance::new(RoomId(id(1 + sender % 2)), device(1), sender);
+            loop {
+                let counter = instance.counter;
+                let appended = instance.say(&store).await;
+                println!("ack {sender} {counter} {}", appended.seq);
+            }
+        }
+    });
+    together(senders).await;
+}
+
+fn start_child(path: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "sqlite_only::child_that_appends_until_it_is_killed"])
+        .env("SNUG_TEST_DATABASE", path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Sender, counter and seq of an acknowledgement, if the line is a whole one.
+fn ack(line: &str) -> Option<(u32, u64, u64)> {
+    let mut words = line.strip_suffix('\n')?.strip_prefix("ack ")?.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_loses_nothing_it_acknowledged() {
+    let (store, folder) = fixture::sqlite().await;
+    for number in [1, 2] {
+        room_of(&store, number, &[device(1)]).await;
+    }
+    store.close().await;
+    drop(store);
+    let mut acknowledged = Vec::new();
+    for kill_after in [1, 150, 400] {
+        let mut child = start_child(&file(&folder));
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let (mut line, mut heard) = (String::new(), 0);
+        while output.read_line(&mut line).unwrap() > 0 {
+            acknowledged.extend(ack(&line));
+            heard += usize::from(ack(&line).is_some());
+            if heard == kill_after {
+                child.kill().unwrap();
+            }
+            line.clear();
+        }
+        child.wait().unwrap();
+        assert!(heard >= kill_after, "the child appended {heard}");
+    }
+    let store = fixture::open(&file(&folder)).await;
+    let logs = [log(&store, RoomId(id(1))).await, log(&store, RoomId(id(2))).await];
+    // Each child begins its counters at 0 again: the later ones are answered with the first one's seqs.
+    for (sender, counter, seq) in acknowledged {
+        let sent = envelope(&Instance::new(RoomId(id(1 + sender % 2)), device(1), sender).header(
+            EntryKind::Message,
+            counter,
+            0,
+        ));
+        assert_eq!(logs[sender as usize % 2][usize::try_from(seq).unwrap() - 1], sent.bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_database_refuses_loses_nothing_and_works_again_with_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder);
+    let store = limited(&path, 1024 * 1024).await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let other = room_of(&store, 2, &[device(1)]).await;
+    let instance = Instance::new(room, device(1), 1);
+    let large = |counter| sized(&instance.header(EntryKind::Message, counter, 0), 16_384);
+    let mut acknowledged = 0;
+    let refused = loop {
+        match store.append(large(acknowledged)).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Store(StoreError::Full)), "{refused:?}");
+    assert!(acknowledged > 30, "{acknowledged}");
+    let batch = together((0..8).map(|more| store.append(large(acknowledged + more)))).await;
+    assert!(matches!(batch[0], Err(AppendError::Store(StoreError::Full))), "{batch:?}");
+    assert!(batch.iter().all(Result::is_err), "those behind it fail with it, or are out of order now: {batch:?}");
+    store.check().await.expect("reading goes on");
+    let read = log(&store, room).await;
+    assert!((0..acknowledged).all(|counter| read[usize::try_from(counter).unwrap() + 1] == large(counter).bytes()));
+    assert_eq!(read.len() as u64, 1 + acknowledged, "what was refused is not there");
+
+    store.delete_room(room).await.expect("a full database still deletes");
+    let mut instance = Instance::new(other, device(1), 1);
+    for _ in 0..20 {
+        instance.say(&store).await;
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_raised_limit_lets_the_refused_message_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder);
+    let store = limited(&path, 512 * 1024).await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let instance = Instance::new(room, device(1), 1);
+    let large = |counter| sized(&instance.header(EntryKind::Message, counter, 0), 16_384);
+    let mut next = 0;
+    while store.append(large(next)).await.is_ok() {
+        next += 1;
+    }
+    let refused = store.create_room(new_room(2, device(2))).await;
+    assert!(matches!(refused, Ok(_) | Err(CreateRoomError::Store(StoreError::Full))), "{refused:?}");
+    store.close().await;
+    drop(store);
+    let store = limited(&path, 1024 * 1024).await;
+    store.append(large(next)).await.expect("there is space");
+    assert_eq!(log(&store, room).await.len() as u64, next + 2);
+}
+
+#[tokio::test]
+async fn durability_is_read_back_from_the_database() {
+    let (store, _folder) = fixture::sqlite().await;
+    assert_eq!((store.durability(), store.kind()), (Durability::Local, "sqlite"));
+    let folder = tempfile::tempdir().unwrap();
+    let weak = try_open(&file(&folder), SqliteOptions { durable: false, ..SqliteOptions::default() }).await.unwrap();
+    assert_eq!(weak.durability(), Durability::Weak);
+    assert_eq!(Store::memory().durability(), Durability::Weak);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(file(&folder), "").unwrap();
+    std::fs::set_permissions(file(&folder), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let store = fixture::open(&file(&folder)).await;
+    room_of(&store, 1, &[device(1)]).await;
+    for found in std::fs::read_dir(folder.path()).unwrap() {
+        let found = found.unwrap();
+        assert_eq!(found.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", found.path());
+    }
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_left_alone() {
+    let (store, folder) = fixture::sqlite().await;
+    room_of(&store, 1, &[device(1)]).await;
+    store.close().await;
+    drop(store);
+    behind_its_back(
+        &file(&folder),
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (9999, 'of the future', true, x'00', 0)",
+    )
+    .await;
+    let refused = try_open(&file(&folder), SqliteOptions::default()).await.err().expect("it is refused");
+    assert!(matches!(refused, OpenError::Newer { version: 9999, .. }), "{refused:?}");
+    assert!(one_line(&refused).contains("newer version of Snug"));
+    behind_its_back(&file(&folder), "delete from _sqlx_migrations where version = 9999").await;
+    assert_eq!(log(&fixture::open(&file(&folder)).await, RoomId(id(1))).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "a shopping list, and not a short one ".repeat(200);
+    std::fs::write(file(&folder), &text).unwrap();
+    let refused = try_open(&file(&folder), SqliteOptions::default()).await.err().expect("it is refused");
+    assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused:?}");
+    assert!(one_line(&refused).contains("not a database"));
+    assert_eq!(std::fs::read_to_string(file(&folder)).unwrap(), text);
+}
+
+#[tokio::test]
+async fn another_programs_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    behind_its_back(&file(&folder), "create table bookmark (url text)").await;
+    let refused = try_open(&file(&folder), SqliteOptions::default()).await.err().expect("it is refused");
+    assert!(matches!(refused, OpenError::OtherSchema { .. }), "{refused:?}");
+    assert!(one_line(&refused).contains("another program"));
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for path in [folder.path().join("missing/snug.db"), folder.path().join("file/snug.db")] {
+        let refused = try_open(&path, SqliteOptions::default()).await.err().expect("it is refused");
+        assert!(matches!(refused, OpenError::NotWritable { .. }), "{refused:?}");
+        assert!(one_line(&refused).starts_with("cannot write the database"));
+    }
+}
+
+#[tokio::test]
+async fn a_database_in_use_is_refused() {
+    let (store, folder) = fixture::sqlite().await;
+    let refused = try_open(&file(&folder), SqliteOptions::default()).await.err().expect("it is refused");
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused:?}");
+    assert!(one_line(&refused).contains("in use"));
+    store.check().await.expect("the first one goes on");
+    store.close().await;
+    drop(store);
+    fixture::open(&file(&folder)).await.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_the_start_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions { bytes_max: Some(8192), ..SqliteOptions::default() };
+    let refused = try_open(&file(&folder), options).await.err().expect("it is refused");
+    assert!(matches!(refused, OpenError::Full { .. }), "{refused:?}");
+    assert!(one_line(&refused).starts_with("no space left"));
+}
+
+#[tokio::test]
+async fn a_pending_migration_is_refused_when_migrating_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let off = SqliteOptions { migrate: false, ..SqliteOptions::default() };
+    let refused = try_open(&file(&folder), off.clone()).await.err().expect("it is refused");
+    assert!(matches!(refused, OpenError::MigrationPending { .. }), "{refused:?}");
+    assert!(one_line(&refused).contains("snug migrate"));
+    let store = fixture::open(&file(&folder)).await;
+    store.close().await;
+    drop(store);
+    try_open(&file(&folder), off).await.expect("it is up to date");
+}
+
+#[tokio::test]
+async fn an_erased_entry_is_gone_and_its_resend_is_not_stored_again() {
+    let (store, folder) = fixture::sqlite().await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let message = Instance::new(room, device(1), 1).message();
+    store.append(message.clone()).await.unwrap();
+    behind_its_back(&file(&folder), "delete from entry where seq = 2").await;
+    let answer = store.append(message).await;
+    assert!(matches!(answer, Err(AppendError::Gone)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_erasure_that_was_cut_short_is_ended_by_a_sweep() {
+    let (store, folder) = fixture::sqlite().await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    Instance::new(room, device(1), 1).say(&store).await;
+    behind_its_back(
+        &file(&folder),
+        "pragma foreign_keys = on; insert into erasure (room) select room from room; delete from room",
+    )
+    .await;
+    let refused = store.create_room(new_room(1, device(1))).await;
+    assert!(matches!(refused, Err(CreateRoomError::IdTaken)), "{refused:?}");
+    assert_eq!(store.sweep().await.unwrap().rooms, 1);
+    assert!(log(&store, room).await.is_empty());
+    store.create_room(new_room(1, device(1))).await.expect("the id is free");
+}
+
+#[tokio::test]
+async fn a_used_token_lives_longer_and_is_written_at_most_once_an_hour() {
+    let (store, folder) = fixture::sqlite().await;
+    let (idle, absolute) = (std::time::Duration::from_secs(86_400), std::time::Duration::from_secs(864_000));
+    let issued = store.issue_token([1; 32], device(1).device, idle, absolute).await.unwrap();
+    behind_its_back(&file(&folder), "update token set expires_at_ms = expires_at_ms - 7200000").await;
+    let used = store.token([1; 32]).await.unwrap().unwrap();
+    assert!(used.expires_at_ms >= issued.expires_at_ms);
+    // The use is written behind the answer; a write that is waited for comes after it.
+    store.add_pepper_check(1, [1; 32]).await.unwrap();
+    behind_its_back(&file(&folder), "update token set expires_at_ms = expires_at_ms - 1800000").await;
+    let again = store.token([1; 32]).await.unwrap().unwrap();
+    assert_eq!(again.expires_at_ms, used.expires_at_ms - 1_800_000, "half an hour is not worth a write");
+}
