@@ -63,6 +63,9 @@ pub struct Settings {
     /// Redis address; not in this version.
     #[arg(long, env = "SNUG_REDIS_URL", hide = true)]
     pub redis_url: Option<String>,
+    /// Whether a start brings the database's schema up to date, or refuses to run until `snug migrate` has.
+    #[arg(long, env = "SNUG_MIGRATE", default_value = "auto")]
+    pub migrate: Migrate,
     /// The most the database file may grow to, in bytes. Default: what the disk holds.
     #[arg(long, env = "SNUG_DATABASE_BYTES_MAX")]
     pub database_bytes_max: Option<u64>,
@@ -110,6 +113,15 @@ pub struct Limits {
     /// Sockets open at one time of one device.
     #[arg(long, env = "SNUG_SOCKETS_PER_DEVICE", default_value_t = 20)]
     pub sockets_per_device: usize,
+}
+
+/// What a start does about a schema of an older version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Migrate {
+    /// Brings it up to date.
+    Auto,
+    /// Refuses to start.
+    Off,
 }
 
 /// How logs are written.

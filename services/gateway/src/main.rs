@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use snug_gateway::config::{Cli, Command};
+use snug_gateway::config::{Cli, Command, Migrate};
 use snug_gateway::{Server, Settings, server, telemetry};
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +13,10 @@ async fn main() -> ExitCode {
     let outcome = match cli.command {
         None => serve(cli.settings).await,
         Some(Command::Serve(settings)) => serve(*settings).await,
-        Some(Command::Migrate(settings)) => migrate(&settings).await,
+        Some(Command::Migrate(mut settings)) => {
+            settings.migrate = Migrate::Auto;
+            migrate(&settings).await
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

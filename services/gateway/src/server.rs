@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
-use crate::config::{ConfigError, Settings};
+use crate::config::{ConfigError, Migrate, Settings};
 use crate::http::{self, Door, Handles, Readiness};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
@@ -96,7 +96,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     open().map_err(|source| StartError::Listen { address, source })
 }
 
-/// Opens (and migrates) the database in the data folder.
+/// Opens the database in the data folder, and brings its schema up to date unless `SNUG_MIGRATE` is off.
 ///
 /// # Errors
 /// Folder or database cannot be used.
@@ -108,7 +108,11 @@ pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Stor
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
-    let options = SqliteOptions { bytes_max: settings.database_bytes_max };
+    let options = SqliteOptions {
+        bytes_max: settings.database_bytes_max,
+        migrate: settings.migrate == Migrate::Auto,
+        ..SqliteOptions::default()
+    };
     Ok(Store::open_sqlite(&path.join("snug.db"), options, tasks).await?)
 }
 
