@@ -116,14 +116,12 @@ export class Outbox {
 
   /** Stores a draft; it is on its way once this resolves. Rejects with `StorageRefused`. Answers with its name. */
   async add(type: number, body: string): Promise<string> {
-    const local = b64(random(12));
-    const sealed = await this.#world.store.sealText(`outbox ${local}`, body);
-    const writtenAtMs = this.#world.now();
-    await this.#world.store.addToOutbox({ local, room: this.#room, type, body: sealed, writtenAtMs, state: "draft" });
+    const row = await outboxDraft(this.#world.store, this.#room, type, body, this.#world.now());
+    await this.#world.store.addToOutbox(row);
     await this.#refresh();
     this.#world.tell({ room: this.#room });
     this.kick();
-    return local;
+    return row.local;
   }
 
   /** Takes a draft or a failed message away; `false` when it is sealed already and so may have been sent. */
@@ -349,6 +347,18 @@ export class Outbox {
     this.#items = items;
     this.#world.changed();
   }
+}
+
+/** A new draft, its body sealed under the local key. */
+export async function outboxDraft(
+  store: Pick<Store, "sealText">,
+  room: string,
+  type: number,
+  body: string,
+  writtenAtMs: number,
+): Promise<OutboxRow> {
+  const local = b64(random(12));
+  return { local, room, type, body: await store.sealText(`outbox ${local}`, body), writtenAtMs, state: "draft" };
 }
 
 /** The row without its sealed bytes: to be sealed again. */

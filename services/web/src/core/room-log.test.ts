@@ -260,3 +260,20 @@ it("a head below the cursor without a resync is a fork", () => {
   follow(log, 2, 3);
   expect(log.violations).toMatchObject([{ code: "fork", seq: 4 }]);
 });
+
+it("what was there at an earlier visit must still be there", () => {
+  const entries = written(Array.from({ length: 6 }, () => ({ sender: 0, fresh: false, lag: 0 })));
+  const cursor = load(entries, 1, 3).cursor;
+  if (cursor === undefined) throw new Error("no cursor");
+  const visit = (head: number, kept: typeof cursor) => {
+    const log = new RoomLog();
+    log.remember(kept);
+    follow(log, head, 1);
+    for (const entry of entries.slice(0, head)) log.append(entry);
+    return codes(log);
+  };
+  expect(visit(6, cursor)).toEqual([]);
+  expect(visit(5, cursor)).toEqual(["fork"]);
+  expect(visit(6, { ...cursor, hash: b64(zeros(8)) })).toEqual(["fork"]);
+  expect(visit(5, { ...cursor, history: b64(concat(u32(1), zeros(12))) })).toEqual([]);
+});

@@ -76,6 +76,10 @@ interface Run {
 const NO_HASH = "A".repeat(43);
 const CURSOR_HASH_BYTES = 8;
 
+function shortHash(hash: string): string {
+  return b64(fromB64(hash).subarray(0, CURSOR_HASH_BYTES));
+}
+
 export class RoomLog {
   #history: string | undefined;
   #runs: Run[] = [];
@@ -86,6 +90,7 @@ export class RoomLog {
   #pending = new Map<number, { by: LogEntry; hash: string }[]>();
   #acknowledged = new Map<number, string>();
   #promised: number[] = [];
+  #remembered: Cursor | undefined;
   #violations: Violation[] = [];
 
   get history(): string | undefined {
@@ -146,13 +151,18 @@ export class RoomLog {
   get cursor(): Cursor | undefined {
     const newest = this.#runs.at(-1)?.entries.at(-1);
     if (newest === undefined || this.#history === undefined) return undefined;
-    return { history: this.#history, seq: newest.seq, hash: b64(fromB64(newest.hash).subarray(0, CURSOR_HASH_BYTES)) };
+    return { history: this.#history, seq: newest.seq, hash: shortHash(newest.hash) };
   }
 
   /** The loaded entry at `seq`. */
   at(seq: number): LogEntry | undefined {
     const run = this.#runs.find(({ from, to }) => from <= seq && seq <= to);
     return run?.entries[seq - run.from];
+  }
+
+  /** Takes the cursor kept from an earlier visit: in the same history, the same entry must stand there. */
+  remember(cursor: Cursor): void {
+    this.#remembered = cursor;
   }
 
   /** Call when a follow is sent: what was acknowledged by now must lie at or below the head of the answer. */
@@ -172,7 +182,9 @@ export class RoomLog {
       this.#runs = [];
       this.#pending.clear();
       this.#acknowledged.clear();
+      this.#remembered = undefined;
     } else {
+      if (this.#remembered?.history !== answer.history) this.#remembered = undefined;
       this.#checkHead(answer.head, cursor);
     }
     this.#history = answer.history;
@@ -183,6 +195,9 @@ export class RoomLog {
 
   /** A server that acknowledged or delivered an entry cannot later have a head below it, unless it says `resync`. */
   #checkHead(head: number, cursor: Cursor | undefined): void {
+    if (this.#remembered !== undefined && this.#remembered.seq > head) {
+      this.#violate("fork", this.#remembered.seq, []);
+    }
     if (cursor !== undefined && cursor.seq > head) {
       const entry = this.at(cursor.seq);
       this.#violate("fork", cursor.seq, entry === undefined ? [] : [entry]);
@@ -303,6 +318,9 @@ export class RoomLog {
   /** The checks that concern what stands at one seq: prev, whoever names it as prev, and our own acknowledgement. */
   #checkPlace(entry: LogEntry): void {
     this.#checkPrev(entry);
+    if (this.#remembered?.seq === entry.seq && this.#remembered.hash !== shortHash(entry.hash)) {
+      this.#violate("fork", entry.seq, [entry], this.#remembered.hash);
+    }
     for (const { by, hash } of this.#pending.get(entry.seq) ?? []) {
       if (hash !== entry.hash) this.#violate("prev", by.seq, [entry, by], hash);
     }

@@ -144,8 +144,14 @@ export class Store {
     return guarded(() => this.#db.getAll("rooms"));
   }
 
-  keepRoom(record: RoomRecord): Promise<void> {
-    return guarded(async () => void (await this.#db.put("rooms", record)));
+  /** Keeps a room just entered together with what must be sent there first, so that a crash cannot part them. */
+  keepRoom(record: RoomRecord, first: OutboxRow): Promise<void> {
+    return guarded(async () => {
+      const tx = this.#db.transaction(["rooms", "outbox"], "readwrite");
+      await tx.objectStore("rooms").put(record);
+      await tx.objectStore("outbox").add(first);
+      await tx.done;
+    });
   }
 
   /** Changes fields of a room's record; answers with the new record, or `undefined` when there is none. */

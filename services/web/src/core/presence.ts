@@ -1,0 +1,50 @@
+//! Who is in a room now and who is typing. Neither is in the log; both may be lost.
+
+import { TYPING_PERIOD_MS } from "../protocol.gen.ts";
+
+/** A typing notice stands this long unless another one comes: the period of the notices and time for one to be late. */
+const TYPING_SHOWN_MS = TYPING_PERIOD_MS + 2_000;
+
+export class Presence {
+  #here = new Set<string>();
+  #hereCount = 0;
+  #typingUntilMs = new Map<string, number>();
+
+  get hereCount(): number {
+    return this.#hereCount;
+  }
+
+  isHere(device: string): boolean {
+    return this.#here.has(device);
+  }
+
+  /** What a server said when the room was followed. */
+  set(here: readonly string[], count: number): void {
+    this.#here = new Set(here);
+    this.#hereCount = count;
+  }
+
+  change(device: string, state: "here" | "gone", count: number): void {
+    if (state === "here") this.#here.add(device);
+    else {
+      this.#here.delete(device);
+      this.#typingUntilMs.delete(device);
+    }
+    this.#hereCount = count;
+  }
+
+  /** Answers with how long the notice stands. */
+  typing(device: string, nowMs: number): number {
+    this.#typingUntilMs.set(device, nowMs + TYPING_SHOWN_MS);
+    return TYPING_SHOWN_MS;
+  }
+
+  /** What `device` was typing has arrived. */
+  wrote(device: string): void {
+    this.#typingUntilMs.delete(device);
+  }
+
+  typingAt(nowMs: number): string[] {
+    return [...this.#typingUntilMs].filter(([, until]) => until > nowMs).map(([device]) => device);
+  }
+}

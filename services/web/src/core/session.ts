@@ -1,0 +1,316 @@
+//! This browser's session with its server: the rooms it is a member of over one connection, in step with the other tabs.
+
+import { Api, ApiError } from "./api.ts";
+import { b64, fromB64 } from "./base64url.ts";
+import { random, type Bytes } from "./bytes.ts";
+import { Connection, type ConnectionStatus, type ConnectionWorld } from "./connection.ts";
+import { type PasswordHash } from "./crypto/argon2id.ts";
+import { grantKeys, sealGrant } from "./crypto/grant.ts";
+import { inviteLink } from "./crypto/invite-link.ts";
+import { rawRoomKey } from "./crypto/room-key.ts";
+import { type EnterWorld } from "./enter.ts";
+import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
+import { type OutboxNews } from "./outbox.ts";
+import { Room } from "./room.ts";
+import { type RoomRecord, type Store } from "./store.ts";
+import { ROOMS_PER_SESSION_MAX, type ClientFrame, type Invite, type ServerFrame } from "../protocol.gen.ts";
+
+/** What the page gives a session. */
+export interface SessionWorld extends Omit<ConnectionWorld, "renew"> {
+  /** The page's origin, without a trailing slash. */
+  readonly origin: string;
+  readonly fetch: typeof fetch;
+  readonly hash: PasswordHash;
+  readonly lock: (name: string, signal: AbortSignal, hold: () => Promise<void>) => Promise<unknown>;
+  /** To the other tabs of this browser. */
+  readonly tell: (news: TabNews) => void;
+}
+
+/** What tabs tell one another. */
+export type TabNews =
+  | { readonly outbox: OutboxNews }
+  | { readonly seen: { readonly room: string; readonly seq: number } }
+  /** Rooms were entered or forgotten. */
+  | { readonly rooms: true };
+
+export interface SessionEvents {
+  /** A room, or the list of rooms, has changed. */
+  readonly roomChanged: (room: string) => void;
+  readonly roomsChanged: () => void;
+  readonly connectionChanged: (status: ConnectionStatus) => void;
+}
+
+export class Session {
+  readonly store: Store;
+  readonly api: Api;
+  readonly rooms = new Map<string, Room>();
+  readonly #world: SessionWorld;
+  readonly #events: SessionEvents;
+  readonly #connection: Connection;
+  #nextRequest = 1;
+  /** Which room a request was for. */
+  #requests = new Map<number, Room>();
+  #followed = new Set<string>();
+  #open: string | undefined;
+
+  constructor(store: Store, world: SessionWorld, events: SessionEvents) {
+    this.store = store;
+    this.#world = world;
+    this.#events = events;
+    this.api = new Api(store.identity.device, world.origin, world.fetch);
+    this.#connection = new Connection(
+      { ...world, renew: () => this.api.renew() },
+      {
+        greeting: () => this.#greeting(),
+        connected: () => this.#each((room) => room.connected()),
+        disconnected: () => this.#each((room) => room.disconnected()),
+        frame: (frame) => this.#receive(frame),
+        entry: (entry) => this.#receiveEntry(entry),
+        changed: (status) => events.connectionChanged(status),
+      },
+    );
+  }
+
+  get status(): ConnectionStatus {
+    return this.#connection.status;
+  }
+
+  get enterWorld(): EnterWorld {
+    return { api: this.api, store: this.store, hash: this.#world.hash, now: () => this.#world.now() };
+  }
+
+  /** Takes up the rooms that are stored. Resolves when they can be shown; the connection comes later. */
+  async start(): Promise<void> {
+    await this.#takeUp(await this.store.rooms());
+  }
+
+  stop(): void {
+    this.#connection.stop();
+    this.#each((room) => room.stop());
+  }
+
+  async #takeUp(records: readonly RoomRecord[]): Promise<void> {
+    const starting: Promise<void>[] = [];
+    for (const record of records) {
+      if (this.rooms.has(record.room)) continue;
+      const room = this.#makeRoom(record);
+      this.rooms.set(record.room, room);
+      if (this.#connection.status.state === "online") room.connected();
+      if (record.ended === undefined) starting.push(room.start());
+    }
+    this.#events.roomsChanged();
+    this.#followWanted();
+    if (this.#living().length > 0) this.#connection.start();
+    await Promise.all(starting);
+  }
+
+  #makeRoom(record: RoomRecord): Room {
+    return new Room(record, {
+      api: this.api,
+      store: this.store,
+      transmit: (envelope) => this.#transmit(record.room, envelope),
+      sendTyping: () => void this.#connection.send({ type: "typing", room: record.room }),
+      refollow: () => this.#refollow(record.room),
+      reconnect: () => this.#connection.reconnect(),
+      lock: this.#world.lock,
+      tell: (news) => this.#world.tell({ outbox: news }),
+      changed: () => this.#events.roomChanged(record.room),
+      now: () => this.#world.now(),
+      setTimeout: (run, ms) => this.#world.setTimeout(run, ms),
+    });
+  }
+
+  /** A room has just been entered; `record` is stored already. */
+  async entered(record: RoomRecord): Promise<void> {
+    this.rooms.get(record.room)?.stop();
+    this.rooms.delete(record.room);
+    this.#followed.delete(record.room);
+    this.#world.tell({ rooms: true });
+    await this.#takeUp([record]);
+  }
+
+  /** Takes a room off this browser, with its keys. */
+  async forget(id: string): Promise<void> {
+    const room = this.rooms.get(id);
+    room?.stop();
+    this.rooms.delete(id);
+    if (this.#followed.delete(id)) this.#connection.send({ type: "unfollow", room: id });
+    await this.store.forgetRoom(id);
+    this.#world.tell({ rooms: true });
+    this.#events.roomsChanged();
+  }
+
+  /** The room that is shown is followed before all others. */
+  show(id: string | undefined): void {
+    this.#open = id;
+    this.#followWanted();
+  }
+
+  /** Another tab did something. */
+  async told(news: TabNews): Promise<void> {
+    if ("outbox" in news) await this.rooms.get(news.outbox.room)?.outbox.told(news.outbox);
+    else if ("seen" in news) this.rooms.get(news.seen.room)?.seen(news.seen.seq);
+    else {
+      const records = await this.store.rooms();
+      for (const [id, room] of this.rooms) {
+        if (records.some((record) => record.room === id)) continue;
+        room.stop();
+        this.rooms.delete(id);
+      }
+      await this.#takeUp(records);
+    }
+  }
+
+  /** Everything up to `seq` has been seen. */
+  seen(id: string, seq: number): void {
+    if (this.rooms.get(id)?.seen(seq) === true) this.#world.tell({ seen: { room: id, seq } });
+  }
+
+  retryNow(): void {
+    this.#connection.retryNow();
+  }
+
+  networkBack(): void {
+    this.#connection.networkBack();
+  }
+
+  shown(): void {
+    this.#connection.shown();
+  }
+
+  // ---- invites
+
+  /**
+   * Makes an invite and its link, which holds the key and is kept nowhere. Rejects with `ApiError`, and with whatever
+   * WebCrypto throws when the stored room key does not open.
+   */
+  async createInvite(
+    room: Room,
+    limits: { readonly expiresInMs: number | null; readonly usesMax: number | null },
+  ): Promise<{ invite: Invite; link: string }> {
+    const { pinned, keys } = room.record;
+    const key = keys.find(({ epoch }) => epoch === pinned.epoch);
+    if (key === undefined) throw new ApiError({ code: "internal" });
+    const place = { room: fromB64(room.id, 16), grant: random(16) };
+    const secret = random(32);
+    const derived = await grantKeys(secret, place.room, place.grant);
+    const roomKey = await rawRoomKey(this.store.identity.local, place.room, key);
+    const content = { epoch: pinned.epoch, roomKey, recordHash: fromB64(pinned.hash, 32) };
+    const blob = await sealGrant(derived, place.room, place.grant, content);
+    const invite = await this.api.createInvite(room.id, {
+      grant: b64(place.grant),
+      auth: b64(derived.auth),
+      blob: b64(blob),
+      ...(limits.expiresInMs !== null && { expires_in_ms: limits.expiresInMs }),
+      ...(limits.usesMax !== null && { uses_max: limits.usesMax }),
+    });
+    return { invite, link: inviteLink(this.#world.origin, { ...place, secret }) };
+  }
+
+  // ---- the connection
+
+  #each(visit: (room: Room) => void): void {
+    for (const room of this.#living()) visit(room);
+  }
+
+  #living(): Room[] {
+    return [...this.rooms.values()].filter(({ record }) => record.ended === undefined);
+  }
+
+  /** At most as many rooms as a socket may follow: the one shown, then those with the newest messages. */
+  #wanted(): Room[] {
+    const rank = (room: Room) => (room.id === this.#open ? Infinity : (room.lastAtMs ?? 0));
+    return this.#living()
+      .sort((a, b) => rank(b) - rank(a))
+      .slice(0, ROOMS_PER_SESSION_MAX);
+  }
+
+  #greeting(): ClientFrame[] {
+    const wanted = this.#wanted();
+    this.#followed = new Set(wanted.map(({ id }) => id));
+    return wanted.map((room) => this.#follow(room));
+  }
+
+  #follow(room: Room): ClientFrame {
+    const id = this.#request(room);
+    const cursor = room.follow(id);
+    return { type: "follow", id, room: room.id, ...(cursor && { cursor }) };
+  }
+
+  /** Follows what has become wanted, in place of what is wanted no longer. */
+  #followWanted(): void {
+    if (this.#connection.status.state !== "online") return;
+    const wanted = this.#wanted();
+    const missing = wanted.filter(({ id }) => !this.#followed.has(id));
+    if (missing.length === 0) return;
+    for (const id of this.#followed) {
+      if (wanted.some((room) => room.id === id)) continue;
+      this.#connection.send({ type: "unfollow", room: id });
+      this.#followed.delete(id);
+    }
+    for (const room of missing) {
+      this.#followed.add(room.id);
+      this.#connection.send(this.#follow(room));
+    }
+  }
+
+  #refollow(id: string): void {
+    this.#followed.delete(id);
+    this.#followWanted();
+  }
+
+  #request(room: Room): number {
+    const id = this.#nextRequest++;
+    this.#requests.set(id, room);
+    return id;
+  }
+
+  #transmit(room: string, envelope: Bytes): number | undefined {
+    const to = this.rooms.get(room);
+    if (to === undefined || this.#connection.status.state !== "online") return undefined;
+    const id = this.#request(to);
+    return this.#connection.send(sendFrame(id, envelope)) ? id : undefined;
+  }
+
+  #receiveEntry(entry: RawEntry): void {
+    const id = roomOfEnvelope(entry.envelope);
+    // A room not followed any more may still have entries on their way.
+    if (this.#followed.has(id)) this.rooms.get(id)?.entry(entry);
+  }
+
+  #receive(frame: ServerFrame): void {
+    switch (frame.type) {
+      case "followed":
+        this.#answerTo(frame.id)?.followed(frame);
+        break;
+      case "sent":
+        this.#answerTo(frame.id)?.sent(frame);
+        break;
+      case "error":
+        if (frame.id !== undefined) this.#answerTo(frame.id)?.refused(frame);
+        break;
+      case "presence":
+        this.rooms.get(frame.room)?.presenceChanged(frame.device, frame.state, frame.here_count);
+        break;
+      case "typing":
+        this.rooms.get(frame.room)?.typing(frame.device);
+        break;
+      case "heartbeat":
+        for (const { room, head } of frame.heads) this.rooms.get(room)?.head(head);
+        break;
+      case "room_closed":
+        this.#followed.delete(frame.room);
+        this.rooms.get(frame.room)?.closed(frame.code);
+        break;
+      case "welcome":
+      case "move":
+        break;
+    }
+  }
+
+  #answerTo(id: number): Room | undefined {
+    const room = this.#requests.get(id);
+    this.#requests.delete(id);
+    return room;
+  }
+}
