@@ -12,11 +12,16 @@ import { type Entry, type MemberView, type MessageEntry, type ViolationView } fr
 export class Timeline {
   readonly #room: Room;
   #drawn = new WeakMap<LogEntry, Entry>();
+  #pending = new Map<string, MessageEntry>();
   /** Devices by the likeness of each name they have or had. */
   #alike = new Map<string, Set<string>>();
 
   constructor(room: Room) {
     this.#room = room;
+  }
+
+  get room(): Room {
+    return this.#room;
   }
 
   /** Everything in seq order, then what is not acknowledged yet in the order written, then what was lost. */
@@ -82,48 +87,31 @@ export class Timeline {
   }
 
   #draw(entry: LogEntry): Entry | undefined {
-    const { seq, atMs, content } = entry;
-    const device = entry.stream?.device ?? "";
+    const drawn = this.#describe(entry);
+    if (drawn === undefined) return undefined;
     const before = this.#drawn.get(entry);
-    const key = this.#room.localNames.get(entry.hash) ?? entry.hash;
-    if (content.kind === "unreadable" || content.kind === "erased") {
-      if (before !== undefined) return before;
-      return this.#keep(entry, { kind: "unreadable", key, seq, atMs });
-    }
-    if (content.kind === "epoch_record") return undefined;
-    const authorName = this.#nameOf(device, this.#room.directory.nameAt(device, seq));
-    const shared = this.#isShared(device, authorName) ? fingerprint(device) : null;
-    if (before !== undefined && "authorName" in before && before.key === key) {
-      const same = before.authorName === authorName && before.fingerprint === shared;
-      if (same && before.kind === "message") return before;
-    }
-    const author = { author: device, authorName, fingerprint: shared };
-    if (content.kind === "message") {
-      const mine = device === this.#room.me;
-      const { text } = content;
-      return this.#keep(entry, {
-        kind: "message",
-        key,
-        seq,
-        atMs,
-        ...author,
-        mine,
-        text,
-        state: "sent",
-        problem: null,
-      });
-    }
-    if (content.kind === "leave")
-      return { kind: "notice", key, seq, atMs, what: "left", ...author, previousName: null };
-    const previousName = this.#room.directory.nameBefore(device, seq) ?? null;
-    if (content.joined) return { kind: "notice", key, seq, atMs, what: "joined", ...author, previousName: null };
-    if (previousName === content.name) return undefined;
-    return { kind: "notice", key, seq, atMs, what: "renamed", ...author, previousName };
-  }
-
-  #keep(entry: LogEntry, drawn: Entry): Entry {
+    if (before !== undefined && isSame(before, drawn)) return before;
     this.#drawn.set(entry, drawn);
     return drawn;
+  }
+
+  #describe(entry: LogEntry): Entry | undefined {
+    const { seq, atMs, content } = entry;
+    const place = { key: this.#room.localNames.get(entry.hash) ?? entry.hash, seq, atMs };
+    if (content.kind === "epoch_record") return undefined;
+    if (content.kind === "unreadable" || content.kind === "erased") return { kind: "unreadable", ...place };
+    const device = entry.stream?.device ?? "";
+    const authorName = this.#nameOf(device, this.#room.directory.nameAt(device, seq));
+    const shared = this.#isShared(device, authorName) ? fingerprint(device) : null;
+    const by = { ...place, author: device, authorName, fingerprint: shared };
+    if (content.kind === "message") {
+      const mine = device === this.#room.me;
+      return { kind: "message", ...by, mine, text: content.text, state: "sent", problem: null };
+    }
+    if (content.kind === "leave") return { kind: "notice", ...by, what: "left", previousName: null };
+    if (content.joined) return { kind: "notice", ...by, what: "joined", previousName: null };
+    const previousName = this.#room.directory.nameBefore(device, seq) ?? null;
+    return previousName === content.name ? undefined : { kind: "notice", ...by, what: "renamed", previousName };
   }
 
   #drawPending(item: OutboxItem): MessageEntry | undefined {
@@ -131,7 +119,7 @@ export class Timeline {
     const device = this.#room.me;
     const authorName = this.#nameOf(device, this.#room.directory.newestName(device));
     const failed = item.state === "failed";
-    return {
+    const drawn: MessageEntry = {
       kind: "message",
       key: item.local,
       seq: item.state === "acknowledged" ? (item.seq ?? null) : null,
@@ -144,6 +132,12 @@ export class Timeline {
       state: failed ? "failed" : item.state === "acknowledged" ? "sent" : "sending",
       problem: failed ? { code: item.failure ?? "unexpected" } : null,
     };
+    const before = this.#pending.get(item.local);
+    if (before !== undefined && before.problem?.code === drawn.problem?.code) {
+      if (isSame(before, { ...drawn, problem: before.problem })) return before;
+    }
+    this.#pending.set(item.local, drawn);
+    return drawn;
   }
 
   /** It has come back by the log before, or at the same time as, its acknowledgement. */
@@ -176,6 +170,11 @@ export class Timeline {
 
 /** An own entry that is not acknowledged yet can only be among so many of the newest. */
 const RECENT = 500;
+
+function isSame(a: Entry, b: Entry): boolean {
+  const fields = Object.entries(b);
+  return fields.every(([field, value]) => (a as unknown as Record<string, unknown>)[field] === value);
+}
 
 const likenesses = new Map<string, string>();
 
