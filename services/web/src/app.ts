@@ -1,6 +1,7 @@
 //! The page's core: starts the session, carries out what a user does, and keeps what is shown in step with it.
 
 import { ApiError } from "./core/api.ts";
+import { type Socket } from "./core/connection.ts";
 import { hashInWorker } from "./core/crypto/argon2id-in-worker.ts";
 import { parseInvite, type InviteSecret } from "./core/crypto/invite-link.ts";
 import { createRoom, joinByInvite, joinByPassword } from "./core/enter.ts";
@@ -107,7 +108,8 @@ class App implements Actions {
         origin: location.origin,
         fetch: (input, init) => fetch(input, init),
         hash: hashInWorker,
-        openSocket: (protocol) => new WebSocket(address, protocol),
+        // The DOM types give handlers a `this` and an event of their own, which nobody here needs.
+        openSocket: (protocol) => new WebSocket(address, protocol) as unknown as Socket,
         now: () => Date.now(),
         random: () => Math.random(),
         setTimeout: (run, ms) => window.setTimeout(run, ms),
