@@ -239,3 +239,27 @@ async fn an_idle_socket_hears_nothing_it_did_not_ask_for() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_head_one_is_told_covers_what_was_acknowledged_before() {
+    let node = Node::start().await;
+    let mut guest = Guest::new(&node.url);
+    let mut room = guest.create("Told").await;
+    let (mut other, mut socket) = (guest.socket().await, guest.socket().await);
+    // Someone follows already, so that the node keeps a tail which may lag behind the store.
+    other.follow(room.room, None).await;
+    for id in 0..200 {
+        let envelope = guest.message(&mut room, "then follow");
+        socket.send(id, &envelope).await;
+        let (seq, _) = loop {
+            match socket.hear().await {
+                ServerFrame::Sent { seq, duplicate, .. } => break (seq, duplicate),
+                ServerFrame::Followed { .. } => {}
+                unexpected => panic!("{unexpected:?}"),
+            }
+        };
+        let mut follower = guest.socket().await;
+        let ServerFrame::Followed { head, .. } = follower.follow(room.room, None).await else { panic!("no answer") };
+        assert!(head >= seq, "acknowledged at {seq}, yet the head is said to be {head}");
+    }
+}

@@ -6,12 +6,13 @@ mod http;
 mod socket;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
 use snug_protocol::Seq;
-use snug_protocol::frame::{EntryFrame, ServerFrame};
+use snug_protocol::frame::{ClientFrame, EntryFrame, ServerFrame};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -48,6 +49,7 @@ pub enum Fate {
 type HttpTrick = Box<dyn FnMut(&mut Answer) + Send>;
 type EntryTrick = Box<dyn FnMut(EntryFrame) -> Vec<EntryFrame> + Send>;
 type FrameTrick = Box<dyn FnMut(ServerFrame) -> Option<ServerFrame> + Send>;
+type AskTrick = Box<dyn FnMut(ClientFrame) -> ClientFrame + Send>;
 type SendTrick = Box<dyn FnMut(&Bytes) -> Fate + Send>;
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ struct Tricks {
     http: Option<HttpTrick>,
     entry: Option<EntryTrick>,
     frame: Option<FrameTrick>,
+    ask: Option<AskTrick>,
     send: Option<SendTrick>,
 }
 
@@ -63,8 +66,9 @@ pub struct HostileServer {
     /// Its address, for the victim.
     pub url: String,
     tricks: Arc<Mutex<Tricks>>,
+    cut: Arc<Mutex<CancellationToken>>,
+    refusing: Arc<AtomicBool>,
     _stop: DropGuard,
-    tasks: TaskTracker,
 }
 
 impl HostileServer {
@@ -73,7 +77,9 @@ impl HostileServer {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let (tricks, tasks, stop) = (Arc::<Mutex<Tricks>>::default(), TaskTracker::new(), CancellationToken::new());
-        let connections = tasks.clone();
+        let (connections, cut) = (tasks.clone(), Arc::<Mutex<CancellationToken>>::default());
+        let refusing = Arc::<AtomicBool>::default();
+        let (cut_by, refused) = (Arc::clone(&cut), Arc::clone(&refusing));
         let (node, shared, stopped) = (node_url.to_owned(), Arc::clone(&tricks), stop.clone());
         tasks.spawn(async move {
             loop {
@@ -82,22 +88,32 @@ impl HostileServer {
                     accepted = listener.accept() => accepted,
                 };
                 let Ok((stream, _)) = accepted else { continue };
+                if refused.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let (node, tricks, stopped) = (node.clone(), Arc::clone(&shared), stopped.clone());
+                let cut = cut_by.lock().expect("no code panics while it holds the token").clone();
                 connections.spawn(async move {
                     tokio::select! {
                         () = stopped.cancelled() => {}
+                        () = cut.cancelled() => {}
                         () = serve(stream, &node, &tricks) => {}
                     }
                 });
             }
         });
-        Self { url, tricks, _stop: stop.drop_guard(), tasks }
+        Self { url, tricks, cut, refusing, _stop: stop.drop_guard() }
     }
 
-    /// How many connections and tasks there are.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.tasks.len().saturating_sub(1)
+    /// Whether new connections are closed at once.
+    pub fn refuse(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Breaks every connection there is; new ones are served.
+    pub fn cut(&self) {
+        let mut cut = self.cut.lock().expect("no code panics while it holds the token");
+        std::mem::take(&mut *cut).cancel();
     }
 
     fn tricks(&self) -> std::sync::MutexGuard<'_, Tricks> {
@@ -117,6 +133,11 @@ impl HostileServer {
     /// From now on control frames to the victim pass through `trick`; `None` swallows one.
     pub fn on_frame(&self, trick: impl FnMut(ServerFrame) -> Option<ServerFrame> + Send + 'static) {
         self.tricks().frame = Some(Box::new(trick));
+    }
+
+    /// From now on the victim's control frames pass through `trick`.
+    pub fn on_ask(&self, trick: impl FnMut(ClientFrame) -> ClientFrame + Send + 'static) {
+        self.tricks().ask = Some(Box::new(trick));
     }
 
     /// From now on the victim's send frames pass through `trick`.
@@ -168,6 +189,6 @@ pub fn rewrite_page(page: &Bytes, change: impl Fn(EntryFrame) -> EntryFrame) -> 
     out.freeze()
 }
 
-fn message(frame: &ServerFrame) -> Message {
+fn message(frame: &impl serde::Serialize) -> Message {
     Message::text(serde_json::to_string(frame).expect("a frame is plain data"))
 }

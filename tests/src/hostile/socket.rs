@@ -50,13 +50,17 @@ pub(super) async fn serve(stream: TcpStream, node: &str, tricks: &Mutex<Tricks>)
 
 fn from_the_victim(frame: Message, tricks: &Mutex<Tricks>) -> (Option<Message>, Vec<Message>) {
     let mut tricks = tricks.lock().expect("no trick panicked");
-    match (&frame, &mut tricks.send) {
-        (Message::Binary(bytes), Some(trick)) => match trick(bytes) {
-            Fate::Passed => (Some(frame), Vec::new()),
-            Fate::Answered(answer) => (None, vec![message(&answer)]),
-        },
-        _ => (Some(frame), Vec::new()),
+    if let (Message::Binary(bytes), Some(trick)) = (&frame, &mut tricks.send)
+        && let Fate::Answered(answer) = trick(bytes)
+    {
+        return (None, vec![message(&answer)]);
     }
+    if let (Message::Text(text), Some(trick)) = (&frame, &mut tricks.ask)
+        && let Ok(asked) = serde_json::from_str(text)
+    {
+        return (Some(message(&trick(asked))), Vec::new());
+    }
+    (Some(frame), Vec::new())
 }
 
 fn from_the_node(frame: Message, tricks: &Mutex<Tricks>) -> Vec<Message> {

@@ -168,12 +168,18 @@ impl Rooms {
         rooms
     }
 
-    /// Makes the session a follower of the room. When it returns, everything committed from now on wakes it, and
-    /// `Room::head` is at least what was committed before the call.
+    /// Makes the session a follower of the room, and says where the log ends. When it returns, everything committed from now on wakes
+    /// the session; the head is the store's, so that it covers whatever was acknowledged before the call, though the tail may get
+    /// there a moment later.
     ///
     /// # Errors
     /// The database's. `Ok(None)`: there is no such room.
-    pub async fn follow(&self, id: RoomId, device: DeviceId, wake: Arc<Wake>) -> Result<Option<Following>, StoreError> {
+    pub async fn follow(
+        &self,
+        id: RoomId,
+        device: DeviceId,
+        wake: Arc<Wake>,
+    ) -> Result<Option<(Following, Seq)>, StoreError> {
         let follower = Arc::new(Follower::new(device, wake));
         let number = self.shared.next_follower.fetch_add(1, Ordering::Relaxed);
         let room = {
@@ -184,12 +190,16 @@ impl Rooms {
             room
         };
         let following = Following { rooms: self.clone(), room, id: number, follower };
-        let begun = following.room.begun.get_or_try_init(|| self.begin(&following.room)).await;
-        match begun {
-            Ok(_) => Ok(Some(following)),
-            Err(BeginError::NoSuchRoom) => Ok(None),
-            Err(BeginError::Store(error)) => Err(error),
+        let room = &following.room;
+        match room.begun.get_or_try_init(|| self.begin(room)).await {
+            Ok(_) => {}
+            Err(BeginError::NoSuchRoom) => return Ok(None),
+            Err(BeginError::Store(error)) => return Err(error),
         }
+        let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
+        room.change_tail(|tail| tail.announce(row.head));
+        self.repair_if_behind(room);
+        Ok(Some((following, row.head)))
     }
 
     /// Follows on the bus first and reads the head after, so that nothing falls between the two.

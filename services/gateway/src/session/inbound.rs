@@ -155,10 +155,9 @@ impl Session {
     ) -> Result<Option<(Subscription, ServerFrame)>, StoreError> {
         let (device, wake) = (self.caller.device(), Arc::clone(&self.wake));
         let parts = &self.parts;
-        let Some(following) = parts.rooms.follow(room, device, wake).await? else { return Ok(None) };
+        let Some((following, head)) = parts.rooms.follow(room, device, wake).await? else { return Ok(None) };
         // Asked after the room is followed: a removal from now on is told to the follower.
         let Some(role) = parts.store.role(room, device).await? else { return Ok(None) };
-        let head = following.room().head();
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
         let present = parts.presence.enter(room, device);
         let (here, here_count) = parts.presence.here(room);

@@ -1,0 +1,321 @@
+//! The SDK's promises to programs: nothing is lost or doubled by broken connections, slow readers, long absences or a log that begins anew.
+
+use std::time::Duration;
+
+use snug_client::crypto::Device;
+use snug_client::{Client, ClientConfig, Event, Events, Room};
+use snug_protocol::frame::{ClientFrame, Cursor, Resync, ServerFrame};
+use snug_protocol::{HistoryId, Seq};
+use snug_store::Store;
+use snug_tests::hostile::HostileServer;
+use snug_tests::in_time;
+use snug_tests::node::Node;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Patient as usual, but quick to come back.
+fn quick(mut config: ClientConfig) -> ClientConfig {
+    config.timing.backoff_first = Duration::from_millis(20);
+    config.timing.backoff_max = Duration::from_millis(200);
+    config
+}
+
+fn client(url: &str, node: &Node) -> Client {
+    let config = ClientConfig { origin: Some(node.url.clone()), ..quick(ClientConfig::new(url)) };
+    Client::connect(config, Device::generate()).expect("an address")
+}
+
+async fn say(room: &Room, text: &str) -> Seq {
+    in_time("a message is sent", room.send(text)).await.expect("it is sent").seq
+}
+
+async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
+    in_time("the event comes", async {
+        loop {
+            let event = events.next().await.expect("the room is open");
+            if wanted(&event) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+/// Texts in the order they come, up to and with `last`.
+async fn texts_until(events: &mut Events, last: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    in_time("the last text comes", async {
+        while texts.last().is_none_or(|text| text != last) {
+            match events.next().await.expect("the room is open") {
+                Event::Message { text, .. } => texts.push(text),
+                Event::Violation(violation) => panic!("{violation:?}"),
+                Event::Hole { .. } | Event::Unreadable { .. } => panic!("something is missing"),
+                _ => {}
+            }
+        }
+    })
+    .await;
+    texts
+}
+
+async fn pair(url: &str, node: &Node) -> (Client, Room, Client, Room) {
+    let (ana, bob) = (client(&node.url, node), client(url, node));
+    let (garden, _) = in_time("a room", ana.create_room("Garden", PASSWORD, "Ana")).await.expect("a room");
+    let there = in_time("joined", bob.join("Garden", PASSWORD, "Bob")).await.expect("joined");
+    (ana, garden, bob, there)
+}
+
+#[tokio::test]
+async fn messages_survive_broken_connections_in_order_and_once() {
+    let node = Node::start().await;
+    let proxy = HostileServer::before(&node.url).await;
+    let (_ana, garden, _bob, there) = pair(&proxy.url, &node).await;
+    let mut events = garden.events().await.expect("open");
+    let mut bobs_events = there.events().await.expect("open");
+    let mut sendings = Vec::new();
+    for n in 0..200 {
+        sendings.push(there.send(&format!("message {n}")));
+        if n % 20 == 7 {
+            let early = sendings.remove(0);
+            in_time("sent in spite of it", early).await.expect("sent");
+            proxy.cut();
+        }
+    }
+    for sending in sendings {
+        in_time("sent in spite of it", sending).await.expect("sent");
+    }
+    let wanted: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
+    assert_eq!(texts_until(&mut events, "message 199").await, wanted);
+    assert_eq!(texts_until(&mut bobs_events, "message 199").await, wanted, "its own come back once each");
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_nothing_for_long_misses_nothing() {
+    let node = Node::start().await;
+    let (_ana, garden, _bob, there) = pair(&node.url, &node).await;
+    let mut events = there.events().await.expect("open");
+    let count = 2_000;
+    let sendings: Vec<_> = (0..900).map(|n| garden.send(&format!("message {n}"))).collect();
+    for sending in sendings {
+        in_time("sent", sending).await.expect("sent");
+    }
+    let sendings: Vec<_> = (900..count).map(|n| garden.send(&format!("message {n}"))).collect();
+    for (n, sending) in sendings.into_iter().enumerate() {
+        let sent = in_time("sent", sending).await;
+        // The outbox holds a thousand; what it refused is sent again.
+        if sent.is_err() {
+            say(&garden, &format!("message {}", n + 900)).await;
+        }
+    }
+    let texts = texts_until(&mut events, &format!("message {}", count - 1)).await;
+    assert_eq!(texts.len(), count);
+    let before_1000: Vec<String> = (0..900).map(|n| format!("message {n}")).collect();
+    assert_eq!(texts[..900], before_1000);
+}
+
+#[tokio::test]
+async fn a_long_absence_is_caught_up_page_by_page_or_told_as_a_hole() {
+    let node = Node::start().await;
+    for (catch_up_max, hole) in [(10_000, false), (1_000, true)] {
+        let name = format!("Absence {catch_up_max}");
+        let proxy = HostileServer::before(&node.url).await;
+        let ana = client(&node.url, &node);
+        let (room, _) = ana.create_room(&name, PASSWORD, "Ana").await.expect("a room");
+        let mut config = quick(ClientConfig::new(&proxy.url));
+        (config.origin, config.catch_up_max) = (Some(node.url.clone()), catch_up_max);
+        let bob = Client::connect(config, Device::generate()).expect("an address");
+        let there = bob.join(&name, PASSWORD, "Bob").await.expect("joined");
+        let mut events = there.events().await.expect("open");
+        until(&mut events, |event| matches!(event, Event::Joined { name, .. } if name == "Bob")).await;
+        // Bob's connection breaks and cannot come back before Ana has said a lot.
+        proxy.refuse(true);
+        proxy.cut();
+        until(&mut events, |event| *event == Event::ConnectionLost).await;
+        let head = fill(&room, 1_200).await;
+        proxy.refuse(false);
+        if hole {
+            let Event::Hole { from, to } = until(&mut events, |event| matches!(event, Event::Hole { .. })).await else {
+                unreachable!("only a hole is wanted")
+            };
+            assert!(from < to && to < head);
+            let page = there.history_before(to.next(), 200).await.expect("a page");
+            assert_eq!(page.last().and_then(Event::seq), Some(to));
+        } else {
+            let texts = texts_until(&mut events, "message 1199").await;
+            assert_eq!(texts.len(), 1_200);
+        }
+        assert_eq!(there.violations().await.expect("open"), []);
+    }
+}
+
+async fn fill(room: &Room, count: usize) -> Seq {
+    let mut head = Seq::ZERO;
+    for chunk in (0..count).collect::<Vec<_>>().chunks(500) {
+        let sendings: Vec<_> = chunk.iter().map(|n| room.send(&format!("message {n}"))).collect();
+        for sending in sendings {
+            head = in_time("sent", sending).await.expect("sent").seq;
+        }
+    }
+    head
+}
+
+/// Two nodes over one store, and a client that knows both. The folder holds their pepper.
+async fn two_nodes(args: &[&str]) -> (Node, Node, Client, tempfile::TempDir) {
+    let (store, folder) = (Store::memory(), tempfile::tempdir().expect("a folder"));
+    let pepper = format!("--pepper-file={}", folder.path().join("pepper").display());
+    let args: Vec<&str> = args.iter().copied().chain([pepper.as_str()]).collect();
+    let (first, second) = (Node::over(store.clone(), &args).await, Node::over(store, &args).await);
+    let config = quick(ClientConfig::with_nodes([first.url.clone(), second.url.clone()]));
+    let ana = Client::connect(config, Device::generate()).expect("addresses");
+    (first, second, ana, folder)
+}
+
+#[tokio::test]
+async fn after_a_node_is_gone_the_client_goes_on_at_another() {
+    let (first, _second, ana, _folder) = two_nodes(&[]).await;
+    let (garden, _) = ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
+    say(&garden, "at the first").await;
+    let mut events = garden.events().await.expect("open");
+    first.stop().await;
+    say(&garden, "at the second").await;
+    assert_eq!(texts_until(&mut events, "at the second").await, ["at the first", "at the second"]);
+}
+
+#[tokio::test]
+async fn a_draining_node_is_left_before_it_closes() {
+    let (first, _second, ana, _folder) = two_nodes(&["--drain-move-ms=5000"]).await;
+    let (garden, _) = ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
+    let mut events = garden.events().await.expect("open");
+    say(&garden, "before").await;
+    let stopped = first.begin_stop();
+    let mut sent = vec!["before".to_owned()];
+    for n in 0.. {
+        sent.push(format!("during {n}"));
+        say(&garden, &sent[sent.len() - 1]).await;
+        if stopped.is_empty() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    say(&garden, "after").await;
+    sent.push("after".into());
+    let mut texts = Vec::new();
+    while texts.last().is_none_or(|text| text != "after") {
+        match in_time("the last text comes", events.next()).await.expect("open") {
+            Event::Message { text, .. } => texts.push(text),
+            Event::ConnectionLost => panic!("the next session was to be open before the last one closed"),
+            _ => {}
+        }
+    }
+    assert_eq!(texts, sent);
+}
+
+#[tokio::test]
+async fn when_the_log_begins_anew_the_sender_learns_what_was_lost() {
+    let node = Node::start().await;
+    let proxy = HostileServer::before(&node.url).await;
+    let (_ana, _garden, _bob, there) = pair(&proxy.url, &node).await;
+    let mut events = there.events().await.expect("open");
+    let kept = say(&there, "kept").await;
+    let lost = say(&there, "lost").await;
+    until(&mut events, |event| event.seq() == Some(lost)).await;
+    // As after a restored backup: another history, without the last entry.
+    let restored = HistoryId([7; 16]);
+    proxy.on_ask(|asked| match asked {
+        ClientFrame::Follow { id, room, .. } => ClientFrame::Follow { id, room, cursor: None },
+        other => other,
+    });
+    proxy.on_frame(move |frame| {
+        Some(match frame {
+            ServerFrame::Followed { id, room, head, from, role, here, here_count, .. } => ServerFrame::Followed {
+                id,
+                room,
+                history: restored,
+                head: head.back(1),
+                from,
+                skipped: false,
+                resync: Some(Resync::OtherHistory),
+                role,
+                here,
+                here_count,
+            },
+            other => other,
+        })
+    });
+    proxy.on_entry(move |entry| if entry.seq() == lost { vec![] } else { vec![entry] });
+    proxy.cut();
+    let told = until(&mut events, |event| matches!(event, Event::Resync { .. })).await;
+    let Event::Resync { lost: messages } = told else { unreachable!("only a resync is wanted") };
+    let texts: Vec<(Seq, &str)> = messages.iter().map(|message| (message.seq, message.text.as_str())).collect();
+    assert_eq!(texts, [(lost, "lost")]);
+    until(&mut events, |event| event.seq() == Some(kept)).await;
+}
+
+#[tokio::test]
+async fn leaving_and_deleting_close_the_room_with_their_reason() {
+    let node = Node::start().await;
+    let (_ana, garden, bob, there) = pair(&node.url, &node).await;
+    let (mut events, mut bobs_events) = (garden.events().await.expect("open"), there.events().await.expect("open"));
+    in_time("left", there.leave()).await.expect("left");
+    let left = until(&mut events, |event| matches!(event, Event::Left { .. })).await;
+    assert!(matches!(&left, Event::Left { name: Some(name), .. } if name == "Bob"));
+    let closed = until(&mut bobs_events, |event| matches!(event, Event::Closed { .. })).await;
+    assert!(matches!(closed, Event::Closed { code: "left" | "not_a_member" }), "{closed:?}");
+    assert_eq!(there.send("too late").await.map_err(|error| error.code()).err(), Some("closed"));
+    assert!(bob.rooms().await.expect("a list").is_empty());
+
+    let again = in_time("joined again", bob.join("Garden", PASSWORD, "Bob")).await.expect("joined again");
+    let back = until(&mut events, |event| matches!(event, Event::Joined { name, .. } if name == "Bob")).await;
+    assert!(back.seq() > left.seq());
+    let mut bobs_events = again.events().await.expect("open");
+    in_time("deleted", garden.delete()).await.expect("deleted");
+    let closed = until(&mut bobs_events, |event| matches!(event, Event::Closed { .. })).await;
+    assert_eq!(closed, Event::Closed { code: "room_deleted" });
+}
+
+#[tokio::test]
+async fn members_see_who_is_here_who_writes_and_who_goes_by_another_name() {
+    let node = Node::start().await;
+    let (ana, garden, bob, there) = pair(&node.url, &node).await;
+    let mut events = garden.events().await.expect("open");
+    until(&mut events, |event| matches!(event, Event::Joined { name, .. } if name == "Bob")).await;
+    in_time("renamed", there.rename("Robert")).await.expect("renamed");
+    let renamed = until(&mut events, |event| matches!(event, Event::Renamed { .. })).await;
+    assert!(
+        matches!(renamed, Event::Renamed { name, before: Some(before), .. } if name == "Robert" && before == "Bob")
+    );
+    there.typing().await.expect("open");
+    let bobs_device = bob.device().id();
+    until(&mut events, |event| *event == Event::Typing { device: bobs_device }).await;
+    let both = snug_tests::eventually("both are here", async || {
+        let here = there.here().await.expect("open");
+        (here.len() == 2).then_some(here)
+    })
+    .await;
+    assert!(both.contains(&ana.device().id()) && both.contains(&bobs_device));
+}
+
+#[tokio::test]
+async fn a_cursor_is_kept_across_reconnects() {
+    let node = Node::start().await;
+    let proxy = HostileServer::before(&node.url).await;
+    let (_ana, garden, _bob, there) = pair(&proxy.url, &node).await;
+    let mut events = there.events().await.expect("open");
+    let seq = say(&garden, "before").await;
+    until(&mut events, |event| event.seq() == Some(seq)).await;
+    let asked: std::sync::Arc<std::sync::Mutex<Option<Cursor>>> = std::sync::Arc::default();
+    proxy.on_ask({
+        let asked = std::sync::Arc::clone(&asked);
+        move |frame| {
+            if let ClientFrame::Follow { cursor, .. } = &frame {
+                asked.lock().expect("no panic").clone_from(cursor);
+            }
+            frame
+        }
+    });
+    proxy.cut();
+    let seq_after = say(&garden, "after").await;
+    until(&mut events, |event| event.seq() == Some(seq_after)).await;
+    let cursor = asked.lock().expect("no panic").take().expect("a cursor");
+    assert!(cursor.seq == seq || cursor.seq == seq_after, "{cursor:?}");
+}
