@@ -74,7 +74,7 @@ create table entry (
     primary key (room, seq)
 ) strict, without rowid;
 create index entry_target on entry (room, target_seq) where target_seq > 0;
-create index entry_counter on entry (room, instance, counter);
+create unique index entry_identity on entry (room, device, instance, counter);
 
 -- The next counter of each sender's instance: what decides whether a message is new. Outlives erased entries.
 create table sender_instance (

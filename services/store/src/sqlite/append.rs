@@ -5,13 +5,66 @@ use std::sync::LazyLock;
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::{DeviceId, InstanceId, RoomId, Seq};
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::batch::Draft;
 use super::plan::{Decision, Plan, RoomState, Sender};
-use super::row;
 use super::texts::{Texts, chunks};
+use super::{NOW_MS, row};
 use crate::{AppendError, Appended, StoreError};
+
+/// Everything that decides on a sender's messages, in one statement. Lists of rows are joined and not compared with `in`: SQLite finds
+/// rows of several columns by their key only in a join.
+static SENDERS: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(3, |rows| {
+        format!(
+            "with asked (room, device, instance) as (values {rows})
+             select asked.room, asked.device, asked.instance, room.head, room.epoch, room.access_version,
+                    coalesce(member.state = 1, false) as is_member, coalesce(sender.next, 0) as next, ({NOW_MS}) as now_ms
+             from asked
+             join room on room.room = asked.room
+             left join member on member.room = asked.room and member.device = asked.device
+             left join sender_instance as sender
+             on sender.room = asked.room and sender.device = asked.device and sender.instance = asked.instance"
+        )
+    })
+});
+static KNOWN: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(4, |rows| {
+        format!(
+            "with asked (room, device, instance, counter) as (values {rows})
+             select entry.room, entry.device, entry.instance, entry.counter, entry.seq, entry.at_ms
+             from asked join entry on entry.room = asked.room and entry.device = asked.device
+                 and entry.instance = asked.instance and entry.counter = asked.counter"
+        )
+    })
+});
+static ENTRIES: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(10, |rows| {
+        format!(
+            "insert into entry (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope)
+             values {rows}"
+        )
+    })
+});
+static COUNTERS: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(4, |rows| {
+        format!(
+            "insert into sender_instance (room, device, instance, next) values {rows}
+             on conflict (room, device, instance) do update set next = excluded.next"
+        )
+    })
+});
+static HEADS: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(3, |rows| {
+        format!(
+            "with grown (room, head, access_version) as (values {rows})
+             update room set head = grown.head, access_version = grown.access_version
+             from grown where room.room = grown.room"
+        )
+    })
+});
 
 /// Where an entry that was appended before stands.
 type Known = HashMap<(Sender, u64), (Seq, u64)>;
@@ -24,8 +77,7 @@ pub(super) async fn append(
     connection: &mut SqliteConnection,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
-    let now_ms = super::select_now_ms(connection).await?;
-    let mut plan = read(connection, &drafts).await?;
+    let (mut plan, now_ms) = read(connection, &drafts).await?;
     let decisions: Vec<Decision> = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
     let known = read_known(connection, &drafts, &decisions).await?;
 
@@ -73,61 +125,30 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.collect::<BTreeSet<T>>().into_iter().collect()
 }
 
-/// Reads rooms, memberships and next counters of everyone in the batch.
-async fn read(connection: &mut SqliteConnection, drafts: &[Draft]) -> Result<Plan, StoreError> {
-    static ROOMS: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(1, |rows| {
-            format!("select room, head, epoch, access_version from room where room in (values {rows})")
-        })
-    });
-    static MEMBERS: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(2, |rows| {
-            format!("select room, device from member where state = 1 and (room, device) in (values {rows})")
-        })
-    });
-    static SENDERS: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(3, |rows| {
-            format!(
-                "select room, device, instance, next from sender_instance
-                 where (room, device, instance) in (values {rows})"
-            )
-        })
-    });
-    let senders = distinct(drafts.iter().map(sender));
-    let mut plan = Plan::default();
-    for chunk in chunks(&distinct(senders.iter().map(|(room, ..)| *room))) {
-        let mut query = sqlx::query(ROOMS.for_rows(chunk.len()));
-        for room in chunk {
-            query = query.bind(&room.0[..]);
-        }
-        for row in query.fetch_all(&mut *connection).await? {
-            let state = RoomState {
-                head: row::seq(&row, "head")?,
-                epoch: row::small(&row, "epoch")?,
-                access_version: row::number(&row, "access_version")?,
-            };
-            plan.rooms.insert(RoomId(row::bytes(&row, "room")?), state);
-        }
-    }
-    for chunk in chunks(&distinct(senders.iter().map(|(room, device, _)| (*room, *device)))) {
-        let mut query = sqlx::query(MEMBERS.for_rows(chunk.len()));
-        for (room, device) in chunk {
-            query = query.bind(&room.0[..]).bind(&device.0[..]);
-        }
-        for row in query.fetch_all(&mut *connection).await? {
-            plan.members.insert((RoomId(row::bytes(&row, "room")?), DeviceId(row::bytes(&row, "device")?)));
-        }
-    }
-    for chunk in chunks(&senders) {
+/// Reads rooms, memberships and next counters of everyone in the batch, and the time. Senders to rooms that are not there are missing.
+async fn read(connection: &mut SqliteConnection, drafts: &[Draft]) -> Result<(Plan, u64), StoreError> {
+    let (mut plan, mut now_ms) = (Plan::default(), 0);
+    for chunk in chunks(&distinct(drafts.iter().map(sender))) {
         let mut query = sqlx::query(SENDERS.for_rows(chunk.len()));
         for (room, device, instance) in chunk {
             query = query.bind(&room.0[..]).bind(&device.0[..]).bind(&instance.0[..]);
         }
         for row in query.fetch_all(&mut *connection).await? {
-            plan.next.insert(sender_of(&row)?, row::number(&row, "next")?);
+            let (room, device, instance) = sender_of(&row)?;
+            let state = RoomState {
+                head: row::seq(&row, "head")?,
+                epoch: row::small(&row, "epoch")?,
+                access_version: row::number(&row, "access_version")?,
+            };
+            plan.rooms.insert(room, state);
+            if row.try_get("is_member")? {
+                plan.members.insert((room, device));
+            }
+            plan.next.insert((room, device, instance), row::number(&row, "next")?);
+            now_ms = row::number(&row, "now_ms")?;
         }
     }
-    Ok(plan)
+    Ok((plan, now_ms))
 }
 
 fn sender_of(row: &sqlx::sqlite::SqliteRow) -> Result<Sender, StoreError> {
@@ -144,21 +165,13 @@ async fn read_known(
     drafts: &[Draft],
     decisions: &[Decision],
 ) -> Result<Known, StoreError> {
-    static ENTRIES: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(3, |rows| {
-            format!(
-                "select room, device, instance, counter, seq, at_ms from entry
-                 where (room, instance, counter) in (values {rows})"
-            )
-        })
-    });
     let asked = drafts.iter().zip(decisions).filter(|(_, decision)| matches!(decision, Decision::Known));
     let asked = distinct(asked.map(|(draft, _)| identity(draft)));
     let mut known = Known::new();
     for chunk in chunks(&asked) {
-        let mut query = sqlx::query(ENTRIES.for_rows(chunk.len()));
-        for ((room, _, instance), counter) in chunk {
-            query = query.bind(&room.0[..]).bind(&instance.0[..]).bind(row::stored(*counter));
+        let mut query = sqlx::query(KNOWN.for_rows(chunk.len()));
+        for ((room, device, instance), counter) in chunk {
+            query = query.bind(&room.0[..]).bind(&device.0[..]).bind(&instance.0[..]).bind(row::stored(*counter));
         }
         for row in query.fetch_all(&mut *connection).await? {
             let identity = (sender_of(&row)?, row::number(&row, "counter")?);
@@ -174,16 +187,8 @@ pub(super) async fn insert_entries(
     new: &[(&Draft, Seq)],
     at_ms: u64,
 ) -> Result<(), StoreError> {
-    static INSERT: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(10, |rows| {
-            format!(
-                "insert into entry (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope)
-                 values {rows}"
-            )
-        })
-    });
     for chunk in chunks(new) {
-        let mut query = sqlx::query(INSERT.for_rows(chunk.len()));
+        let mut query = sqlx::query(ENTRIES.for_rows(chunk.len()));
         for (draft, seq) in chunk {
             let header = draft.envelope.header();
             query = query
@@ -208,16 +213,8 @@ pub(super) async fn upsert_senders(
     connection: &mut SqliteConnection,
     senders: &[(Sender, u64)],
 ) -> Result<(), StoreError> {
-    static UPSERT: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(4, |rows| {
-            format!(
-                "insert into sender_instance (room, device, instance, next) values {rows}
-                 on conflict (room, device, instance) do update set next = excluded.next"
-            )
-        })
-    });
     for chunk in chunks(senders) {
-        let mut query = sqlx::query(UPSERT.for_rows(chunk.len()));
+        let mut query = sqlx::query(COUNTERS.for_rows(chunk.len()));
         for ((room, device, instance), next) in chunk {
             query = query.bind(&room.0[..]).bind(&device.0[..]).bind(&instance.0[..]).bind(row::stored(*next));
         }
@@ -232,15 +229,6 @@ async fn write_effects(
     plan: &Plan,
     new: &[(&Draft, Seq)],
 ) -> Result<(), StoreError> {
-    static HEADS: LazyLock<Texts> = LazyLock::new(|| {
-        Texts::new(3, |rows| {
-            format!(
-                "with grown (room, head, access_version) as (values {rows})
-                 update room set head = grown.head, access_version = grown.access_version
-                 from grown where room.room = grown.room"
-            )
-        })
-    });
     let senders = distinct(new.iter().map(|(draft, _)| sender(draft)));
     let senders: Vec<(Sender, u64)> = senders.into_iter().map(|sender| (sender, plan.next[&sender])).collect();
     upsert_senders(connection, &senders).await?;
@@ -270,4 +258,19 @@ async fn write_effects(
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::tests::assert_searches;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_finds_its_rows_by_their_keys() {
+        for texts in [&SENDERS, &KNOWN, &ENTRIES, &COUNTERS, &HEADS] {
+            for rows in [1, 64] {
+                assert_searches(texts.for_rows(rows)).await;
+            }
+        }
+    }
 }

@@ -14,6 +14,14 @@ use crate::{Page, RoomHead, StoreError};
 /// Rooms of one head check: below SQLite's limit of parameters.
 const HEADS_MAX: usize = 30_000;
 
+/// For each entry of a range that was answered after it, the bytes of those answers. The condition target_seq > 0 is there for the
+/// partial index.
+const LATER_BYTES: &str = "select target_seq, sum(length(envelope)) as bytes from entry
+     where room = $1 and target_seq > 0 and target_seq between $2 and $3 and +seq > $3 group by target_seq";
+/// The answers to a range after it, newest first. With `+seq` the planner cannot prefer to read the whole log after the range.
+const LATER: &str = "select seq, at_ms, envelope from entry
+     where room = $1 and target_seq > 0 and target_seq between $2 and $3 and +seq > $3 order by +seq desc limit $4";
+
 impl Sqlite {
     pub async fn read_after(
         &self,
@@ -141,10 +149,7 @@ async fn select_later_bytes(
     from: Seq,
     to: Seq,
 ) -> Result<HashMap<Seq, usize>, StoreError> {
-    // The condition target_seq > 0 is there for the partial index.
-    const SELECT: &str = "select target_seq, sum(length(envelope)) as bytes from entry
-         where room = $1 and target_seq > 0 and target_seq between $2 and $3 and seq > $3 group by target_seq";
-    let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(from.0)).bind(row::stored(to.0));
+    let query = sqlx::query(LATER_BYTES).bind(&room.0[..]).bind(row::stored(from.0)).bind(row::stored(to.0));
     let rows = query.fetch_all(connection).await?;
     let sizes = rows.iter().map(|row| {
         let bytes = usize::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(usize::MAX);
@@ -160,9 +165,7 @@ async fn select_later(
     from: Seq,
     to: Seq,
 ) -> Result<Vec<EntryFrame>, StoreError> {
-    const SELECT: &str = "select seq, at_ms, envelope from entry
-         where room = $1 and target_seq > 0 and target_seq between $2 and $3 and seq > $3 order by seq desc limit $4";
-    let query = sqlx::query(SELECT)
+    let query = sqlx::query(LATER)
         .bind(&room.0[..])
         .bind(row::stored(from.0))
         .bind(row::stored(to.0))
@@ -170,4 +173,19 @@ async fn select_later(
     let mut later = read_entries(connection, query, usize::MAX).await?;
     later.reverse();
     Ok(later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::tests::{assert_searches, plan};
+    use super::*;
+
+    #[tokio::test]
+    async fn later_entries_are_found_by_their_target() {
+        for statement in [LATER_BYTES, LATER] {
+            assert_searches(statement).await;
+            let plan = plan(statement).await;
+            assert!(plan.iter().any(|step| step.contains("entry_target")), "{plan:?}");
+        }
+    }
 }

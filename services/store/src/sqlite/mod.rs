@@ -18,7 +18,6 @@ mod texts;
 mod token;
 mod writer;
 
-use std::fs::File;
 use std::time::Duration;
 
 use snug_protocol::Envelope;
@@ -39,8 +38,6 @@ pub(crate) struct Sqlite {
     readers: SqlitePool,
     writer: Writer,
     durability: Durability,
-    /// Keeps other processes out for as long as it is open.
-    _lock: File,
 }
 
 /// Waits for `answer` as long as a caller may.

@@ -72,8 +72,8 @@ impl Sqlite {
         MIGRATIONS.run(&mut writer).await.map_err(|error| migrate_error(path, error))?;
         let durability = read_durability(&mut writer).await.map_err(|error| open_error(path, error))?;
         let readers = open_readers(&settings, &options).await.map_err(|error| open_error(path, error))?;
-        let writer = Writer::start(writer, settings, readers.clone(), tasks);
-        Ok(Self { readers, writer, durability, _lock: lock })
+        let writer = Writer::start(writer, settings, readers.clone(), lock, tasks);
+        Ok(Self { readers, writer, durability })
     }
 }
 
@@ -229,5 +229,37 @@ fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
             OpenError::NotWritable { path, source: io::Error::other(error.to_string()) }
         }
         _ => OpenError::Other { path, source: Arc::new(error) },
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use sqlx::{Connection as _, Row as _};
+
+    use super::*;
+
+    /// How SQLite goes about a statement.
+    pub async fn plan(statement: &str) -> Vec<String> {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database in memory");
+        MIGRATIONS.run(&mut connection).await.expect("the migrations run");
+        let explained = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
+        let steps = sqlx::raw_sql(explained).fetch_all(&mut connection).await.expect("the statement is well formed");
+        steps.iter().map(|step| step.try_get("detail").expect("a plan has details")).collect()
+    }
+
+    /// Checks that SQLite finds the rows of a statement by key or index, and reads no table from end to end.
+    pub async fn assert_searches(statement: &str) {
+        for step in plan(statement).await {
+            let table = step.strip_prefix("SCAN ").unwrap_or_default();
+            for whole in ["room", "room_grant", "member", "device", "entry", "sender", "token"] {
+                assert!(!table.starts_with(whole), "{step}\n{statement}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "SCAN entry")]
+    async fn a_search_through_a_whole_table_is_noticed() {
+        assert_searches("select seq from entry where at_ms = 1").await;
     }
 }

@@ -4,6 +4,7 @@
 //! batch. Other writes are a transaction each and take turns with the batches.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -41,11 +42,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task on `connection`, which it owns; `options` are to open another after a failure.
+    /// Starts the task on `connection`, which it owns like `lock`; `options` are to open another after a failure.
     pub fn start(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         readers: SqlitePool,
+        lock: File,
         tasks: &TaskTracker,
     ) -> Self {
         let (append_queue, appends) = mpsc::channel(APPENDS_QUEUED_MAX);
@@ -59,6 +61,7 @@ impl Writer {
             options,
             readers,
             stop: stop.clone(),
+            _lock: lock,
             _ended: ended.clone().drop_guard(),
         };
         tasks.spawn(task.run());
@@ -170,6 +173,9 @@ struct Task {
     options: SqliteConnectOptions,
     readers: SqlitePool,
     stop: CancellationToken,
+    /// Keeps other processes out until the last write is done.
+    _lock: File,
+    /// Dropped last: whoever waits for the end finds the database closed and the lock free.
     _ended: DropGuard,
 }
 

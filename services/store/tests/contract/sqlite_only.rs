@@ -283,8 +283,25 @@ async fn a_database_in_use_is_refused() {
     assert!(one_line(&refused).contains("in use"));
     store.check().await.expect("the first one goes on");
     store.close().await;
+    fixture::open(&file(&folder)).await.check().await.expect("closing sets it free");
+}
+
+#[tokio::test]
+async fn a_dropped_store_finishes_and_sets_its_database_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = TaskTracker::new();
+    let store = Store::open_sqlite(&file(&folder), SqliteOptions::default(), &tasks).await.unwrap();
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let mut instance = Instance::new(room, device(1), 1);
+    for _ in 0..20 {
+        // Submitted, and nobody waits for the answer.
+        let sending = Box::pin(store.append(instance.message()));
+        let _ = futures_util::future::select(sending, std::future::ready(())).await;
+    }
     drop(store);
-    fixture::open(&file(&folder)).await.check().await.unwrap();
+    tasks.close();
+    tasks.wait().await;
+    assert_eq!(log(&fixture::open(&file(&folder)).await, room).await.len(), 21);
 }
 
 #[tokio::test]
