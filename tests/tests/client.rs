@@ -6,7 +6,6 @@ use snug_client::crypto::Device;
 use snug_client::{Client, ClientConfig, Event, Events, Room};
 use snug_protocol::frame::{ClientFrame, Cursor, Resync, ServerFrame};
 use snug_protocol::{HistoryId, Seq};
-use snug_store::Store;
 use snug_tests::hostile::HostileServer;
 use snug_tests::in_time;
 use snug_tests::node::Node;
@@ -159,40 +158,49 @@ async fn fill(room: &Room, count: usize) -> Seq {
     head
 }
 
-/// Two nodes over one store, and a client that knows both. The folder holds their pepper.
-async fn two_nodes(args: &[&str]) -> (Node, Node, Client, tempfile::TempDir) {
-    let (store, folder) = (Store::memory(), tempfile::tempdir().expect("a folder"));
-    let pepper = format!("--pepper-file={}", folder.path().join("pepper").display());
-    let args: Vec<&str> = args.iter().copied().chain([pepper.as_str()]).collect();
-    let (first, second) = (Node::over(store.clone(), &args).await, Node::over(store, &args).await);
-    let config = quick(ClientConfig::with_nodes([first.url.clone(), second.url.clone()]));
+/// Two ways to one node, which to a client are two nodes of one service, and a client that knows both.
+struct TwoNodes {
+    first: HostileServer,
+    _second: HostileServer,
+    ana: Client,
+    _node: Node,
+}
+
+async fn two_nodes() -> TwoNodes {
+    let node = Node::start().await;
+    let (first, second) = (HostileServer::before(&node.url).await, HostileServer::before(&node.url).await);
+    let nodes = ClientConfig::with_nodes([first.url.clone(), second.url.clone()]);
+    let config = ClientConfig { origin: Some(node.url.clone()), ..quick(nodes) };
     let ana = Client::connect(config, Device::generate()).expect("addresses");
-    (first, second, ana, folder)
+    TwoNodes { first, _second: second, ana, _node: node }
 }
 
 #[tokio::test]
 async fn after_a_node_is_gone_the_client_goes_on_at_another() {
-    let (first, _second, ana, _folder) = two_nodes(&[]).await;
-    let (garden, _) = ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
+    let nodes = two_nodes().await;
+    let (garden, _) = nodes.ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
     say(&garden, "at the first").await;
     let mut events = garden.events().await.expect("open");
-    first.stop().await;
+    nodes.first.refuse(true);
+    nodes.first.cut();
     say(&garden, "at the second").await;
     assert_eq!(texts_until(&mut events, "at the second").await, ["at the first", "at the second"]);
+    assert_eq!(nodes.ana.rooms().await.expect("the calls go there too").len(), 1);
 }
 
 #[tokio::test]
 async fn a_draining_node_is_left_before_it_closes() {
-    let (first, _second, ana, _folder) = two_nodes(&["--drain-move-ms=5000"]).await;
-    let (garden, _) = ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
+    let nodes = two_nodes().await;
+    let (garden, _) = nodes.ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
     let mut events = garden.events().await.expect("open");
-    say(&garden, "before").await;
-    let stopped = first.begin_stop();
     let mut sent = vec!["before".to_owned()];
+    say(&garden, "before").await;
+    assert_eq!(nodes.first.sockets(), 1);
+    nodes.first.tell(&ServerFrame::Move { within_ms: 5_000 });
     for n in 0.. {
         sent.push(format!("during {n}"));
         say(&garden, &sent[sent.len() - 1]).await;
-        if stopped.is_empty() {
+        if nodes.first.sockets() == 0 {
             break;
         }
         tokio::task::yield_now().await;

@@ -23,11 +23,23 @@ pub fn room_name(typed: &str) -> Result<String, ClientError> {
     normalise(typed, ROOM_NAME_CHARS_MAX).map_err(|reason| ClientError::Text { field: Field::RoomName, reason })
 }
 
-/// Checks a message's text: 1 to 4,000 code points, no control characters but line feed and tab. It is not changed.
+/// Checks a text before it is sent: 1 to 4,000 code points, not only white space, no control characters but line feed and tab.
+/// It is not changed.
 ///
 /// # Errors
 /// `text_…`.
 pub fn message_text(text: &str) -> Result<(), ClientError> {
+    if text.trim().is_empty() {
+        return Err(ClientError::Text { field: Field::Text, reason: NameError::Empty });
+    }
+    received_text(text)
+}
+
+/// Checks a text before it is shown. White space alone is allowed: another client may have sent it.
+///
+/// # Errors
+/// `text_…`.
+pub fn received_text(text: &str) -> Result<(), ClientError> {
     let refuse = |reason| Err(ClientError::Text { field: Field::Text, reason });
     let chars = text.chars().count();
     if chars == 0 {
@@ -64,6 +76,7 @@ mod tests {
     fn a_text_that_cannot_be_sent_is_refused_by_a_code_of_its_own() {
         for (text, code) in [
             (String::new(), "text_empty"),
+            (" \n ".into(), "text_empty"),
             ("a".repeat(4_001), "text_too_long"),
             ("a\u{7}".into(), "text_forbidden_character"),
         ] {

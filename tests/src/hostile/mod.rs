@@ -14,9 +14,13 @@ use serde_json::Value;
 use snug_protocol::Seq;
 use snug_protocol::frame::{ClientFrame, EntryFrame, ServerFrame};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+/// Frames in the node's name that wait for a socket.
+const NEWS_MAX: usize = 16;
 
 /// The node's answer to an HTTP call, before the victim sees it.
 pub struct Answer {
@@ -68,6 +72,7 @@ pub struct HostileServer {
     tricks: Arc<Mutex<Tricks>>,
     cut: Arc<Mutex<CancellationToken>>,
     refusing: Arc<AtomicBool>,
+    news: broadcast::Sender<Message>,
     _stop: DropGuard,
 }
 
@@ -79,6 +84,8 @@ impl HostileServer {
         let (tricks, tasks, stop) = (Arc::<Mutex<Tricks>>::default(), TaskTracker::new(), CancellationToken::new());
         let (connections, cut) = (tasks.clone(), Arc::<Mutex<CancellationToken>>::default());
         let refusing = Arc::<AtomicBool>::default();
+        let (news, _) = broadcast::channel(NEWS_MAX);
+        let told = news.clone();
         let (cut_by, refused) = (Arc::clone(&cut), Arc::clone(&refusing));
         let (node, shared, stopped) = (node_url.to_owned(), Arc::clone(&tricks), stop.clone());
         tasks.spawn(async move {
@@ -92,22 +99,35 @@ impl HostileServer {
                     continue;
                 }
                 let (node, tricks, stopped) = (node.clone(), Arc::clone(&shared), stopped.clone());
+                let news = told.clone();
                 let cut = cut_by.lock().expect("no code panics while it holds the token").clone();
                 connections.spawn(async move {
                     tokio::select! {
                         () = stopped.cancelled() => {}
                         () = cut.cancelled() => {}
-                        () = serve(stream, &node, &tricks) => {}
+                        () = serve(stream, &node, &tricks, &news) => {}
                     }
                 });
             }
         });
-        Self { url, tricks, cut, refusing, _stop: stop.drop_guard() }
+        Self { url, tricks, cut, refusing, news, _stop: stop.drop_guard() }
     }
 
     /// Whether new connections are closed at once.
     pub fn refuse(&self, refuse: bool) {
         self.refusing.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Says this on every open socket, in the node's name.
+    pub fn tell(&self, frame: &ServerFrame) {
+        // Nobody listens if no socket is open.
+        let _ = self.news.send(message(frame));
+    }
+
+    /// How many sockets are open.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.news.receiver_count()
     }
 
     /// Breaks every connection there is; new ones are served.
@@ -146,13 +166,13 @@ impl HostileServer {
     }
 }
 
-async fn serve(stream: TcpStream, node: &str, tricks: &Mutex<Tricks>) {
+async fn serve(stream: TcpStream, node: &str, tricks: &Mutex<Tricks>, news: &broadcast::Sender<Message>) {
     let mut start = [0; 7];
     while stream.peek(&mut start).await.is_ok_and(|bytes| bytes > 0 && bytes < start.len()) {
         tokio::task::yield_now().await;
     }
     if start.starts_with(b"GET /ws") {
-        socket::serve(stream, node, tricks).await;
+        socket::serve(stream, node, tricks, news.subscribe()).await;
     } else {
         http::serve(stream, node, tricks).await;
     }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use futures_util::{SinkExt, StreamExt};
 use snug_protocol::frame::{EntryFrame, ServerFrame};
 use tokio::net::TcpStream;
+use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -13,7 +14,12 @@ use tokio_tungstenite::{accept_hdr_async, connect_async};
 
 use super::{Fate, Tricks, message};
 
-pub(super) async fn serve(stream: TcpStream, node: &str, tricks: &Mutex<Tricks>) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    node: &str,
+    tricks: &Mutex<Tricks>,
+    mut news: broadcast::Receiver<Message>,
+) {
     let mut token = None;
     #[expect(clippy::result_large_err, reason = "the library's callback has this type")]
     let greet = |request: &Request, mut response: Response| {
@@ -31,9 +37,15 @@ pub(super) async fn serve(stream: TcpStream, node: &str, tricks: &Mutex<Tricks>)
     let ((mut to_victim, mut from_victim), (mut to_node, mut from_node)) = (victim.split(), node.split());
     loop {
         let (forward, answers) = tokio::select! {
-            Some(Ok(frame)) = from_victim.next() => from_the_victim(frame, tricks),
-            Some(Ok(frame)) = from_node.next() => (None, from_the_node(frame, tricks)),
-            else => return,
+            frame = from_victim.next() => match frame {
+                Some(Ok(frame)) => from_the_victim(frame, tricks),
+                _ => return,
+            },
+            frame = from_node.next() => match frame {
+                Some(Ok(frame)) => (None, from_the_node(frame, tricks)),
+                _ => return,
+            },
+            Ok(frame) = news.recv() => (None, vec![frame]),
         };
         if let Some(forward) = forward
             && to_node.send(forward).await.is_err()

@@ -85,7 +85,7 @@ impl Body {
             }
             EntryKind::Message => {
                 let message: Message = serde_json::from_slice(json).map_err(unreadable)?;
-                text::message_text(&message.text).map_err(|_| ClientError::Unreadable)?;
+                text::received_text(&message.text).map_err(|_| ClientError::Unreadable)?;
                 Ok(Self::Message { text: message.text })
             }
             EntryKind::Leave => {
