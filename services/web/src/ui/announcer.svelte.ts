@@ -7,12 +7,11 @@ const SAID_TOGETHER_MAX = 3;
 export class Announcer {
   text = $state("");
   #waiting: string[] = [];
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   say(sentence: string): void {
     this.#waiting.push(sentence);
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#waiting.length > 1) return;
+    setTimeout(() => {
       this.text = this.#waiting.slice(-SAID_TOGETHER_MAX).join("\n");
       this.#waiting = [];
     }, GATHER_MS);

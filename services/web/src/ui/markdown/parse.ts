@@ -71,7 +71,7 @@ function blocks(lines: readonly string[], depth: number): Block[] {
     } else {
       const end = Math.max(
         at + 1,
-        runEnd(lines, at, (other, index) => index === at || !startsBlock(lines, index, depth)),
+        runEnd(lines, at, (_, index) => index === at || !startsBlock(lines, index, depth)),
       );
       found.push({ kind: "paragraph", children: paragraph(lines.slice(at, end)) });
       at = end;
