@@ -95,6 +95,8 @@ class Tab {
   live = true;
   dead = false;
   losesAnswers = false;
+  commitMs = 1;
+  refuseAtOnce: () => Answer | undefined = () => undefined;
   acknowledged: string[] = [];
   transmissions = 0;
   mostInFlight = 0;
@@ -158,6 +160,12 @@ class Tab {
     this.mostInFlight = Math.max(this.mostInFlight, ++this.#inFlight);
     this.at("transmitted");
     if (this.dead) return id;
+    const refusal = this.refuseAtOnce();
+    if (refusal !== undefined) {
+      this.#inFlight--;
+      setTimeout(() => void this.outbox.answered(id, refusal), 0);
+      return id;
+    }
     setTimeout(() => {
       this.#inFlight--;
       const answer = this.browser.server.append(envelope);
@@ -165,7 +173,7 @@ class Tab {
       if (this.dead || !this.online || this.losesAnswers) return;
       void this.outbox.answered(id, answer);
       this.at("answered");
-    }, 1);
+    }, this.commitMs);
     return id;
   }
 
@@ -305,6 +313,20 @@ it("told to wait, it waits and then goes on in order", async () => {
   for (const text of texts(6)) await tab.say(text);
   await delivered(texts(6));
   await emptied(tab);
+});
+
+it("a rate limit is waited out, though refusals overtake acknowledgements", async () => {
+  // As a gateway does it: refused at once, acknowledged after the commit; what is refused costs nothing.
+  let tokens = 3;
+  const refill = setInterval(() => (tokens = Math.min(3, tokens + 1)), 5);
+  const tab = await browser.open();
+  tab.commitMs = 8;
+  tab.refuseAtOnce = () => (tokens > 0 ? (tokens--, undefined) : { ok: false, code: "too_fast", retryAfterMs: 5 });
+  for (const text of texts(25)) await tab.say(text);
+  await delivered(texts(25));
+  await emptied(tab);
+  clearInterval(refill);
+  expect(tab.transmissions).toBeLessThan(75);
 });
 
 it("when the server has lost what it had, the rest is sealed anew", async () => {

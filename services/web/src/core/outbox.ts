@@ -63,6 +63,12 @@ export interface OutboxNews {
   readonly acknowledged?: OutboxItem;
 }
 
+interface InFlight {
+  readonly local: string;
+  /** Something before it was refused, so it will be too, or has been. Only a `sent` still means anything. */
+  overtaken: boolean;
+}
+
 /** How long to wait when a server says `later` without saying when. */
 const PAUSE_MS = 1_000;
 
@@ -77,8 +83,10 @@ export class Outbox {
   #pumping = false;
   #pumpAgain = false;
   #pausedUntilMs = 0;
-  /** Request id → the row's name. Empty after a loss: everything unanswered is sent again. */
-  #inFlight = new Map<number, string>();
+  /** What was sent on this connection and is unanswered, by request id. Empty after a loss: all goes again. */
+  #inFlight = new Map<number, InFlight>();
+  /** How many envelopes may be unanswered. A refusal for haste makes it 1; each success makes it one larger. */
+  #window = SENDS_IN_FLIGHT_MAX;
   /** The instance that is sealed under, and its next counter. A page load begins a new one. */
   #instance = random(16);
   #counter = 0;
@@ -169,6 +177,7 @@ export class Outbox {
   /** A new connection: everything unanswered goes again. */
   connected(): void {
     this.#inFlight.clear();
+    this.#window = SENDS_IN_FLIGHT_MAX;
     this.#pausedUntilMs = 0;
     this.kick();
   }
@@ -221,12 +230,15 @@ export class Outbox {
   /** Sends what is not in flight; returns whether the way is free for more. */
   #transmit(sealed: readonly OutboxRow[]): boolean {
     if (this.#world.now() < this.#pausedUntilMs) return false;
-    const inFlight = new Set(this.#inFlight.values());
+    const inFlight = new Set<string>();
+    for (const { local, overtaken } of this.#inFlight.values()) if (!overtaken) inFlight.add(local);
     for (const row of sealed) {
       if (row.sealed === undefined || inFlight.has(row.local)) continue;
+      if (inFlight.size >= this.#window) return false;
       const id = this.#world.transmit(row.sealed.envelope);
       if (id === undefined) return false;
-      this.#inFlight.set(id, row.local);
+      this.#inFlight.set(id, { local: row.local, overtaken: false });
+      inFlight.add(row.local);
     }
     return true;
   }
@@ -252,16 +264,22 @@ export class Outbox {
     });
     // Cancelled at the last moment: the counter is used up and was never sent, so the instance ends here.
     if (!stored) this.#beginInstance();
+    // The hash is known to the page before the entry can come back: one message is never shown as two.
+    await this.#refresh();
     return true;
   }
 
-  /** The answer to what was transmitted as `id`. Ids of before a loss or a pause are unknown and mean nothing. */
+  /** The answer to what was transmitted as `id`. Ids of before a loss are unknown and mean nothing. */
   async answered(id: number, answer: Answer): Promise<void> {
-    const local = this.#inFlight.get(id);
-    if (local === undefined) return;
+    const sent = this.#inFlight.get(id);
+    if (sent === undefined) return;
     this.#inFlight.delete(id);
-    if (answer.ok || answer.code === "gone") await this.#delivered(local, answer.ok ? answer.seq : undefined);
-    else await this.#refused(local, answer);
+    if (answer.ok || answer.code === "gone") {
+      this.#window = Math.min(SENDS_IN_FLIGHT_MAX, this.#window + 1);
+      await this.#delivered(sent.local, answer.ok ? answer.seq : undefined);
+    } else if (!sent.overtaken) {
+      await this.#refused(id, sent.local, answer);
+    }
     this.kick();
   }
 
@@ -285,12 +303,10 @@ export class Outbox {
     await this.#refresh();
   }
 
-  async #refused(local: string, answer: Answer & { ok: false }): Promise<void> {
+  async #refused(id: number, local: string, answer: Answer & { ok: false }): Promise<void> {
     const retry = ERROR_RETRY[answer.code];
     if (retry === "later" || retry === "sign_in") {
-      // The later ones are answered out_of_order now; their ids are forgotten, and all go again in order.
-      this.#inFlight.clear();
-      this.#pause(answer.retryAfterMs ?? PAUSE_MS);
+      this.#goBack(id, answer.retryAfterMs);
       return;
     }
     const rows = await this.#world.store.outbox(this.#room);
@@ -300,12 +316,18 @@ export class Outbox {
     if (answer.code === "out_of_order") {
       const first = unanswered.find((one) => one.sealed?.instance === row.sealed?.instance);
       if (first?.local !== local) {
-        this.#inFlight.clear();
-        this.#pause(PAUSE_MS);
+        this.#goBack(id, undefined);
         return;
       }
     }
     await this.#endInstance(row.sealed.instance, answer.code === "out_of_order" ? undefined : local, answer.code);
+  }
+
+  /** After a pause, sends again from request `id` on. What was sent before it may still be answered. */
+  #goBack(id: number, retryAfterMs: number | undefined): void {
+    for (const [other, sent] of this.#inFlight) if (other > id) sent.overtaken = true;
+    this.#window = 1;
+    this.#pause(retryAfterMs ?? PAUSE_MS);
   }
 
   /** A permanent refusal ends an instance: `failed` failed, the rest is sealed again under the next one. */
