@@ -5,7 +5,7 @@ use std::time::Duration;
 use snug_protocol::{Header, Seq};
 
 use crate::types::is_appendable;
-use crate::{AppendError, Token};
+use crate::{AppendError, Quotas, Token};
 
 /// A token's expiry is moved at most this often.
 pub(crate) const SLIDE_PERIOD: Duration = Duration::from_secs(3600);
@@ -90,6 +90,11 @@ pub(crate) fn fitting(sizes: impl Iterator<Item = (usize, usize)>, bytes_max: us
 /// The last seq of the page that ends before `before`.
 pub(crate) fn page_end(before: Option<Seq>, head: Seq) -> Seq {
     before.map_or(head, |before| before.back(1).min(head))
+}
+
+/// A room with more grants than this forgets its expired invites at once: they are kept for courtesy, and cost nobody anything to make.
+pub(crate) const fn expired_invites_max(quotas: &Quotas) -> u64 {
+    quotas.invites_per_room_max.saturating_mul(2)
 }
 
 /// Milliseconds, at most what a database's integer and a client's number can hold.

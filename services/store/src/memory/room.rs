@@ -7,7 +7,7 @@ use snug_protocol::http::{MemberState, Role};
 use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId, Seq};
 
 use super::{Log, Membership, Memory, now_ms};
-use crate::rules::ms;
+use crate::rules::{expired_invites_max, ms};
 use crate::{
     CreateInviteError, CreateRoomError, Grant, GrantKind, GrantSecret, Lookup, NewInvite, NewRoom, Quotas, Room,
     StoreError,
@@ -96,6 +96,9 @@ impl Memory {
         }
         if log.invites(now_ms).count() as u64 >= quotas.invites_per_room_max {
             return Err(CreateInviteError::TooManyInvites);
+        }
+        if log.grants.len() as u64 > expired_invites_max(quotas) {
+            log.grants.retain(|_, grant| !grant.read_at(now_ms).expired);
         }
         let grant = Grant {
             room: new.room,

@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::{Sqlite, member, row, select_now_ms};
-use crate::rules::ms;
+use crate::rules::{expired_invites_max, ms};
 use crate::{CreateInviteError, Grant, GrantKind, GrantSecret, NewInvite, Quotas, StoreError};
 
 /// The columns of a [`Grant`]; `expired` by the clock at reading.
@@ -152,6 +152,17 @@ async fn count_invites(connection: &mut SqliteConnection, room: RoomId, now_ms: 
     row::number(&counted, "invites")
 }
 
+async fn count_grants(connection: &mut SqliteConnection, room: RoomId) -> Result<u64, StoreError> {
+    const COUNT: &str = "select count(*) as grants from room_grant where room = $1";
+    row::number(&sqlx::query(COUNT).bind(&room.0[..]).fetch_one(connection).await?, "grants")
+}
+
+async fn delete_expired(connection: &mut SqliteConnection, room: RoomId, now_ms: u64) -> Result<(), StoreError> {
+    const DELETE: &str = "delete from room_grant where room = $1 and kind = 2 and expires_at_ms <= $2";
+    sqlx::query(DELETE).bind(&room.0[..]).bind(row::stored(now_ms)).execute(connection).await?;
+    Ok(())
+}
+
 async fn create_invite(
     connection: &mut SqliteConnection,
     new: NewInvite,
@@ -166,6 +177,9 @@ async fn create_invite(
     let now_ms = select_now_ms(connection).await?;
     if count_invites(connection, new.room, now_ms).await? >= quotas.invites_per_room_max {
         return Err(CreateInviteError::TooManyInvites);
+    }
+    if count_grants(connection, new.room).await? > expired_invites_max(quotas) {
+        delete_expired(connection, new.room, now_ms).await?;
     }
     let expires_at_ms = new.expires_in.map(|span| now_ms + ms(span));
     let invite = Grant {

@@ -18,6 +18,7 @@ contract![
     an_invites_id_is_taken_once_in_a_room,
     a_room_has_at_most_as_many_invites_as_allowed,
     a_secret_is_replaced_only_under_the_pepper_that_was_read,
+    expired_invites_do_not_pile_up,
     a_sweep_removes_invites_that_have_been_expired_long_enough,
 ];
 
@@ -138,4 +139,16 @@ async fn a_sweep_removes_invites_that_have_been_expired_long_enough(store: Store
     assert!(matches!(store.enter(room, GrantId(id(10)), device(2)).await, Err(EnterError::Gone)));
     store.enter(room, GrantId(id(20)), device(2)).await.expect("the others stay");
     store.enter(room, GrantId(id(1)), device(3)).await.expect("and so does the password");
+}
+
+async fn expired_invites_do_not_pile_up(store: Store) {
+    let quotas = Quotas { invites_per_room_max: 3, expired_invites_kept: Duration::ZERO, ..Quotas::default() };
+    let store = store.with_quotas(quotas);
+    let room = room_of(&store, 1, &[device(1)]).await;
+    for number in 10..40 {
+        store.create_invite(expired(invite(room, number, device(1)))).await.unwrap();
+    }
+    let kept = store.sweep().await.unwrap().invites;
+    assert!(kept <= 7, "{kept} were kept");
+    store.enter(room, GrantId(id(1)), device(2)).await.expect("the password is no invite");
 }
