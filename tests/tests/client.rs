@@ -1,12 +1,15 @@
 //! The SDK's promises to programs: nothing is lost or doubled by broken connections, slow readers, long absences or a log that begins anew.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snug_client::crypto::Device;
 use snug_client::{Client, ClientConfig, Event, Events, Room};
-use snug_protocol::frame::{ClientFrame, Cursor, Resync, ServerFrame};
-use snug_protocol::{HistoryId, Seq};
-use snug_tests::hostile::HostileServer;
+use snug_protocol::frame::{ClientFrame, Cursor, Resync, SendFrame, ServerFrame};
+use snug_protocol::{ErrorBody, ErrorCode, HistoryId, Seq};
+use snug_tests::hostile::scene::{say, until};
+use snug_tests::hostile::{Fate, HostileServer};
 use snug_tests::in_time;
 use snug_tests::node::Node;
 
@@ -22,22 +25,6 @@ fn quick(mut config: ClientConfig) -> ClientConfig {
 fn client(url: &str, node: &Node) -> Client {
     let config = ClientConfig { origin: Some(node.url.clone()), ..quick(ClientConfig::new(url)) };
     Client::connect(config, Device::generate()).expect("an address")
-}
-
-async fn say(room: &Room, text: &str) -> Seq {
-    in_time("a message is sent", room.send(text)).await.expect("it is sent").seq
-}
-
-async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
-    in_time("the event comes", async {
-        loop {
-            let event = events.next().await.expect("the room is open");
-            if wanted(&event) {
-                return event;
-            }
-        }
-    })
-    .await
 }
 
 /// Texts in the order they come, up to and with `last`.
@@ -311,9 +298,9 @@ async fn a_cursor_is_kept_across_reconnects() {
     let mut events = there.events().await.expect("open");
     let seq = say(&garden, "before").await;
     until(&mut events, |event| event.seq() == Some(seq)).await;
-    let asked: std::sync::Arc<std::sync::Mutex<Option<Cursor>>> = std::sync::Arc::default();
+    let asked: Arc<Mutex<Option<Cursor>>> = Arc::default();
     proxy.on_ask({
-        let asked = std::sync::Arc::clone(&asked);
+        let asked = Arc::clone(&asked);
         move |frame| {
             if let ClientFrame::Follow { cursor, .. } = &frame {
                 asked.lock().expect("no panic").clone_from(cursor);
@@ -326,4 +313,75 @@ async fn a_cursor_is_kept_across_reconnects() {
     until(&mut events, |event| event.seq() == Some(seq_after)).await;
     let cursor = asked.lock().expect("no panic").take().expect("a cursor");
     assert!(cursor.seq == seq || cursor.seq == seq_after, "{cursor:?}");
+}
+
+#[tokio::test]
+async fn sending_faster_than_allowed_is_slowed_down_and_not_refused() {
+    let node = Node::start_with(&["--sends-per-second=50", "--sends-burst=5"]).await;
+    let (_ana, garden, _bob, there) = pair(&node.url, &node).await;
+    let mut events = garden.events().await.expect("open");
+    let sendings: Vec<_> = (0..60).map(|n| there.send(&format!("message {n}"))).collect();
+    for sending in sendings {
+        in_time("sent", sending).await.expect("sent");
+    }
+    let wanted: Vec<String> = (0..60).map(|n| format!("message {n}")).collect();
+    assert_eq!(texts_until(&mut events, "message 59").await, wanted);
+}
+
+#[tokio::test]
+async fn a_message_refused_for_good_fails_alone_and_what_follows_is_sealed_anew() {
+    for refusal in [ErrorCode::NotAllowed, ErrorCode::StaleEpoch] {
+        let node = Node::start().await;
+        let proxy = HostileServer::before(&node.url).await;
+        let (_ana, garden, _bob, there) = pair(&proxy.url, &node).await;
+        let mut events = garden.events().await.expect("open");
+        say(&there, "first").await;
+        let mut count = 0;
+        proxy.on_send(move |bytes| {
+            let frame = SendFrame::parse(bytes).expect("the SDK speaks the protocol");
+            count += 1;
+            if count != 3 {
+                return Fate::Passed;
+            }
+            let error = ErrorBody { epoch: (refusal == ErrorCode::StaleEpoch).then_some(1), ..refusal.into() };
+            Fate::Answered(ServerFrame::Error { id: Some(frame.id), room: Some(frame.envelope.header().room), error })
+        });
+        let sendings: Vec<_> = (0..8).map(|n| there.send(&format!("message {n}"))).collect();
+        for (n, sending) in sendings.into_iter().enumerate() {
+            let code = in_time("an answer", sending).await.map_err(|error| error.code()).err();
+            assert_eq!(code, (n == 2).then_some(refusal.as_str()), "message {n}");
+        }
+        let texts = texts_until(&mut events, "message 7").await;
+        let wanted: Vec<String> = (0..8).filter(|n| *n != 2).map(|n| format!("message {n}")).collect();
+        assert_eq!(texts[1..], wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ended_is_renewed_without_anyone_noticing() {
+    let node = Node::start().await;
+    let proxy = HostileServer::before(&node.url).await;
+    let (_ana, _garden, bob, there) = pair(&proxy.url, &node).await;
+    say(&there, "before").await;
+    let renewals = Arc::new(AtomicUsize::new(0));
+    let mut refused = false;
+    proxy.on_http({
+        let renewals = Arc::clone(&renewals);
+        move |answer| match answer.path.as_str() {
+            "/api/rooms" if !std::mem::replace(&mut refused, true) => {
+                answer.body = serde_json::to_vec(&ErrorBody::from(ErrorCode::TokenInvalid)).expect("plain").into();
+                answer.status = 401;
+            }
+            "/api/token" => {
+                renewals.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    });
+    assert_eq!(in_time("a list", bob.rooms()).await.expect("a list").len(), 1);
+    assert_eq!(renewals.load(Ordering::Relaxed), 1);
+    proxy.tell(&ServerFrame::Error { id: None, room: None, error: ErrorCode::TokenInvalid.into() });
+    snug_tests::eventually("the token is renewed", async || (renewals.load(Ordering::Relaxed) == 2).then_some(()))
+        .await;
+    say(&there, "after").await;
 }

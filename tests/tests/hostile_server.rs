@@ -2,98 +2,16 @@
 //!
 //! The victim speaks through a proxy that lies; Ana speaks to the node itself.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
+use snug_client::Event;
 use snug_client::crypto::Device;
-use snug_client::log::{Violation, ViolationCode};
-use snug_client::{Client, ClientConfig, ClientError, Event, Events, Room};
+use snug_client::log::ViolationCode;
+use snug_protocol::Seq;
 use snug_protocol::frame::{EntryFrame, SendFrame, ServerFrame};
-use snug_protocol::{Base64Bytes, Seq};
+use snug_tests::hostile::scene::{NAME, PASSWORD, Scene, client, code, is_text, lie_at, say, until, violation};
 use snug_tests::hostile::{Fate, HostileServer, renumbered, rewrite_page, with_envelope};
-use snug_tests::in_time;
-use snug_tests::node::Node;
-
-const NAME: &str = "Garden";
-const PASSWORD: &str = "correct horse battery";
-
-/// A node, a room on it, its honest creator, and a victim who has not joined yet.
-struct Scene {
-    node: Node,
-    server: HostileServer,
-    ana: Client,
-    garden: Room,
-    victim: Client,
-}
-
-fn client(url: &str, node: &Node) -> Client {
-    let mut config = ClientConfig::new(url);
-    config.origin = Some(node.url.clone());
-    config.timing.arrival_limit = Duration::from_millis(300);
-    config.timing.backoff_first = Duration::from_millis(20);
-    config.timing.backoff_max = Duration::from_millis(100);
-    Client::connect(config, Device::generate()).expect("an address")
-}
-
-impl Scene {
-    async fn set() -> Self {
-        let node = Node::start().await;
-        let server = HostileServer::before(&node.url).await;
-        let (ana, victim) = (client(&node.url, &node), client(&server.url, &node));
-        let (garden, _recovery) = in_time("a room", ana.create_room(NAME, PASSWORD, "Ana")).await.expect("a room");
-        Self { node, server, ana, garden, victim }
-    }
-
-    async fn join(&self) -> Result<Room, ClientError> {
-        in_time("the victim joins", self.victim.join(NAME, PASSWORD, "Bob")).await
-    }
-
-    /// The victim in the room, having seen everything up to its own profile.
-    async fn joined(&self) -> (Room, Events) {
-        let room = self.join().await.expect("nothing is wrong yet");
-        let mut events = room.events().await.expect("the room is open");
-        until(&mut events, |event| matches!(event, Event::Joined { name, .. } if name == "Bob")).await;
-        (room, events)
-    }
-
-    async fn say(&self, text: &str) -> Seq {
-        say(&self.garden, text).await
-    }
-}
-
-async fn say(room: &Room, text: &str) -> Seq {
-    in_time("a message is sent", room.send(text)).await.expect("it is sent").seq
-}
-
-/// The first event that is wanted; those before it are passed over.
-async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
-    in_time("the event comes", async {
-        loop {
-            let event = events.next().await.expect("the room is open");
-            if wanted(&event) {
-                return event;
-            }
-        }
-    })
-    .await
-}
-
-async fn violation(events: &mut Events) -> Violation {
-    match until(events, |event| matches!(event, Event::Violation(_))).await {
-        Event::Violation(violation) => violation,
-        _ => unreachable!("only violations are wanted"),
-    }
-}
-
-fn is_text(event: &Event, wanted: &str) -> bool {
-    matches!(event, Event::Message { text, .. } if text == wanted)
-}
-
-fn code<T>(answer: Result<T, ClientError>) -> Result<(), &'static str> {
-    answer.map(|_| ()).map_err(|error| error.code())
-}
 
 #[tokio::test]
 async fn a_proxy_that_does_not_lie_is_not_noticed() {
@@ -163,15 +81,6 @@ async fn another_room_or_salt_in_a_lookup_does_not_lead_into_a_room() {
 #[tokio::test]
 async fn a_substituted_grant_or_record_is_refused() {
     let scene = Scene::set().await;
-    let (other, _) = scene.ana.create_room("Cellar", PASSWORD, "Ana").await.expect("a room");
-    let page = scene.ana.rooms().await.expect("rooms");
-    assert!(page.iter().any(|info| info.room == other.id()));
-    scene.server.on_http(|answer| {
-        if answer.path == "/api/join" {
-            answer.rewrite(|json| json["blob"] = Base64Bytes(vec![1; 129]).0.len().to_string().into());
-        }
-    });
-    assert!(scene.join().await.is_err());
     let flip = |field: &'static str, at: usize| {
         move |json: &mut serde_json::Value| {
             let place = if field == "blob" { &mut json["blob"] } else { &mut json["epoch_record"]["envelope"] };
@@ -241,31 +150,14 @@ async fn an_envelope_of_another_room_is_not_shown_and_is_flagged() {
     say(&cellar, "meant for the cellar").await;
     until(&mut cellar_events, |event| is_text(event, "meant for the cellar")).await;
     let stolen = stolen.lock().expect("no panic").take().expect("an entry");
+    let mut stolen = Some(stolen);
     scene.server.on_entry(move |entry| {
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        let mut entries = vec![];
-        let mut swapped = false;
-        ONCE.call_once(|| swapped = true);
-        entries.push(if swapped { with_envelope(&entry, &stolen) } else { entry });
-        entries
+        vec![stolen.take().map_or_else(|| entry.clone(), |stolen| with_envelope(&entry, &stolen))]
     });
     scene.say("replaced").await;
     let after = scene.say("after").await;
     let found = violation(&mut events).await;
     assert_eq!((found.code, found.seq), (ViolationCode::Fork, Seq(after.0 - 1)));
-}
-
-/// What the victim's stream of entries becomes, by the place an entry has at the node. `None` leaves it out.
-fn lie_at(
-    server: &HostileServer,
-    at: Seq,
-    lie: impl Fn(EntryFrame, &HashMap<Seq, EntryFrame>) -> Vec<EntryFrame> + Send + 'static,
-) {
-    let mut seen = HashMap::new();
-    server.on_entry(move |entry| {
-        seen.insert(entry.seq(), entry.clone());
-        if entry.seq() < at { vec![entry] } else { lie(entry, &seen) }
-    });
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ pub enum ClientError {
     /// The server refused; its code says whether and when to repeat.
     #[error("{}", .0.message)]
     Server(Box<ErrorBody>),
-    /// No server could be reached, or the connection broke on the way. Repeating may help; a creation or join is safe to repeat.
+    /// No server could be reached, or the connection broke on the way. Reading and joining are safe to repeat; a creation may have
+    /// happened.
     #[error("no connection: {0}")]
     Network(String),
     /// A server's answer is not of this protocol.

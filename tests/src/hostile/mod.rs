@@ -3,6 +3,7 @@
 //! It speaks the real protocol, since a real node does behind it. What it knows is what a hostile server would know: everything but keys.
 
 mod http;
+pub mod scene;
 mod socket;
 
 use std::net::SocketAddr;
