@@ -188,7 +188,7 @@ class App implements Actions {
     const entries = timeline.entries();
     if (!sameItems(shown.entries, entries)) shown.entries = entries;
     shown.complete = log.complete;
-    shown.older = room.older;
+    shown.older = room.pages.older;
     const members = timeline.members();
     if (!same(shown.members, members)) shown.members = members;
     shown.hereCount = presence.hereCount;
@@ -403,14 +403,14 @@ class App implements Actions {
   }
 
   loadOlder(id: RoomId): Promise<Result> {
-    return this.#drawn(this.#withRoom(id, (room) => room.loadOlder()));
+    return this.#drawn(this.#withRoom(id, (room) => room.pages.loadOlder()));
   }
 
   loadHole(id: RoomId, key: string): Promise<Result> {
     return this.#drawn(
       this.#withRoom(id, async (room) => {
         const hole = room.log.holes.find(({ from }) => key === `hole ${from}`);
-        if (hole !== undefined) await room.loadHole(hole);
+        if (hole !== undefined) await room.pages.loadHole(hole);
       }),
     );
   }

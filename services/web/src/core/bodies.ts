@@ -48,6 +48,16 @@ export function messageBody(text: string): string {
   return JSON.stringify({ text });
 }
 
+/** The text in a message's body; empty when it is no message. */
+export function messageText(body: string): string {
+  try {
+    const parsed = parseBody(EntryType.message, body);
+    return parsed.kind === "message" ? parsed.text : "";
+  } catch {
+    return "";
+  }
+}
+
 /** `joined`: the device has just become a member, rather than taking another name. */
 export function profileBody(name: string, joined: boolean, keys: PublicKeys): string {
   return JSON.stringify({ name, joined, sign_key: b64(keys.signKey), agree_key: b64(keys.agreeKey) });

@@ -3,18 +3,20 @@
 
 import { ApiError, type Api } from "./api.ts";
 import { b64, fromB64 } from "./base64url.ts";
-import { LEAVE_BODY, messageBody, parseBody, profileBody } from "./bodies.ts";
+import { LEAVE_BODY, messageBody, profileBody } from "./bodies.ts";
 import { type Bytes } from "./bytes.ts";
 import { EntryType, envelopeHash, sealEnvelope } from "./crypto/envelope.ts";
 import { Directory } from "./directory.ts";
 import { type RawEntry } from "./frames.ts";
 import { EntryOpener } from "./open-entry.ts";
+import { RoomFeed, type FollowedFrame } from "./room-feed.ts";
+import { RoomMemory } from "./room-memory.ts";
+import { RoomPages } from "./room-pages.ts";
 import { Outbox, type OutboxNews, type ToSeal } from "./outbox.ts";
 import { Presence } from "./presence.ts";
-import { RoomLog, type Hole, type LogEntry } from "./room-log.ts";
+import { RoomLog, type LogEntry } from "./room-log.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 import {
-  HISTORY_PAGE_MAX,
   TYPING_PERIOD_MS,
   type Cursor,
   type ErrorCode,
@@ -23,7 +25,6 @@ import {
   type ServerFrame,
 } from "../protocol.gen.ts";
 
-type FollowedFrame = Extract<ServerFrame, { type: "followed" }>;
 type SentFrame = Extract<ServerFrame, { type: "sent" }>;
 type ErrorFrame = Extract<ServerFrame, { type: "error" }>;
 
@@ -59,15 +60,9 @@ export interface KnownMember {
   readonly state: "member" | "left";
 }
 
-const HISTORY_PAGE = 100;
-/** Entries decrypted in one go. */
-const BATCH_MAX = 200;
-const KEEP_PERIOD_MS = 1_000;
 const DEAF_AFTER_MS = 10_000;
 const REFOLLOW_AFTER_MS = 2_000;
 const LEAVE_LIMIT_MS = 15_000;
-/** Follows of sockets that were lost are never answered; they are forgotten after so many more requests. */
-const FOLLOWS_KEPT = 10_000;
 
 export class Room {
   readonly id: string;
@@ -79,39 +74,40 @@ export class Room {
   /** Page-stable name of an own message by its envelope hash. */
   readonly localNames = new Map<string, string>();
   lost: readonly LostMessage[] = [];
-  older: "idle" | "loading" | "failed" = "idle";
-  /** Holes being loaded, or whose loading failed, by their first seq. */
-  readonly holeStates = new Map<number, "loading" | "failed">();
+  readonly pages: RoomPages;
   /** Why the first page could not be had. */
   problem: ApiError | undefined;
-  draft = "";
-  /** Server time of each violation's discovery, in the log's order. */
+  /** When this page noticed each of the log's violations, in their order. */
   readonly noticedAtMs: number[] = [];
-  #record: RoomRecord;
+  readonly #memory: RoomMemory;
+  readonly #feed: RoomFeed;
   readonly #world: RoomWorld;
   readonly #opener: EntryOpener;
   readonly #bytes: Bytes;
   readonly #device: Bytes;
-  #follows = new Map<number, Cursor | undefined>();
-  #incoming: ({ followed: FollowedFrame; cursor: Cursor | undefined } | { entry: RawEntry })[] = [];
-  #draining = false;
   #connected = false;
   #orphans: readonly LogEntry[] = [];
-  #keepDue = false;
   #typedAtMs = -Infinity;
   #deafCheck = false;
-  #draftDue = false;
   #stopped = false;
 
   constructor(record: RoomRecord, world: RoomWorld) {
     this.id = record.room;
-    this.#record = record;
+    this.#memory = new RoomMemory(record, world);
     this.#world = world;
     this.#bytes = fromB64(record.room, 16);
     this.#device = fromB64(this.me, 16);
     this.directory = new Directory((device) => this.#fetchKeys(device));
-    const keyOf = (epoch: number) => this.#record.keys.find((key) => key.epoch === epoch)?.use;
+    const keyOf = (epoch: number) => this.record.keys.find((key) => key.epoch === epoch)?.use;
     this.#opener = new EntryOpener(record.room, keyOf, this.directory);
+    this.#feed = new RoomFeed(this.log, this.#opener, {
+      followed: (frame, cursor) => this.#applyFollowed(frame, cursor),
+      entries: (entries) => {
+        for (const entry of entries) this.#applyLive(entry);
+        this.#logChanged();
+      },
+    });
+    this.pages = new RoomPages(this.id, world.api, this.log, this.#opener, () => this.#logChanged());
     if (record.cursor !== undefined) this.log.remember(record.cursor);
     this.outbox = new Outbox(record.room, {
       store: world.store,
@@ -132,7 +128,12 @@ export class Room {
   }
 
   get record(): RoomRecord {
-    return this.#record;
+    return this.#memory.record;
+  }
+
+  /** What is in the composer. */
+  get draft(): string {
+    return this.#memory.draft;
   }
 
   /** Whether the newest page has arrived since the page was loaded. */
@@ -141,15 +142,14 @@ export class Room {
   }
 
   async start(): Promise<void> {
-    if (this.#record.draft !== undefined) {
-      this.draft = (await this.#world.store.openText(`draft ${this.id}`, this.#record.draft)) ?? "";
-    }
+    await this.#memory.start();
     await this.outbox.start();
     await this.loadMembers();
   }
 
   stop(): void {
     this.#stopped = true;
+    this.#memory.stop();
     this.outbox.stop();
   }
 
@@ -185,11 +185,7 @@ export class Room {
 
   /** The cursor to follow from, for the request `id`. */
   follow(id: number): Cursor | undefined {
-    const { cursor } = this.log;
-    this.log.following();
-    this.#follows.set(id, cursor);
-    for (const old of this.#follows.keys()) if (old < id - FOLLOWS_KEPT) this.#follows.delete(old);
-    return cursor;
+    return this.#feed.follow(id);
   }
 
   connected(): void {
@@ -204,19 +200,14 @@ export class Room {
   }
 
   followed(frame: FollowedFrame): void {
-    if (!this.#follows.has(frame.id)) return;
-    const cursor = this.#follows.get(frame.id);
-    this.#follows.delete(frame.id);
+    if (!this.#feed.followed(frame)) return;
     this.problem = undefined;
     this.presence.set(frame.here, frame.here_count);
-    if (frame.role !== this.#record.role) this.#change((record) => ({ ...record, role: frame.role }));
-    this.#incoming.push({ followed: frame, cursor });
-    void this.#drain();
+    if (frame.role !== this.record.role) this.#memory.change((record) => ({ ...record, role: frame.role }));
   }
 
   entry(entry: RawEntry): void {
-    this.#incoming.push({ entry });
-    void this.#drain();
+    this.#feed.entry(entry);
   }
 
   /** A heartbeat tells of a new head. If it does not arrive, this socket does not deliver. */
@@ -231,37 +222,13 @@ export class Room {
     }, DEAF_AFTER_MS);
   }
 
-  /** Applies what came in, in the order it came. */
-  async #drain(): Promise<void> {
-    if (this.#draining) return;
-    this.#draining = true;
-    while (this.#incoming.length > 0) {
-      const [first] = this.#incoming;
-      if (first !== undefined && "followed" in first) {
-        this.#incoming.shift();
-        this.#applyFollowed(first.followed, first.cursor);
-        continue;
-      }
-      const raws: RawEntry[] = [];
-      for (const next of this.#incoming) {
-        if (!("entry" in next) || raws.length >= BATCH_MAX) break;
-        raws.push(next.entry);
-      }
-      this.#incoming.splice(0, raws.length);
-      const entries = await this.#opener.openAll(raws);
-      for (const entry of entries) this.#applyLive(entry);
-      this.#logChanged();
-    }
-    this.#draining = false;
-  }
-
   #applyFollowed(frame: FollowedFrame, cursor: Cursor | undefined): void {
     const outcome = this.log.followed(frame, cursor);
     if (outcome !== undefined) {
       this.#orphans = outcome.reset;
       this.directory.forgetNames();
       this.outbox.startInstance();
-      this.holeStates.clear();
+      this.pages.holes.clear();
       void this.loadMembers();
     }
     this.#logChanged();
@@ -304,56 +271,12 @@ export class Room {
     this.#orphans = [];
   }
 
-  // ---- pages
-
-  /** Loads the page before the oldest loaded entry. Rejects with `ApiError`. */
-  async loadOlder(): Promise<void> {
-    const oldest = this.log.oldest;
-    if (oldest === undefined || this.log.complete || this.older === "loading") return;
-    this.older = "loading";
-    this.#world.changed();
-    try {
-      await this.#loadPage(oldest, HISTORY_PAGE);
-      this.older = "idle";
-    } catch (error) {
-      this.older = "failed";
-      throw error;
-    } finally {
-      this.#world.changed();
-    }
-  }
-
-  /** Loads the newest part of a hole. Rejects with `ApiError`. */
-  async loadHole(hole: Hole): Promise<void> {
-    if (this.holeStates.get(hole.from) === "loading") return;
-    this.holeStates.set(hole.from, "loading");
-    this.#world.changed();
-    try {
-      await this.#loadPage(hole.to + 1, Math.min(HISTORY_PAGE_MAX, hole.to - hole.from + 1));
-      this.holeStates.delete(hole.from);
-    } catch (error) {
-      this.holeStates.set(hole.from, "failed");
-      throw error;
-    } finally {
-      this.#world.changed();
-    }
-  }
-
-  async #loadPage(before: number, limit: number): Promise<void> {
-    const page = await this.#world.api.history(this.id, before, limit);
-    const entries = await this.#opener.openAll(page.entries);
-    // The log may have been replaced meanwhile; the page is of the old one then.
-    if (page.history !== this.log.history) return;
-    this.log.insert(entries);
-    this.#logChanged();
-  }
-
   // ---- sending
 
   async #seal(draft: ToSeal): Promise<{ envelope: Bytes; hash: string } | undefined> {
     const newest = this.log.newest;
-    const { epoch } = this.#record.pinned;
-    const key = this.#record.keys.find((one) => one.epoch === epoch);
+    const { epoch } = this.record.pinned;
+    const key = this.record.keys.find((one) => one.epoch === epoch);
     if (!this.#connected || !this.log.caughtUp || newest === undefined || key === undefined) return undefined;
     const envelope = await sealEnvelope(key.use, {
       type: draft.type,
@@ -393,7 +316,7 @@ export class Room {
     const until = this.#world.now() + LEAVE_LIMIT_MS;
     for (;;) {
       const item = this.outbox.items.find((one) => one.local === local);
-      if (item === undefined || item.state === "acknowledged" || this.#record.ended !== undefined) return;
+      if (item === undefined || item.state === "acknowledged" || this.record.ended !== undefined) return;
       if (item.state === "failed") {
         await this.outbox.cancel(local);
         throw new ApiError({ code: item.failure ?? "unavailable" });
@@ -410,7 +333,7 @@ export class Room {
   refused(frame: ErrorFrame): void {
     const { id, code } = frame;
     if (id === undefined) return;
-    if (this.#follows.delete(id)) {
+    if (this.#feed.refused(id)) {
       this.problem = new ApiError(frame);
       this.closed(code);
       if (this.problem.retry === "later") {
@@ -463,71 +386,33 @@ export class Room {
     const ended = code === "room_deleted" || code === "room_not_found" ? "deleted" : code;
     if (ended === "deleted" || ended === "not_a_member") {
       this.outbox.stop();
-      this.#change((record) => ({ ...record, ended }));
+      this.#memory.change((record) => ({ ...record, ended }));
     }
     this.#world.changed();
   }
 
   // ---- what is remembered
 
-  /** Everything up to `seq` has been seen, here or in another tab. */
+  /** Everything up to `seq` has been seen, here or in another tab; `false` when that was known. */
   seen(seq: number): boolean {
-    if (seq <= this.#record.readSeq) return false;
-    this.#record = { ...this.#record, readSeq: seq };
+    if (!this.#memory.seen(seq)) return false;
     this.#keepSoon();
     this.#world.changed();
     return true;
   }
 
   saveDraft(text: string): void {
-    this.draft = text;
-    if (this.#draftDue) return;
-    this.#draftDue = true;
-    this.#world.setTimeout(() => {
-      this.#draftDue = false;
-      void this.#keepDraft().catch(() => undefined);
-    }, KEEP_PERIOD_MS / 2);
+    this.#memory.saveDraft(text);
   }
 
-  async #keepDraft(): Promise<void> {
-    const draft = this.draft === "" ? undefined : await this.#world.store.sealText(`draft ${this.id}`, this.draft);
-    await this.#world.store.changeRoom(this.id, ({ draft: _old, ...record }) => ({
-      ...record,
-      ...(draft && { draft }),
-    }));
-  }
-
-  /** The text of an outbox item that is a message. */
-  static textOf(body: string): string {
-    try {
-      const parsed = parseBody(EntryType.message, body);
-      return parsed.kind === "message" ? parsed.text : "";
-    } catch {
-      return "";
-    }
-  }
-
-  #change(change: (record: RoomRecord) => RoomRecord): void {
-    this.#record = change(this.#record);
-    void this.#world.store.changeRoom(this.id, change).catch(() => undefined);
-  }
-
-  /** Stores cursor and read mark before long. They only save work and help find fraud, so losing them is no harm. */
+  /** Stores cursor and read mark before long. */
   #keepSoon(): void {
-    if (this.#keepDue) return;
-    this.#keepDue = true;
-    this.#world.setTimeout(() => {
-      this.#keepDue = false;
-      if (!this.#stopped) this.#keep();
-    }, KEEP_PERIOD_MS);
-  }
-
-  #keep(): void {
     const cursor = this.log.newest === undefined ? undefined : this.log.cursor;
-    const lastAtMs = this.lastAtMs;
-    this.#change((record) => ({
+    const { lastAtMs } = this;
+    const { readSeq } = this.record;
+    this.#memory.changeSoon((record) => ({
       ...record,
-      readSeq: Math.max(record.readSeq, this.#record.readSeq),
+      readSeq: Math.max(record.readSeq, readSeq),
       ...(cursor && { cursor }),
       ...(lastAtMs && { lastAtMs }),
     }));
@@ -536,7 +421,7 @@ export class Room {
   /** Server time of the newest message; of before this page load if none is loaded. */
   get lastAtMs(): number | undefined {
     const messages = this.log.runs.at(-1)?.entries;
-    return messages?.findLast(({ content }) => content.kind === "message")?.atMs ?? this.#record.lastAtMs;
+    return messages?.findLast(({ content }) => content.kind === "message")?.atMs ?? this.record.lastAtMs;
   }
 }
 

@@ -1,11 +1,12 @@
 //! From a room to what the page shows of it. Facts only; nothing is changed here.
 
+import { messageText } from "./bodies.ts";
 import { fingerprint } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
 import { likeness } from "./names.ts";
 import { type OutboxItem } from "./outbox.ts";
 import { type LogEntry } from "./room-log.ts";
-import { Room } from "./room.ts";
+import { type Room } from "./room.ts";
 import { type Entry, type MemberView, type MessageEntry, type ViolationView } from "../view.ts";
 
 /** Draws one room. Keeps what it made, so that what has not changed stays the same object. */
@@ -37,7 +38,7 @@ export class Timeline {
       }
       const hole = holes.get(run.to + 1);
       if (hole === undefined) continue;
-      const state = this.#room.holeStates.get(hole.from) ?? "idle";
+      const state = this.#room.pages.holes.get(hole.from) ?? "idle";
       entries.push({ kind: "hole", key: `hole ${hole.from}`, from: hole.from, to: hole.to, state });
     }
     for (const { key, atMs, text } of lost) entries.push({ kind: "lost", key, atMs, text });
@@ -128,7 +129,7 @@ export class Timeline {
       authorName,
       fingerprint: this.#isShared(device, authorName) ? fingerprint(device) : null,
       mine: true,
-      text: Room.textOf(item.body),
+      text: messageText(item.body),
       state: failed ? "failed" : item.state === "acknowledged" ? "sent" : "sending",
       problem: failed ? { code: item.failure ?? "unexpected" } : null,
     };

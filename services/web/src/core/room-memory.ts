@@ -1,0 +1,83 @@
+//! What is remembered of one room between page loads: its record in the store, written at its own pace.
+
+import { type RoomRecord, type Store } from "./store.ts";
+
+const KEEP_PERIOD_MS = 1_000;
+const DRAFT_PERIOD_MS = 500;
+
+/** What the memory needs of its surroundings. */
+export interface MemoryWorld {
+  readonly store: Pick<Store, "changeRoom" | "sealText" | "openText">;
+  readonly setTimeout: (run: () => void, ms: number) => unknown;
+}
+
+export class RoomMemory {
+  /** What is in the composer. */
+  draft = "";
+  #record: RoomRecord;
+  readonly #world: MemoryWorld;
+  #due: ((record: RoomRecord) => RoomRecord) | undefined;
+  #draftDue = false;
+  #stopped = false;
+
+  constructor(record: RoomRecord, world: MemoryWorld) {
+    this.#record = record;
+    this.#world = world;
+  }
+
+  get record(): RoomRecord {
+    return this.#record;
+  }
+
+  /** Opens the draft of the last visit. */
+  async start(): Promise<void> {
+    const { draft, room } = this.#record;
+    if (draft !== undefined) this.draft = (await this.#world.store.openText(`draft ${room}`, draft)) ?? "";
+  }
+
+  /** Writes nothing more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Changes the record here at once and in the store soon after. */
+  change(change: (record: RoomRecord) => RoomRecord): void {
+    this.#record = change(this.#record);
+    void this.#world.store.changeRoom(this.#record.room, change).catch(() => undefined);
+  }
+
+  /** Like `change`, at most once a second: for what only saves work and helps to find fraud, so that losing it is no harm. */
+  changeSoon(change: (record: RoomRecord) => RoomRecord): void {
+    const waiting = this.#due !== undefined;
+    this.#due = change;
+    if (waiting) return;
+    this.#world.setTimeout(() => {
+      const due = this.#due;
+      this.#due = undefined;
+      if (due !== undefined && !this.#stopped) this.change(due);
+    }, KEEP_PERIOD_MS);
+  }
+
+  /** Marks everything up to `seq` as seen; `false` when it was already. */
+  seen(seq: number): boolean {
+    if (seq <= this.#record.readSeq) return false;
+    this.#record = { ...this.#record, readSeq: seq };
+    return true;
+  }
+
+  saveDraft(text: string): void {
+    this.draft = text;
+    if (this.#draftDue) return;
+    this.#draftDue = true;
+    this.#world.setTimeout(() => {
+      this.#draftDue = false;
+      if (!this.#stopped) void this.#keepDraft().catch(() => undefined);
+    }, DRAFT_PERIOD_MS);
+  }
+
+  async #keepDraft(): Promise<void> {
+    const { room } = this.#record;
+    const draft = this.draft === "" ? undefined : await this.#world.store.sealText(`draft ${room}`, this.draft);
+    this.change(({ draft: _old, ...record }) => ({ ...record, ...(draft && { draft }) }));
+  }
+}
