@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 
 import { b64, fromB64 } from "./base64url.ts";
 import { profileBody, messageBody } from "./bodies.ts";
-import { random } from "./bytes.ts";
+import { random, type Bytes } from "./bytes.ts";
 import { generateDevice, type Device } from "./crypto/device.ts";
 import { EntryType, NOWHERE, sealEnvelope } from "./crypto/envelope.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
