@@ -6,7 +6,8 @@ const DAY_MS = 24 * 3_600_000;
 
 // The format follows the browser's language even while the words are English: 12 or 24 hours is a habit, not a translation.
 const time = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
-const exact = new Intl.DateTimeFormat(strings.language, { dateStyle: "full", timeStyle: "medium" });
+const timeWithSeconds = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const fullDate = new Intl.DateTimeFormat(strings.language, { dateStyle: "full" });
 const weekday = new Intl.DateTimeFormat(strings.language, { weekday: "long", day: "numeric", month: "long" });
 const withYear = new Intl.DateTimeFormat(strings.language, { day: "numeric", month: "long", year: "numeric" });
 const short = new Intl.DateTimeFormat(strings.language, { day: "numeric", month: "short" });
@@ -16,7 +17,7 @@ export function timeOf(atMs: number): string {
 }
 
 export function exactTime(atMs: number): string {
-  return exact.format(atMs);
+  return `${fullDate.format(atMs)}, ${timeWithSeconds.format(atMs)}`;
 }
 
 export function isoTime(atMs: number): string {
