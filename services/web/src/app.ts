@@ -13,8 +13,8 @@ import { type Room } from "./core/room.ts";
 import { Session, type TabNews } from "./core/session.ts";
 import { askToPersist, Store, type RoomRecord } from "./core/store.ts";
 import { typedText } from "./core/text.ts";
-import { Timeline } from "./core/timeline.ts";
 import { unsupportedReason } from "./core/unsupported.ts";
+import { PageDrawing } from "./page-drawing.ts";
 import { PageState, RoomState } from "./page-state.svelte.ts";
 import type { Invite } from "./protocol.gen.ts";
 import type {
@@ -47,13 +47,9 @@ class App implements Actions {
   readonly view = new PageState();
   readonly #tabs = new BroadcastChannel("snug");
   #session: Session | undefined;
-  #timelines = new Map<string, Timeline>();
-  #drawing = false;
+  readonly #drawing = new PageDrawing(this.view, () => this.#session);
   /** The invite the page was opened with; `malformed` when the link was damaged. */
   #invite: InviteSecret | "malformed" | undefined;
-  #offlineSinceMs: number | undefined;
-  /** The room whose unread divider is still to be placed. */
-  #placingDivider: string | undefined;
   #bootAgain: (() => void) | undefined;
 
   constructor() {
@@ -118,9 +114,9 @@ class App implements Actions {
         tell: (news) => this.#tabs.postMessage(news),
       },
       {
-        roomChanged: () => this.#drawSoon(),
-        roomsChanged: () => this.#drawSoon(),
-        connectionChanged: () => this.#drawConnection(),
+        roomChanged: () => this.#drawing.soon(),
+        roomsChanged: () => this.#drawing.soon(),
+        connectionChanged: () => this.#drawing.connection(),
       },
     );
   }
@@ -128,88 +124,13 @@ class App implements Actions {
   #listen(session: Session): void {
     this.#tabs.onmessage = ({ data }: MessageEvent<TabNews>) => void session.told(data).catch(() => undefined);
     window.addEventListener("online", () => {
-      this.#offlineSinceMs = undefined;
       session.networkBack();
-      this.#drawConnection();
+      this.#drawing.networkChanged(true);
     });
-    window.addEventListener("offline", () => {
-      this.#offlineSinceMs = Date.now();
-      this.#drawConnection();
-    });
+    window.addEventListener("offline", () => this.#drawing.networkChanged(false));
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") session.shown();
     });
-  }
-
-  // ---- drawing
-
-  #drawSoon(): void {
-    if (this.#drawing) return;
-    this.#drawing = true;
-    queueMicrotask(() => {
-      this.#drawing = false;
-      this.#drawRooms();
-      this.#drawRoom();
-    });
-  }
-
-  #drawConnection(): void {
-    const status = this.#session?.status;
-    if (status === undefined || status.state === "online") this.view.connection = { state: "online" };
-    else if (navigator.onLine) this.view.connection = status;
-    else this.view.connection = { state: "offline", sinceMs: this.#offlineSinceMs ?? status.sinceMs };
-  }
-
-  #drawRooms(): void {
-    const rooms = [...(this.#session?.rooms.values() ?? [])].map((room) => ({
-      id: room.id,
-      name: room.record.name,
-      role: room.record.role,
-      unread: this.#timeline(room).unread(),
-      lastAtMs: room.lastAtMs ?? null,
-      ended: room.record.ended ?? null,
-    }));
-    rooms.sort((a, b) => (b.lastAtMs ?? 0) - (a.lastAtMs ?? 0) || a.name.localeCompare(b.name));
-    if (!same(this.view.rooms, rooms)) this.view.rooms = rooms;
-  }
-
-  #drawRoom(): void {
-    const shown = this.view.room;
-    const room = shown === null ? undefined : this.#session?.rooms.get(shown.id);
-    if (shown === null || room === undefined) return;
-    const timeline = this.#timeline(room);
-    const { record, log, presence } = room;
-    shown.name = record.name;
-    shown.role = record.role;
-    shown.ended = record.ended ?? null;
-    shown.problem = room.ready || room.problem === undefined ? null : { code: room.problem.code };
-    shown.state = room.ready || record.ended !== undefined ? "ready" : shown.problem === null ? "opening" : "failed";
-    if (this.#placingDivider === room.id && log.caughtUp) this.#placeDivider(shown, room, timeline);
-    const entries = timeline.entries();
-    if (!sameItems(shown.entries, entries)) shown.entries = entries;
-    shown.complete = log.complete;
-    shown.older = room.pages.older;
-    const members = timeline.members();
-    if (!same(shown.members, members)) shown.members = members;
-    shown.hereCount = presence.hereCount;
-    const typing = timeline.typing(Date.now());
-    if (!same(shown.typing, typing)) shown.typing = typing;
-    const violations = timeline.violations();
-    if (!same(shown.violations, violations)) shown.violations = violations;
-  }
-
-  #placeDivider(shown: RoomState, room: Room, timeline: Timeline): void {
-    this.#placingDivider = undefined;
-    shown.unreadAfterSeq = timeline.unread() > 0 ? room.record.readSeq : null;
-  }
-
-  #timeline(room: Room): Timeline {
-    let timeline = this.#timelines.get(room.id);
-    if (timeline === undefined || timeline.room !== room) {
-      timeline = new Timeline(room);
-      this.#timelines.set(room.id, timeline);
-    }
-    return timeline;
   }
 
   // ---- checks
@@ -330,10 +251,9 @@ class App implements Actions {
     if (room === undefined || this.view.room?.id === id) return;
     const shown = new RoomState(id);
     shown.draft = room.draft;
-    this.#placingDivider = id;
     this.view.room = shown;
     this.#session?.show(id);
-    this.#drawRoom();
+    this.#drawing.opened(id);
   }
 
   closeRoom(): void {
@@ -361,7 +281,7 @@ class App implements Actions {
 
   async #forget(session: Session, id: RoomId): Promise<void> {
     await session.forget(id);
-    this.#timelines.delete(id);
+    this.#drawing.forget(id);
     if (this.view.room?.id === id) this.closeRoom();
   }
 
@@ -418,7 +338,7 @@ class App implements Actions {
   /** Answers once the room is drawn with what was done. */
   async #drawn(work: Promise<Result>): Promise<Result> {
     const result = await work;
-    this.#drawRoom();
+    this.#drawing.room();
     return result;
   }
 
@@ -492,12 +412,4 @@ function inviteView(room: Room, invite: Invite): InviteView {
     uses: invite.uses,
     usesMax: invite.uses_max ?? null,
   };
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
-function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a.length === b.length && a.every((item, index) => item === b[index]);
 }
