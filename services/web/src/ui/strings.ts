@@ -207,7 +207,7 @@ export const strings = {
   connection: {
     offline: "You are offline. Messages wait on this device and go out when you are back.",
     connecting: "Reconnecting…",
-    waiting: (seconds: number) => `No connection. Trying again in ${count(seconds, "second", "seconds")}.`,
+    waiting: (seconds: number) => `No connection. Next try in ${seconds} s.`,
     back: "Connected again",
   },
 
