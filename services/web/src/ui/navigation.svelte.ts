@@ -48,6 +48,13 @@ export class Navigation {
     history.replaceState({ snug: this.#place }, "");
   }
 
+  /** Into a room from a form or another room: one step back leads to the list, also where a link opened the page. */
+  enter(room: RoomId): void {
+    if (this.#place.depth > 0) return this.replace({ name: "room", room });
+    this.replace(START.screen);
+    this.go({ name: "room", room });
+  }
+
   back(): void {
     if (this.#place.depth > 0) history.back();
     else this.replace(START.screen);
