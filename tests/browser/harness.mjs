@@ -20,6 +20,8 @@ const FAST = [
   "--http-per-second=100000",
   "--http-burst=100000",
   "--creates-per-minute=100000",
+  "--sign-ins-per-minute=100000",
+  "--connections-per-address=10000",
   "--sends-per-second=1000",
   "--sends-burst=1000",
 ];

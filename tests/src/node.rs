@@ -36,6 +36,8 @@ pub fn settings(args: &[&str]) -> Settings {
         "--joins-per-address-per-minute=100000",
         "--sends-per-second=100000",
         "--sends-burst=100000",
+        "--sign-ins-per-minute=100000",
+        "--connections-per-address=100000",
         "--sockets-per-address=10000",
     ];
     let given = |flag: &str| args.iter().any(|arg| arg.split('=').next() == flag.split('=').next());

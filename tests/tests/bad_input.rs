@@ -278,7 +278,35 @@ async fn a_room_is_not_created_from_a_record_that_is_not_the_creators() {
     let (mut request, ..) = guest.draft_room("Records").await;
     request.sign_in = Guest::new(&node.url).sign_in(RoomId(random()), request.grant).await;
     assert_eq!(code(request).await.as_deref(), Some("bad_signature"));
-    let (request, ..) = guest.draft_room("Records").await;
-    assert_eq!(guest.post("/api/rooms", &request).await.0, 201);
-    assert_eq!(code(request).await.as_deref(), Some("room_name_taken"));
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_was_lost_can_be_repeated_and_makes_one_room() {
+    let node = Node::start().await;
+    let mut guest = Guest::new(&node.url);
+    let (request, ..) = guest.draft_room("Once").await;
+    let (status, first) = guest.post("/api/rooms", &request).await;
+    assert_eq!(status, 201, "{first}");
+    let (status, second) = guest.post("/api/rooms", &request).await;
+    assert_eq!((status, &second["room"]), (201, &first["room"]));
+    guest.token = second["token"].as_str().map(str::to_owned);
+    assert_eq!(guest.get("/api/rooms").await.1["rooms"].as_array().map(Vec::len), Some(1));
+    let (other, ..) = guest.draft_room("Once").await;
+    assert_eq!(guest.post("/api/rooms", &other).await.1["code"], "room_name_taken");
+}
+
+#[tokio::test]
+async fn a_profile_is_small_and_no_entry_of_today_has_a_target() {
+    let node = Node::start().await;
+    let mut guest = Guest::new(&node.url);
+    let mut room = guest.create("Small").await;
+    let mut socket = guest.socket().await;
+    let content = Content { prev: room.prev, sent_at_ms: 0, body: &vec![b' '; 3_000] };
+    let header = room.next_header(guest.device.id(), EntryKind::Profile);
+    socket.send(1, &seal(&guest.device, &room.key, &header, &content).expect("a small body")).await;
+    assert_eq!(socket.error().await.code, ErrorCode::TooLarge);
+    let mut header = room.next_header(guest.device.id(), EntryKind::Message);
+    header.target = Seq(1);
+    socket.send(2, &seal(&guest.device, &room.key, &header, &content).expect("a small body")).await;
+    assert_eq!(socket.error().await.code, ErrorCode::EntryNotAccepted);
 }

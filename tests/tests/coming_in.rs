@@ -212,6 +212,46 @@ async fn only_an_owner_deletes_the_room_and_then_it_is_gone_for_everyone() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_tries_to_follow_hears_nothing_of_the_room() {
+    let node = Node::start().await;
+    let (mut ana, mut ben, mut eve) = (Guest::new(&node.url), Guest::new(&node.url), Guest::new(&node.url));
+    let room = ana.create("Discreet").await;
+    ben.join(&room).await;
+    eve.create("Eve's own").await;
+    let (mut anas, mut eves) = (ana.socket().await, eve.socket().await);
+    anas.follow(room.room, None).await;
+    for _ in 0..20 {
+        assert!(matches!(eves.follow(room.room, None).await, ServerFrame::Error { .. }));
+        let mut bens = ben.socket().await;
+        bens.follow(room.room, None).await;
+        bens.say(&snug_protocol::frame::ClientFrame::Typing { room: room.room }).await;
+        ben.delete("/api/token").await;
+        ben.join(&room).await;
+    }
+    eves.say_text("{}").await;
+    // Whatever had been on its way to her would come before the answer to that.
+    match eves.next().await {
+        snug_client::wire::Incoming::Frame(ServerFrame::Error { error, .. }) => {
+            assert_eq!(error.code, ErrorCode::BadRequest)
+        }
+        other => panic!("a stranger was told {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn right_sign_ins_are_limited_too() {
+    let node = Node::start_with(&["--sign-ins-per-minute=3"]).await;
+    let (mut ana, mut ben) = (Guest::new(&node.url), Guest::new(&node.url));
+    let room = ana.create("Busy").await;
+    for _ in 0..3 {
+        ben.join(&room).await;
+    }
+    let request = ben.draft_join(room.room, room.grant, &room.secret).await;
+    let (status, answer) = ben.post("/api/join", &request).await;
+    assert_eq!((status, answer["code"].as_str()), (429, Some("too_many_attempts")));
+}
+
+#[tokio::test]
 async fn the_others_see_who_comes() {
     let node = Node::start().await;
     let (mut ana, mut ben) = (Guest::new(&node.url), Guest::new(&node.url));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use snug_bus::{Bus, BusEvent};
+use snug_protocol::envelope::HEADER_BYTES;
 use snug_protocol::{DeviceId, EntryKind, Envelope, ErrorBody, ErrorCode, Seq};
 use snug_store::{AppendError, Store, StoreError};
 use tracing::Instrument;
@@ -14,12 +15,21 @@ use crate::presence::Presence;
 /// Envelopes up to this size travel inside the hint; others are read from the store by each node.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
 
+/// The largest profile: a name and two keys fit into half of it. Members lists carry many of these.
+const PROFILE_BYTES_MAX: usize = HEADER_BYTES + 1024 + 16;
+
 /// Why a message was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
     /// The envelope is another device's.
     #[error("the envelope is not by this device")]
     WrongDevice,
+    /// A profile that is larger than any name.
+    #[error("the profile is too large")]
+    TooLarge,
+    /// Its type takes no target.
+    #[error("the entry has a target and is of a type that takes none")]
+    TargetNotAccepted,
     /// The device sends faster than it may.
     #[error("too fast")]
     TooFast {
@@ -47,6 +57,8 @@ impl ChatError {
     pub fn body(&self) -> ErrorBody {
         match self {
             Self::WrongDevice => ErrorCode::WrongDevice.into(),
+            Self::TooLarge => ErrorCode::TooLarge.into(),
+            Self::TargetNotAccepted => ErrorCode::EntryNotAccepted.into(),
             Self::TooFast { retry_after } => {
                 // Rounded up, so that who waits this long is not refused again.
                 let wait_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
@@ -93,15 +105,25 @@ impl Chat {
         Self { store, bus, presence, rates: Arc::new(Buckets::new(rate)) }
     }
 
-    /// Checks what can be told without the database: the author and the rate.
+    /// Checks what can be told without the database: the author, what its type allows, and the rate.
     ///
     /// # Errors
-    /// `WrongDevice`, `TooFast`.
+    /// `WrongDevice`, `TooLarge`, `TargetNotAccepted`, `TooFast`.
     pub fn admit(&self, envelope: &Envelope, device: DeviceId) -> Result<(), ChatError> {
-        if envelope.header().device != device {
+        let header = envelope.header();
+        let fits = header.kind != EntryKind::Profile || envelope.bytes().len() <= PROFILE_BYTES_MAX;
+        let charged = self.rates.charge(&device, Instant::now());
+        if header.device != device {
             return Err(ChatError::WrongDevice);
         }
-        self.rates.charge(&device, Instant::now()).map_err(|retry_after| ChatError::TooFast { retry_after })
+        if !fits {
+            return Err(ChatError::TooLarge);
+        }
+        // No type that this version accepts is about another entry.
+        if header.target != Seq::ZERO {
+            return Err(ChatError::TargetNotAccepted);
+        }
+        charged.map_err(|retry_after| ChatError::TooFast { retry_after })
     }
 
     /// Appends an admitted envelope durably, then publishes it. A duplicate is acknowledged again and not published.

@@ -95,6 +95,9 @@ pub struct Limits {
     /// Failed attempts a minute to join any room from one address, and as many at once.
     #[arg(long, env = "SNUG_JOINS_PER_ADDRESS_PER_MINUTE", default_value_t = 20)]
     pub joins_per_address_per_minute: u32,
+    /// Sign-ins a minute from one address, right ones included, and as many at once.
+    #[arg(long, env = "SNUG_SIGN_INS_PER_MINUTE", default_value_t = 120)]
+    pub sign_ins_per_minute: u32,
     /// Rooms a minute that one address may create, and as many at once.
     #[arg(long, env = "SNUG_CREATES_PER_MINUTE", default_value_t = 10)]
     pub creates_per_minute: u32,
@@ -104,6 +107,12 @@ pub struct Limits {
     /// Messages at once from one device.
     #[arg(long, env = "SNUG_SENDS_BURST", default_value_t = 20)]
     pub sends_burst: u32,
+    /// Connections open at one time on this node, sockets included.
+    #[arg(long, env = "SNUG_CONNECTIONS_MAX", default_value_t = 60_000)]
+    pub connections_max: usize,
+    /// Connections open at one time from one address, unless it is a trusted proxy's.
+    #[arg(long, env = "SNUG_CONNECTIONS_PER_ADDRESS", default_value_t = 400)]
+    pub connections_per_address: usize,
     /// Sockets open at one time on this node.
     #[arg(long, env = "SNUG_SOCKETS_MAX", default_value_t = 50_000)]
     pub sockets_max: usize,

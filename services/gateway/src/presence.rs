@@ -17,56 +17,73 @@ use tokio_util::task::TaskTracker;
 /// How often departures are looked at.
 const SWEEP_PERIOD: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// One device in one room.
+struct Here {
+    sessions: u32,
+    /// Tells this stay from an earlier one of the same device, whose guards may still be dropped.
+    stay: u64,
+    /// When its grace ends, if it has no session left.
+    gone_at: Option<Instant>,
+}
+
 /// The table itself; pure but for the clock it is handed.
 #[derive(Default)]
 struct Table {
-    rooms: HashMap<RoomId, HashMap<DeviceId, u32>>,
-    /// Who has no session left, in the order in which their grace ends.
+    rooms: HashMap<RoomId, HashMap<DeviceId, Here>>,
+    /// Who had no session left, in the order in which their graces end; a grace that was cut short or began again is passed over.
     leaving: VecDeque<(Instant, RoomId, DeviceId)>,
+    stays: u64,
 }
 
 impl Table {
-    /// Whether the device was not here before.
-    fn enter(&mut self, room: RoomId, device: DeviceId) -> bool {
-        let sessions = self.rooms.entry(room).or_default().entry(device);
-        let new = matches!(sessions, std::collections::hash_map::Entry::Vacant(_));
-        *sessions.or_insert(0) += 1;
-        new
+    /// Which stay it is, and whether it has just begun.
+    fn enter(&mut self, room: RoomId, device: DeviceId) -> (u64, bool) {
+        let stay = self.stays;
+        let here =
+            self.rooms.entry(room).or_default().entry(device).or_insert(Here { sessions: 0, stay, gone_at: None });
+        here.sessions += 1;
+        here.gone_at = None;
+        let (stay, new) = (here.stay, here.stay == stay);
+        self.stays += u64::from(new);
+        (stay, new)
     }
 
-    fn leave(&mut self, room: RoomId, device: DeviceId, now: Instant) {
-        let Some(sessions) = self.rooms.get_mut(&room).and_then(|here| here.get_mut(&device)) else { return };
-        *sessions = sessions.saturating_sub(1);
-        if *sessions == 0 {
-            self.leaving.push_back((now + PRESENCE_GRACE, room, device));
+    fn leave(&mut self, room: RoomId, device: DeviceId, stay: u64, now: Instant) {
+        let Some(here) = self.rooms.get_mut(&room).and_then(|devices| devices.get_mut(&device)) else { return };
+        if here.stay != stay {
+            return;
+        }
+        here.sessions = here.sessions.saturating_sub(1);
+        if here.sessions == 0 {
+            let gone_at = now + PRESENCE_GRACE;
+            here.gone_at = Some(gone_at);
+            self.leaving.push_back((gone_at, room, device));
         }
     }
 
     /// Who is gone for good by `now`.
     fn depart(&mut self, now: Instant) -> Vec<(RoomId, DeviceId)> {
         let mut gone = Vec::new();
-        while let Some((_, room, device)) = self.leaving.pop_front_if(|(due, ..)| *due <= now) {
-            let Some(here) = self.rooms.get_mut(&room) else { continue };
-            // Back already, or back and gone again with a later grace: another entry of the queue speaks for that.
-            let last =
-                here.get(&device) == Some(&0) && !self.leaving.iter().any(|(_, r, d)| (*r, *d) == (room, device));
-            if last {
-                here.remove(&device);
+        while let Some((due, room, device)) = self.leaving.pop_front_if(|(due, ..)| *due <= now) {
+            let here = self.rooms.get(&room).and_then(|devices| devices.get(&device));
+            if here.is_some_and(|here| here.gone_at == Some(due)) && self.forget(room, device) {
                 gone.push((room, device));
-                if here.is_empty() {
-                    self.rooms.remove(&room);
-                }
             }
         }
         gone
     }
 
     fn forget(&mut self, room: RoomId, device: DeviceId) -> bool {
-        self.rooms.get_mut(&room).is_some_and(|here| here.remove(&device).is_some())
+        let Some(devices) = self.rooms.get_mut(&room) else { return false };
+        let was_here = devices.remove(&device).is_some();
+        if devices.is_empty() {
+            self.rooms.remove(&room);
+        }
+        was_here
     }
 
     fn count(&self, room: RoomId) -> u32 {
-        self.rooms.get(&room).map_or(0, |here| u32::try_from(here.len()).unwrap_or(u32::MAX))
+        self.rooms.get(&room).map_or(0, |devices| u32::try_from(devices.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -87,11 +104,12 @@ pub struct Present {
     presence: Presence,
     room: RoomId,
     device: DeviceId,
+    stay: u64,
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        self.presence.table().leave(self.room, self.device, Instant::now());
+        self.presence.table().leave(self.room, self.device, self.stay, Instant::now());
     }
 }
 
@@ -111,11 +129,11 @@ impl Presence {
     /// The device has one more session in the room.
     #[must_use]
     pub fn enter(&self, room: RoomId, device: DeviceId) -> Present {
-        let new = self.table().enter(room, device);
+        let (stay, new) = self.table().enter(room, device);
         if new {
             self.announce(room, device, PresenceState::Here);
         }
-        Present { presence: self.clone(), room, device }
+        Present { presence: self.clone(), room, device, stay }
     }
 
     /// The device is no member any more: gone at once.
@@ -171,11 +189,12 @@ mod tests {
     #[test]
     fn a_return_within_the_grace_is_neither_a_departure_nor_an_arrival() {
         let (mut table, start) = (Table::default(), Instant::now());
-        assert!(table.enter(ROOM, ANA));
-        table.leave(ROOM, ANA, start);
-        assert!(!table.enter(ROOM, ANA), "still here");
+        let (stay, new) = table.enter(ROOM, ANA);
+        assert!(new);
+        table.leave(ROOM, ANA, stay, start);
+        assert_eq!(table.enter(ROOM, ANA), (stay, false), "still here");
         assert_eq!(table.depart(start + PRESENCE_GRACE), []);
-        table.leave(ROOM, ANA, start + Duration::from_secs(60));
+        table.leave(ROOM, ANA, stay, start + Duration::from_secs(60));
         assert_eq!(table.depart(start + Duration::from_secs(61)), []);
         assert_eq!(table.depart(start + Duration::from_secs(60) + PRESENCE_GRACE), [(ROOM, ANA)]);
         assert!(table.rooms.is_empty() && table.leaving.is_empty());
@@ -184,9 +203,9 @@ mod tests {
     #[test]
     fn a_second_tab_keeps_the_device_here() {
         let (mut table, start) = (Table::default(), Instant::now());
+        let (stay, _) = table.enter(ROOM, ANA);
         table.enter(ROOM, ANA);
-        table.enter(ROOM, ANA);
-        table.leave(ROOM, ANA, start);
+        table.leave(ROOM, ANA, stay, start);
         assert_eq!(table.depart(start + PRESENCE_GRACE * 2), []);
         assert_eq!(table.count(ROOM), 1);
     }
@@ -194,11 +213,25 @@ mod tests {
     #[test]
     fn a_grace_that_began_again_ends_later() {
         let (mut table, start) = (Table::default(), Instant::now());
+        let (stay, _) = table.enter(ROOM, ANA);
+        table.leave(ROOM, ANA, stay, start);
         table.enter(ROOM, ANA);
-        table.leave(ROOM, ANA, start);
-        table.enter(ROOM, ANA);
-        table.leave(ROOM, ANA, start + Duration::from_secs(5));
+        table.leave(ROOM, ANA, stay, start + Duration::from_secs(5));
         assert_eq!(table.depart(start + PRESENCE_GRACE), []);
         assert_eq!(table.depart(start + Duration::from_secs(5) + PRESENCE_GRACE), [(ROOM, ANA)]);
+    }
+
+    #[test]
+    fn a_socket_of_before_the_removal_does_not_end_the_stay_after_it() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let (before, _) = table.enter(ROOM, ANA);
+        assert!(table.forget(ROOM, ANA));
+        let (after, new) = table.enter(ROOM, ANA);
+        assert!(new);
+        table.leave(ROOM, ANA, before, start);
+        assert_eq!(table.depart(start + PRESENCE_GRACE), []);
+        table.leave(ROOM, ANA, after, start);
+        assert_eq!(table.depart(start + PRESENCE_GRACE), [(ROOM, ANA)]);
+        assert!(table.rooms.is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 mod accept;
 
+pub use accept::Place;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,20 +12,21 @@ use std::time::Duration;
 use snug_bus::{Bus, LocalBus};
 use snug_store::{Durability, OpenError, SqliteOptions, Store};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
 use crate::config::{ConfigError, Migrate, Settings};
-use crate::http::{self, Door, Handles, Readiness};
+use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
 use crate::room::Rooms;
 use crate::session::{SessionParts, SessionTable};
 use crate::tls::{self, TlsError};
 
-/// How long a stop waits for sockets to close and tasks to end.
+/// How long a stop waits, in all, for requests to be answered, sockets to close and tasks to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 4096;
@@ -66,6 +69,7 @@ pub enum StartError {
 /// A node that is listening and not yet accepting.
 pub struct Server {
     listener: TcpListener,
+    places: Arc<accept::Places>,
     tls: Option<tokio_rustls::TlsAcceptor>,
     router: axum::Router,
     handles: Handles,
@@ -82,6 +86,7 @@ struct Chores {
     store: Store,
     chat: Chat,
     door: Door,
+    requests: RequestLimiter,
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -170,15 +175,18 @@ impl Server {
             secrets: GrantSecrets::new(Arc::clone(&peppers)),
             nonces: Arc::new(Nonces::new(&peppers)),
             joins: Arc::new(JoinLimiter::new(&limits)),
+            sign_ins: Arc::new(Buckets::new(Rate::per_minute(limits.sign_ins_per_minute, limits.sign_ins_per_minute))),
             creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
             unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
         };
-        let chores = Chores { store: store.clone(), chat: chat.clone(), door: door.clone() };
-        let proxies = settings.trusted_proxies.clone().into();
+        let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
+        let (governor, requests) = http::governor(&limits, Arc::clone(&proxies));
+        let chores = Chores { store: store.clone(), chat: chat.clone(), door: door.clone(), requests };
+        let places = accept::Places::new(&limits, Arc::clone(&proxies));
         let handles =
             Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness: Readiness::default() };
-        let router = http::router(handles.clone(), &limits);
-        Ok(Self { listener, tls, router, handles, chores, settings, tasks, stop, close_sockets })
+        let router = http::router(handles.clone(), governor);
+        Ok(Self { places, listener, tls, router, handles, chores, settings, tasks, stop, close_sockets })
     }
 
     /// The address people open.
@@ -204,12 +212,13 @@ impl Server {
     /// Accepts connections until `shutdown`, then drains: not ready, nothing new accepted, clients told to move, appends in flight
     /// committed, sockets closed, tasks ended, store closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let accepting = self.stop.child_token();
+        let (accepting, http) = (self.stop.child_token(), TaskTracker::new());
         let connections = accept::Connections {
             tls: self.tls,
             router: self.router,
             stop: accepting.clone(),
-            tasks: self.tasks.clone(),
+            tasks: http.clone(),
+            places: self.places,
         };
         let accept = self.tasks.spawn(accept::run(self.listener, connections));
         self.tasks.spawn(chores(self.chores, self.stop.clone()));
@@ -218,29 +227,25 @@ impl Server {
         self.handles.readiness.drain();
         accepting.cancel();
         let _ = accept.await;
+        http.close();
         let table = &self.handles.session.table;
         if table.count() > 0 && !self.settings.drain_move().is_zero() {
             table.tell_to_move();
-            let everyone_left = async {
-                while table.count() > 0 {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            };
-            let _ = tokio::time::timeout(self.settings.drain_move(), everyone_left).await;
+            let _ = timeout(self.settings.drain_move(), table.empty()).await;
         }
+        let deadline = Instant::now() + DRAIN_LIMIT;
         self.close_sockets.cancel();
-        let sockets_closed = async {
-            while table.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(DRAIN_LIMIT, sockets_closed).await.is_err() {
-            tracing::warn!(sockets = table.count(), "sockets did not close in time");
+        let quiet = async { tokio::join!(table.empty(), http.wait()) };
+        if timeout_at(deadline, quiet).await.is_err() {
+            tracing::warn!(sockets = table.count(), requests = http.len(), "not everything ended in time");
         }
         self.stop.cancel();
-        self.handles.store.close().await;
         self.tasks.close();
-        if tokio::time::timeout(DRAIN_LIMIT, self.tasks.wait()).await.is_err() {
+        let closed = async {
+            self.handles.store.close().await;
+            self.tasks.wait().await;
+        };
+        if timeout_at(deadline, closed).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), "tasks did not end in time");
         }
     }
@@ -257,6 +262,8 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         chores.chat.sweep();
         chores.door.joins.sweep(now);
         chores.door.creates.sweep(now);
+        chores.door.sign_ins.sweep(now);
+        chores.requests.sweep();
         if let Err(error) = chores.store.sweep().await {
             tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");
         }

@@ -11,6 +11,8 @@ use crate::{AppendError, Quotas, Token};
 pub(crate) const SLIDE_PERIOD: Duration = Duration::from_secs(3600);
 /// The most entries of [`crate::Page::later`], newest kept. Only reached by a page of one entry that has been answered this often.
 pub(crate) const LATER_ENTRIES_MAX: usize = 10_000;
+/// The most bytes of [`crate::Page::later`], newest kept; likewise only reached by a page of one entry.
+pub(crate) const LATER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What to do with an envelope.
 #[derive(Debug)]

@@ -77,7 +77,8 @@ pub struct Room {
     pub head: Seq,
     /// Its newest epoch.
     pub epoch: u32,
-    /// Grows with every change of membership, and when a member's token is revoked.
+    /// Grows whenever someone loses access: a member leaves, or a member's token is revoked. Joining leaves it as it is, or every join
+    /// would make every follower of the room ask for its rights again.
     pub access_version: u64,
     /// When it was created.
     pub created_at_ms: u64,

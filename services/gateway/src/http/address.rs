@@ -9,9 +9,10 @@ use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Request};
 use axum::response::IntoResponse;
+use governor::clock::QuantaInstant;
 use governor::middleware::NoOpMiddleware;
 use snug_protocol::ErrorCode;
-use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
+use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder, SharedRateLimiter};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
@@ -72,16 +73,32 @@ impl KeyExtractor for ByAddress {
     }
 }
 
+/// The layer that limits.
+pub type Governor = GovernorLayer<ByAddress, NoOpMiddleware<QuantaInstant>, Body>;
+
+/// What the layer remembers of addresses, to be swept now and then.
+#[derive(Clone)]
+pub struct RequestLimiter(SharedRateLimiter<IpAddr, NoOpMiddleware<QuantaInstant>>);
+
+impl RequestLimiter {
+    /// Forgets addresses that have not called for a while.
+    pub fn sweep(&self) {
+        self.0.retain_recent();
+        self.0.shrink_to_fit();
+    }
+}
+
 /// Requests by address: `http_burst` at once, then `http_per_second`.
-pub fn governor(limits: &Limits, proxies: Arc<[AddressRange]>) -> GovernorLayer<ByAddress, NoOpMiddleware, Body> {
+pub fn governor(limits: &Limits, proxies: Arc<[AddressRange]>) -> (Governor, RequestLimiter) {
     let period = Duration::from_secs(1) / limits.http_per_second.max(1);
-    let config: GovernorConfig<ByAddress, NoOpMiddleware> = GovernorConfigBuilder::default()
+    let config: GovernorConfig<ByAddress, NoOpMiddleware<QuantaInstant>> = GovernorConfigBuilder::default()
         .period(period)
         .burst_size(limits.http_burst.max(1))
         .key_extractor(ByAddress { proxies })
         .finish()
         .expect("period and burst are at least one");
-    GovernorLayer::new(Arc::new(config)).error_handler(move |error| match error {
+    let limiter = RequestLimiter(config.limiter().clone());
+    let layer = GovernorLayer::new(Arc::new(config)).error_handler(move |error| match error {
         // The crate counts in whole seconds and says 0 for less.
         GovernorError::TooManyRequests { wait_time, .. } => {
             wait(ErrorCode::TooManyRequests, Duration::from_secs(wait_time).max(period)).into_response()
@@ -89,7 +106,8 @@ pub fn governor(limits: &Limits, proxies: Arc<[AddressRange]>) -> GovernorLayer<
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
             ApiError::from(ErrorCode::Internal).into_response()
         }
-    })
+    });
+    (layer, limiter)
 }
 
 #[cfg(test)]

@@ -14,12 +14,13 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use snug_bus::BusEvent;
+use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{
-    CreateRoom, Entered, JoinRequest, LookupAnswer, LookupRequest, NonceAnswer, Signed, TokenRequest,
+    CreateRoom, Entered, JoinRequest, LookupAnswer, LookupRequest, NonceAnswer, Role, Signed, TokenRequest,
 };
 use snug_protocol::limits::{GRANT_BLOB_BYTES, NONCE_LIFE, ROOM_NAME_CHARS_MAX};
-use snug_protocol::{EntryKind, Envelope, ErrorBody, ErrorCode, GrantId, RoomId, names};
-use snug_store::{CreateRoomError, EnterError, Grant, GrantKind, NewRoom, Store};
+use snug_protocol::{EntryKind, Envelope, ErrorBody, ErrorCode, GrantId, RoomId, Seq, names};
+use snug_store::{CreateRoomError, EnterError, Grant, GrantKind, NewRoom, Room, Store};
 
 use super::Door;
 use super::address::ClientAddress;
@@ -30,6 +31,7 @@ use crate::auth::{Authenticated, Opened, SignInScope, SignedIn, Tokens, verify_s
 use crate::chat::Chat;
 use crate::clock::now_ms;
 use crate::config::Identity;
+use crate::session::SessionParts;
 
 /// The only key derivation for passwords.
 const KDF: u32 = 1;
@@ -92,32 +94,16 @@ pub async fn create(
         return Err(ErrorCode::BadRequest.into());
     }
     let record = first_record(request.epoch_record.0, request.room, &signed_in)?;
-    let likeness = names::likeness(&name);
-    if store.name_taken(&likeness).await? {
-        return Err(name_taken(&store, &name).await);
-    }
-    let secret = door.secrets.make(GrantKind::Password, request.room, request.grant, auth, request.blob.0).await?;
-    let owner = *signed_in.keys();
-    let new = NewRoom {
-        room: request.room,
-        name: name.clone(),
-        likeness,
-        owner,
-        grant: request.grant,
-        kdf: KDF,
-        secret,
-        epoch_record: record,
-    };
-    let (room, record) = match store.create_room(new).await {
-        Ok(created) => created,
-        Err(CreateRoomError::NameTaken) => return Err(name_taken(&store, &name).await),
-        Err(CreateRoomError::IdTaken) => return Err(ErrorCode::IdTaken.into()),
-        Err(CreateRoomError::TooManyRooms) => return Err(ErrorCode::TooManyRooms.into()),
-        Err(CreateRoomError::Store(error)) => return Err(error.into()),
+    let (room, record) = match created_before(&store, request.room, &record, &signed_in).await? {
+        Some(created) => created,
+        None => {
+            create_now(&store, &door, request.room, request.grant, (auth, request.blob.0), (name, record), &signed_in)
+                .await?
+        }
     };
     let (token, token_expires_at_ms) = tokens.issue(&signed_in).await?;
     let entered = Entered {
-        room: rooms::info(room, snug_protocol::http::Role::Owner),
+        room: rooms::info(room, Role::Owner),
         device: signed_in.device(),
         blob: Vec::new().into(),
         epoch_record: members::entry(&record),
@@ -126,6 +112,48 @@ pub async fn create(
     };
     let cookie = set_cookie(request.sign_in.bearer, &token, &identity);
     Ok((StatusCode::CREATED, cookie, Json(entered)).into_response())
+}
+
+/// A room that this very request has made already, when the answer was lost on its way.
+async fn created_before(
+    store: &Store,
+    room: RoomId,
+    record: &Envelope,
+    signed_in: &SignedIn,
+) -> Result<Option<(Room, EntryFrame)>, ApiError> {
+    if store.entry_hash(room, Seq(1)).await? != Some(record.hash())
+        || store.role(room, signed_in.device()).await? != Some(Role::Owner)
+    {
+        return Ok(None);
+    }
+    let row = store.room(room).await?;
+    let first = store.read_after(room, Seq::ZERO, 1, usize::MAX).await?.pop();
+    Ok(row.zip(first))
+}
+
+async fn create_now(
+    store: &Store,
+    door: &Door,
+    room: RoomId,
+    grant: GrantId,
+    (auth, blob): ([u8; 32], Vec<u8>),
+    (name, epoch_record): (String, Envelope),
+    signed_in: &SignedIn,
+) -> Result<(Room, EntryFrame), ApiError> {
+    let likeness = names::likeness(&name);
+    if store.name_taken(&likeness).await? {
+        return Err(name_taken(store, &name).await);
+    }
+    let secret = door.secrets.make(GrantKind::Password, room, grant, auth, blob).await?;
+    let new =
+        NewRoom { room, name: name.clone(), likeness, owner: *signed_in.keys(), grant, kdf: KDF, secret, epoch_record };
+    match store.create_room(new).await {
+        Ok(created) => Ok(created),
+        Err(CreateRoomError::NameTaken) => Err(name_taken(store, &name).await),
+        Err(CreateRoomError::IdTaken) => Err(ErrorCode::IdTaken.into()),
+        Err(CreateRoomError::TooManyRooms) => Err(ErrorCode::TooManyRooms.into()),
+        Err(CreateRoomError::Store(error)) => Err(error.into()),
+    }
 }
 
 /// The record of epoch 0 must be the creator's first envelope in this very room.
@@ -166,6 +194,7 @@ pub async fn join(
     ClientAddress(address): ClientAddress,
     Body(request): Body<JoinRequest>,
 ) -> Result<Response, ApiError> {
+    charge_sign_in(&door, address)?;
     let scope = SignInScope::Enter(request.room, request.grant);
     let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, now_ms())?;
     let auth = request.auth.array().ok_or(ErrorCode::BadRequest)?;
@@ -189,6 +218,12 @@ pub async fn join(
         token_expires_at_ms,
     };
     Ok((set_cookie(request.sign_in.bearer, &token, &identity), Json(entered)).into_response())
+}
+
+/// Sign-ins cost work and rows even when they are right.
+fn charge_sign_in(door: &Door, address: IpAddr) -> Result<(), ApiError> {
+    let charged = door.sign_ins.charge(&crate::limit::subject(address), Instant::now());
+    charged.map_err(|span| wait(ErrorCode::TooManyAttempts, span))
 }
 
 /// Tries a proof, within the limits, and returns the grant's blob.
@@ -245,8 +280,10 @@ pub async fn renew(
     State(door): State<Door>,
     State(tokens): State<Tokens>,
     State(identity): State<Arc<Identity>>,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
+    charge_sign_in(&door, address)?;
     let signed_in = verify_sign_in(&request.sign_in, SignInScope::Renew, &door.nonces, &identity, now_ms())?;
     if store.device(signed_in.device()).await?.is_none() {
         return Err(ErrorCode::DeviceUnknown.into());
@@ -266,10 +303,17 @@ pub async fn revoke(
     State(tokens): State<Tokens>,
     State(chat): State<Chat>,
     State(identity): State<Arc<Identity>>,
+    State(session): State<SessionParts>,
     caller: Authenticated,
 ) -> Result<Response, ApiError> {
-    tokens.revoke(&caller).await?;
-    chat.publish(BusEvent::Token { device: caller.device() }).await;
+    // In a task of its own: a caller who hangs up has revoked the token all the same, and its sockets must close.
+    let device = caller.device();
+    let revocation = session.table.tasks().spawn(async move {
+        let outcome = tokens.revoke(&caller).await;
+        chat.publish(BusEvent::Token { device }).await;
+        outcome
+    });
+    revocation.await.map_err(|_| ErrorCode::Internal)??;
     let clear = cookie_header(&identity, "", 0);
     Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, clear)])).into_response())
 }

@@ -17,9 +17,11 @@ mod rooms;
 mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, delete, get, post};
 use snug_bus::Bus;
@@ -27,13 +29,16 @@ use snug_protocol::limits::HTTP_BODY_BYTES_MAX;
 use snug_store::Store;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::timeout::TimeoutLayer;
 
 use crate::auth::{GrantSecrets, Nonces, Tokens};
 use crate::chat::Chat;
-use crate::config::{AddressRange, Identity, Limits};
+use crate::config::{AddressRange, Identity};
 use crate::limit::{Buckets, JoinLimiter};
 use crate::session::SessionParts;
 
+pub use address::{RequestLimiter, governor};
 pub use health::Readiness;
 
 /// What enters a room: peppered secrets, nonces, limiters, the names' key.
@@ -45,6 +50,8 @@ pub struct Door {
     pub nonces: Arc<Nonces>,
     /// Guesses.
     pub joins: Arc<JoinLimiter>,
+    /// Sign-ins by address, right ones too: each costs a signature, a row, and for a password tens of milliseconds.
+    pub sign_ins: Arc<Buckets<std::net::IpAddr>>,
     /// New rooms by address.
     pub creates: Arc<Buckets<std::net::IpAddr>>,
     /// Makes ids for names that nobody has.
@@ -74,8 +81,13 @@ pub struct Handles {
     pub readiness: Readiness,
 }
 
-/// The whole service of one node.
-pub fn router(handles: Handles, limits: &Limits) -> Router {
+/// From a request's headers to its answer's, the body of the request included.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The whole service of one node, behind a limiter of requests by address.
+pub fn router(handles: Handles, governor: address::Governor) -> Router {
+    // Ciphertext does not get smaller.
+    let compressible = DefaultPredicate::new().and(NotForContentType::const_new(history::LOG_PAGE));
     let api = Router::new()
         .route("/nonce", post(entry::nonce))
         .route("/lookup", post(entry::lookup))
@@ -95,14 +107,15 @@ pub fn router(handles: Handles, limits: &Limits) -> Router {
     Router::new()
         .nest("/api", api)
         .route("/ws", any(socket::upgrade))
-        .layer(address::governor(limits, Arc::clone(&handles.proxies)))
         .fallback(assets::serve)
+        .layer(governor)
         .layer(middleware::from_fn_with_state(handles.clone(), guard::host_and_origin))
         // Probes come by address, not by name, and are not limited.
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .layer(middleware::from_fn_with_state(handles.clone(), guard::security_headers))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressible))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(handles)

@@ -1,5 +1,7 @@
 //! A device's rooms, and the end of one.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +14,7 @@ use super::error::ApiError;
 use super::extract::At;
 use crate::auth::Authenticated;
 use crate::chat::Chat;
+use crate::session::SessionParts;
 
 /// A room as a member with `role` sees it.
 pub fn info(room: Room, role: Role) -> RoomInfo {
@@ -25,11 +28,15 @@ pub async fn list(State(store): State<Store>, caller: Authenticated) -> Result<J
     Ok(Json(RoomsAnswer { rooms: rooms.into_iter().map(|(room, role)| info(room, role)).collect() }))
 }
 
+/// How often those in a room that is being erased are told to look.
+const NEWS_PERIOD: Duration = Duration::from_millis(250);
+
 /// Erases the room for everyone. Owners only.
 #[utoipa::path(delete, path = "/api/rooms/{room}", tag = "rooms", params(("room" = RoomId, Path)), responses((status = 204)))]
 pub async fn erase(
     State(store): State<Store>,
     State(chat): State<Chat>,
+    State(session): State<SessionParts>,
     caller: Authenticated,
     At(room): At<RoomId>,
 ) -> Result<StatusCode, ApiError> {
@@ -37,7 +44,20 @@ pub async fn erase(
         Role::Owner => {}
         Role::Member => return Err(ErrorCode::NotAllowed.into()),
     }
-    store.delete_room(room).await?;
-    chat.publish(BusEvent::Access { room, device: None }).await;
+    // In a task of its own: a caller who hangs up must not keep the news from those who are in the room.
+    let deletion = session.table.tasks().spawn(async move {
+        let erasing = store.delete_room(room);
+        let mut erasing = std::pin::pin!(erasing);
+        // Entries are erased in parts after the room is gone, which may take a while; the news need not wait for that.
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut erasing => break outcome,
+                () = tokio::time::sleep(NEWS_PERIOD) => chat.publish(BusEvent::Access { room, device: None }).await,
+            }
+        };
+        chat.publish(BusEvent::Access { room, device: None }).await;
+        outcome
+    });
+    deletion.await.map_err(|_| ErrorCode::Internal)??;
     Ok(StatusCode::NO_CONTENT)
 }

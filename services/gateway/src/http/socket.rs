@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -18,6 +19,7 @@ use super::extract;
 use crate::auth::{Authenticated, TokenError, Tokens};
 use crate::chat::store_code;
 use crate::config::Identity;
+use crate::server::Place;
 use crate::session::{self, Admission, SessionParts};
 
 /// Enough for most frames; the library's default of 128 KiB would be paid by every idle socket.
@@ -32,6 +34,7 @@ pub async fn upgrade(
     State(identity): State<Arc<Identity>>,
     State(parts): State<SessionParts>,
     ClientAddress(address): ClientAddress,
+    place: Option<Extension<Arc<Place>>>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -55,7 +58,7 @@ pub async fn upgrade(
             // A browser's script cannot see an HTTP status, so it is told on the socket.
             Err((code, close)) => session::refuse(socket, &code.into(), close).await,
         }
-        drop(running);
+        drop((running, place));
     })
 }
 

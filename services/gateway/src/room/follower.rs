@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use snug_protocol::DeviceId;
+use snug_protocol::{DeviceId, RoomId};
 use tokio::sync::Notify;
 
 use super::lock;
@@ -17,7 +17,7 @@ const EPHEMERALS_QUEUED_MAX: usize = 64;
 #[derive(Default)]
 pub struct Wake {
     bell: Notify,
-    ephemerals: Mutex<VecDeque<Bytes>>,
+    ephemerals: Mutex<VecDeque<(RoomId, Bytes)>>,
     recheck_token: AtomicBool,
     move_away: AtomicBool,
 }
@@ -55,8 +55,8 @@ impl Wake {
         self.recheck_token.swap(false, Ordering::AcqRel)
     }
 
-    /// Ephemeral frames since the last call.
-    pub fn take_ephemerals(&self) -> VecDeque<Bytes> {
+    /// Ephemeral frames since the last call, with their rooms: what the session follows no longer is not for it.
+    pub fn take_ephemerals(&self) -> VecDeque<(RoomId, Bytes)> {
         std::mem::take(&mut *lock(&self.ephemerals))
     }
 }
@@ -86,18 +86,23 @@ impl Follower {
         self.wake();
     }
 
+    /// Puts the question back, for when it could not be answered.
+    pub fn keep_recheck_access(&self) {
+        self.recheck_access.store(true, Ordering::Release);
+    }
+
     /// Whether the right to be here was put in question since the last call.
     pub fn take_recheck_access(&self) -> bool {
         self.recheck_access.swap(false, Ordering::AcqRel)
     }
 
-    pub(super) fn ephemeral(&self, frame: &Bytes) {
+    pub(super) fn ephemeral(&self, room: RoomId, frame: &Bytes) {
         {
             let mut queue = lock(&self.wake.ephemerals);
             if queue.len() >= EPHEMERALS_QUEUED_MAX {
                 queue.pop_front();
             }
-            queue.push_back(frame.clone());
+            queue.push_back((room, frame.clone()));
         }
         self.wake();
     }

@@ -53,7 +53,10 @@ impl Rooms {
                     }
                 }
                 // Deleted, or another life: everyone who follows it is to look.
-                _ => room.recheck_access(None),
+                other => {
+                    room.replaced.store(other.is_some(), Ordering::Release);
+                    room.recheck_access(None);
+                }
             }
         }
     }

@@ -42,6 +42,8 @@ pub struct Room {
     begun: OnceCell<HistoryId>,
     repairing: AtomicBool,
     access_version: AtomicU64,
+    /// Another log has taken its place: whoever follows this one must go.
+    replaced: AtomicBool,
 }
 
 impl Room {
@@ -54,6 +56,7 @@ impl Room {
             begun: OnceCell::new(),
             repairing: AtomicBool::new(false),
             access_version: AtomicU64::new(0),
+            replaced: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +76,12 @@ impl Room {
     #[must_use]
     pub fn history(&self) -> HistoryId {
         self.begun.get().copied().unwrap_or_default()
+    }
+
+    /// Whether another log has taken the place of this one.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 
     /// Frames after `cursor` from memory.
@@ -107,7 +116,7 @@ impl Room {
     fn ephemeral(&self, frame: &Bytes, from: DeviceId) {
         for follower in lock(&self.followers).values() {
             if follower.device() != from {
-                follower.ephemeral(frame);
+                follower.ephemeral(self.id, frame);
             }
         }
     }

@@ -82,7 +82,14 @@ impl Session {
     fn send(&mut self, bytes: &Bytes) {
         let frame = match SendFrame::parse(bytes) {
             Ok(frame) => frame,
-            Err((id, error)) => return self.fail(id, None, envelope_code(&error)),
+            Err((id, error)) => {
+                // A client that only sends nonsense is slowed down like one that asks too much.
+                if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+                    let error = ChatError::TooFast { retry_after: wait }.body();
+                    return self.replies.push(ServerFrame::Error { id, room: None, error });
+                }
+                return self.fail(id, None, envelope_code(&error));
+            }
         };
         let (id, room) = (frame.id, frame.envelope.header().room);
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
@@ -155,8 +162,11 @@ impl Session {
     ) -> Result<Option<(Subscription, ServerFrame)>, StoreError> {
         let (device, wake) = (self.caller.device(), Arc::clone(&self.wake));
         let parts = &self.parts;
+        // Asked before, so that a stranger costs no more than a look; and after, so that a removal in between is not missed.
+        if parts.store.role(room, device).await?.is_none() {
+            return Ok(None);
+        }
         let Some((following, head)) = parts.rooms.follow(room, device, wake).await? else { return Ok(None) };
-        // Asked after the room is followed: a removal from now on is told to the follower.
         let Some(role) = parts.store.role(room, device).await? else { return Ok(None) };
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
         let present = parts.presence.enter(room, device);

@@ -33,6 +33,8 @@ const APPENDS_IN_FLIGHT_MAX: usize = 32;
 const REPLIES_QUEUED_MAX: usize = 64;
 /// How often an open socket's token is checked without being told to.
 const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
+/// How long after a failure of the store a session looks again.
+const LATER: Duration = Duration::from_secs(1);
 /// How long a closing handshake may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -57,6 +59,17 @@ pub struct SessionParts {
     pub move_within_ms: u64,
     /// Cancelled when the node wants all sockets closed.
     pub stop: CancellationToken,
+}
+
+impl SessionParts {
+    /// Rings in a moment.
+    fn ring_later(&self, wake: &Arc<Wake>) {
+        let wake = Arc::clone(wake);
+        self.table.tasks().spawn(async move {
+            tokio::time::sleep(LATER).await;
+            wake.ring();
+        });
+    }
 }
 
 /// Why a session ends: the close code, and the error frame that goes before it.
@@ -106,13 +119,22 @@ struct Heartbeat {
 }
 
 /// Says why there is no session, then closes.
-pub async fn refuse(mut socket: WebSocket, error: &ErrorBody, close_code: u16) {
+pub async fn refuse(socket: WebSocket, error: &ErrorBody, close_code: u16) {
     let frame = ServerFrame::Error { id: None, room: None, error: error.clone() };
-    let text = serde_json::to_string(&frame).expect("a frame is plain data");
-    let close = Message::Close(Some(CloseFrame { code: close_code, reason: error.code.as_str().into() }));
+    farewell(socket, &[frame], close_code, error.code.as_str()).await;
+}
+
+/// The last words, the closing frame, and then patience: data of the peer that nobody reads would reset the connection, and with it
+/// take back our last words.
+async fn farewell(mut socket: WebSocket, words: &[ServerFrame], code: u16, reason: &'static str) {
+    let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
     let _ = timeout(CLOSE_LIMIT, async {
-        socket.send(Message::text(text)).await?;
-        socket.send(close).await
+        for frame in words {
+            socket.feed(outbound::text(frame)).await?;
+        }
+        socket.send(close).await?;
+        while let Some(Ok(_)) = socket.recv().await {}
+        Ok::<_, axum::Error>(())
     })
     .await;
 }
@@ -171,7 +193,13 @@ impl Session {
                     None => return Ok(Ending::GONE),
                 },
                 () = self.wake.rung() => self.look_around().await?,
-                () = tokio::time::sleep_until(timer) => self.tick().await?,
+                () = tokio::time::sleep_until(timer) => {
+                    // An answer that is here already is not late.
+                    if let Some(Some(Ok(frame))) = socket.recv().now_or_never() {
+                        self.read(frame).await?;
+                    }
+                    self.tick().await?;
+                }
             }
         }
     }
@@ -202,14 +230,32 @@ impl Session {
             .filter(|(_, subscription)| subscription.following.follower().take_recheck_access())
             .map(|(room, _)| *room)
             .collect();
+        if !questioned.is_empty() {
+            // A version that grew may stand for a revoked token as well.
+            self.check_token().await?;
+        }
         for room in questioned {
             match self.parts.store.role(room, self.caller.device()).await {
+                Ok(Some(_)) if self.is_replaced(room) => {
+                    self.subscriptions.remove(&room);
+                    self.replies.push(ServerFrame::RoomClosed { room, code: ErrorCode::RoomDeleted });
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => self.close_room(room).await,
-                Err(error) => tracing::warn!(%error, "could not recheck access; the head check asks again"),
+                Err(error) => {
+                    tracing::warn!(%error, "could not recheck access; trying again in a moment");
+                    if let Some(subscription) = self.subscriptions.get(&room) {
+                        subscription.following.follower().keep_recheck_access();
+                    }
+                    self.parts.ring_later(&self.wake);
+                }
             }
         }
         Ok(())
+    }
+
+    fn is_replaced(&self, room: RoomId) -> bool {
+        self.subscriptions.get(&room).is_some_and(|subscription| subscription.following.room().is_replaced())
     }
 
     async fn close_room(&mut self, room: RoomId) {
@@ -244,7 +290,7 @@ impl Session {
     }
 
     /// Leaves the rooms, lets appends in flight reach the bus, and closes the socket.
-    async fn finish(mut self, mut socket: WebSocket, ending: Ending) {
+    async fn finish(mut self, socket: WebSocket, ending: Ending) {
         let draining = ending.close == close::RESTART;
         self.subscriptions.clear();
         if draining {
@@ -268,17 +314,6 @@ impl Session {
             tracing::debug!(code = code.as_str(), "closing a session");
             self.replies.push(ServerFrame::Error { id: None, room: None, error: code.into() });
         }
-        let reason = ending.error.map_or("", ErrorCode::as_str);
-        let close = Message::Close(Some(CloseFrame { code: ending.close, reason: reason.into() }));
-        let _ = timeout(CLOSE_LIMIT, async {
-            for reply in self.replies.drain(..) {
-                socket.feed(outbound::text(&reply)).await?;
-            }
-            socket.send(close).await?;
-            // Until the peer has closed too, or its data that is still on the way would reset the connection and with it our last words.
-            while let Some(Ok(_)) = socket.recv().await {}
-            Ok::<_, axum::Error>(())
-        })
-        .await;
+        farewell(socket, &self.replies, ending.close, ending.error.map_or("", ErrorCode::as_str)).await;
     }
 }

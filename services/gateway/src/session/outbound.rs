@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use snug_protocol::frame::{EntryFrame, Head, ServerFrame, close};
 use snug_protocol::limits::{HISTORY_PAGE_MAX, SLOW_READER_LIMIT};
 use snug_protocol::{ErrorCode, RoomId, Seq};
 use tokio::time::timeout;
 
-use super::{Ending, Session, Subscription};
+use super::{Ending, InFlight, Session, Subscription};
+use crate::chat::{ChatError, Sent};
 use crate::room::Read;
 
 /// Bytes handed to the socket before it must have taken them all. Small enough that a slow phone takes them within `SLOW_READER_LIMIT`.
@@ -28,66 +29,101 @@ pub(super) fn heartbeat(subscriptions: &mut HashMap<RoomId, Subscription>) -> Se
     ServerFrame::Heartbeat { heads: changed.collect() }
 }
 
-/// One flush at a time: hands frames to the socket, and waits until it has taken them.
+type Acknowledged = (u32, RoomId, Result<Sent, ChatError>);
+
+/// Hands frames to the socket. While it waits, appends go on: others must not wait for this session's slow reader.
 struct Writer<'a> {
     socket: &'a mut WebSocket,
+    in_flight: &'a mut InFlight,
+    done: &'a mut Vec<Acknowledged>,
     bytes: usize,
 }
 
 impl Writer<'_> {
-    async fn feed(&mut self, message: Message, bytes: usize) -> Result<(), Ending> {
-        self.bytes += bytes;
-        in_time(self.socket.feed(message)).await?;
-        if self.bytes >= FLUSH_BYTES_MAX { self.flush().await } else { Ok(()) }
+    async fn feed(&mut self, message: Message) -> Result<(), Ending> {
+        self.bytes += message_bytes(&message);
+        in_time(self.socket.feed(message), self.in_flight, self.done).await
     }
 
     async fn flush(&mut self) -> Result<(), Ending> {
-        self.bytes = 0;
-        in_time(self.socket.flush()).await
+        in_time(self.socket.flush(), self.in_flight, self.done).await
+    }
+
+    const fn is_full(&self) -> bool {
+        self.bytes >= FLUSH_BYTES_MAX
     }
 }
 
-async fn in_time(write: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Ending> {
-    match timeout(SLOW_READER_LIMIT, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Ending::GONE),
-        Err(_) => Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut)),
+async fn in_time(
+    write: impl Future<Output = Result<(), axum::Error>>,
+    in_flight: &mut InFlight,
+    done: &mut Vec<Acknowledged>,
+) -> Result<(), Ending> {
+    let mut write = std::pin::pin!(timeout(SLOW_READER_LIMIT, write));
+    loop {
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut write => outcome,
+            Some(acknowledged) = in_flight.next(), if !in_flight.is_empty() => {
+                done.push(acknowledged);
+                continue;
+            }
+        };
+        return match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ending::GONE),
+            Err(_) => Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut)),
+        };
     }
 }
 
 impl Session {
-    /// Sends everything there is to send now. Not cancel-safe: a cursor moves before its frames are taken, so it runs outside `select!`.
+    /// Sends what there is to send, about one flush of it; what is left rings again, so that reading, stopping and removals get their turn.
+    /// Not cancel-safe: a cursor moves before its frames are taken, so it runs outside `select!`.
     pub(super) async fn write(&mut self, socket: &mut WebSocket) -> Result<(), Ending> {
-        let mut writer = Writer { socket, bytes: 0 };
-        let mut wrote = false;
+        let mut done = Vec::new();
+        let outcome = self.write_some(socket, &mut done).await;
+        for (id, room, outcome) in done {
+            self.acknowledge(id, room, outcome);
+            self.wake.ring();
+        }
+        outcome
+    }
+
+    async fn write_some(&mut self, socket: &mut WebSocket, done: &mut Vec<Acknowledged>) -> Result<(), Ending> {
+        let mut writer = Writer { socket, in_flight: &mut self.in_flight, done, bytes: 0 };
         for reply in self.replies.drain(..) {
-            let message = text(&reply);
-            let bytes = message_bytes(&message);
-            writer.feed(message, bytes).await?;
-            wrote = true;
+            writer.feed(text(&reply)).await?;
+        }
+        for (room, frame) in self.wake.take_ephemerals() {
+            if self.subscriptions.contains_key(&room)
+                && let Ok(text) = Utf8Bytes::try_from(frame)
+            {
+                writer.feed(Message::Text(text)).await?;
+            }
         }
         let mut rest = false;
         for (room, subscription) in &mut self.subscriptions {
-            let Some(frames) = next_frames(&self.parts.store, *room, subscription).await else { continue };
-            for frame in frames {
-                subscription.cursor = frame.seq();
-                writer.feed(Message::Binary(frame.bytes().clone()), frame.bytes().len()).await?;
-                wrote = true;
+            if writer.is_full() {
+                rest = true;
+                break;
             }
-            rest |= subscription.cursor < subscription.following.room().head();
-        }
-        for frame in self.wake.take_ephemerals() {
-            if let Ok(text) = Utf8Bytes::try_from(frame) {
-                let bytes = text.len();
-                writer.feed(Message::Text(text), bytes).await?;
-                wrote = true;
+            match next_frames(&self.parts.store, *room, subscription).await {
+                Next::Frames(frames) => {
+                    for frame in frames {
+                        subscription.cursor = frame.seq();
+                        writer.feed(Message::Binary(frame.bytes().clone())).await?;
+                    }
+                    rest |= subscription.cursor < subscription.following.room().head();
+                }
+                Next::Nothing => {}
+                Next::Later => self.parts.ring_later(&self.wake),
             }
         }
-        if wrote {
+        if writer.bytes > 0 {
             writer.flush().await?;
         }
         if rest {
-            // A reader far behind comes back for the next part, after the socket has been read and others had their turn.
             self.wake.ring();
         }
         Ok(())
@@ -102,19 +138,27 @@ fn message_bytes(message: &Message) -> usize {
     }
 }
 
-/// The next frames of one room: from memory, or from the store for a reader that is further behind. `None`: nothing now.
-async fn next_frames(store: &snug_store::Store, room: RoomId, subscription: &Subscription) -> Option<Vec<EntryFrame>> {
+enum Next {
+    Frames(Vec<EntryFrame>),
+    Nothing,
+    /// There should be something, and the store did not give it: a room being deleted, or a database that is away.
+    Later,
+}
+
+/// The next frames of one room: from memory, or from the store for a reader that is further behind.
+async fn next_frames(store: &snug_store::Store, room: RoomId, subscription: &Subscription) -> Next {
     let (cursor, head): (Seq, Seq) = (subscription.cursor, subscription.following.room().head());
     if cursor >= head {
-        return None;
+        return Next::Nothing;
     }
     match subscription.following.room().after(cursor, FLUSH_BYTES_MAX) {
-        Read::Frames(frames) => Some(frames),
+        Read::Frames(frames) => Next::Frames(frames),
         Read::Behind => match store.read_after(room, cursor, HISTORY_PAGE_MAX, FLUSH_BYTES_MAX).await {
-            Ok(frames) => Some(frames),
+            Ok(frames) if frames.is_empty() => Next::Later,
+            Ok(frames) => Next::Frames(frames),
             Err(error) => {
-                tracing::warn!(%error, %room, "could not read the backlog; the next ring tries again");
-                None
+                tracing::warn!(%error, %room, "could not read the backlog; trying again in a moment");
+                Next::Later
             }
         },
     }

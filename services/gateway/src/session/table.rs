@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use snug_bus::{Bus, BusEvent};
 use snug_protocol::DeviceId;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,7 @@ struct Shared {
     next: AtomicU64,
     limits: Limits,
     tasks: TaskTracker,
+    emptied: Notify,
 }
 
 /// The table. Cheap to clone.
@@ -83,7 +85,14 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.table.rows().remove(self.id);
+        let left = {
+            let mut rows = self.table.rows();
+            rows.remove(self.id);
+            rows.by_id.len()
+        };
+        if left == 0 {
+            self.table.shared.emptied.notify_waiters();
+        }
     }
 }
 
@@ -91,7 +100,7 @@ impl SessionTable {
     /// An empty table, and the task that hears of revoked tokens.
     #[must_use]
     pub fn start(limits: Limits, bus: &dyn Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        let shared = Shared { rows: Mutex::default(), next: AtomicU64::new(0), limits, tasks };
+        let shared = Shared { rows: Mutex::default(), next: AtomicU64::new(0), limits, tasks, emptied: Notify::new() };
         let table = Self { shared: Arc::new(shared) };
         table.shared.tasks.spawn(table.clone().run(bus.events(), stop));
         table
@@ -129,6 +138,17 @@ impl SessionTable {
         rows.insert(id, Row { device, address, wake: Arc::clone(&wake) });
         drop(rows);
         Some(Admission { table: self.clone(), id, wake })
+    }
+
+    /// Waits until there is no session. Cancel-safe.
+    pub async fn empty(&self) {
+        loop {
+            let changed = self.shared.emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Tells every session to move to another node.

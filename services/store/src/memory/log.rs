@@ -5,7 +5,7 @@ use snug_protocol::http::MemberState;
 use snug_protocol::{EntryKind, Envelope, EnvelopeHash, RoomId, Seq};
 
 use super::{Log, Memory, now_ms};
-use crate::rules::{self, LATER_ENTRIES_MAX, Verdict, judge};
+use crate::rules::{self, LATER_BYTES_MAX, LATER_ENTRIES_MAX, Verdict, judge};
 use crate::{AppendError, Appended, Page, RoomHead, StoreError};
 
 impl Memory {
@@ -117,7 +117,13 @@ impl Log {
         let entries: Vec<EntryFrame> = newest_first[..fit].iter().rev().copied().cloned().collect();
         let mut later: Vec<EntryFrame> = entries.iter().flat_map(|entry| later_of(entry.seq()).cloned()).collect();
         later.sort_by_key(EntryFrame::seq);
-        later.drain(..later.len().saturating_sub(LATER_ENTRIES_MAX));
+        let mut bytes = 0;
+        let kept = later.iter().rev().take(LATER_ENTRIES_MAX).take_while(|entry| {
+            bytes += entry.bytes().len();
+            bytes <= LATER_BYTES_MAX
+        });
+        let kept = kept.count();
+        later.drain(..later.len() - kept);
         Page { history, head, from: entries[0].seq(), to, entries, later }
     }
 }

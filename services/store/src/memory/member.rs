@@ -83,7 +83,6 @@ impl Log {
         });
         membership.state = MemberState::Member;
         membership.joined_at_ms = now_ms;
-        self.room.access_version += 1;
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
 use super::{Sqlite, row};
-use crate::rules::{self, LATER_ENTRIES_MAX};
+use crate::rules::{self, LATER_BYTES_MAX, LATER_ENTRIES_MAX};
 use crate::{Page, RoomHead, StoreError};
 
 /// Rooms of one head check: below SQLite's limit of parameters.
@@ -170,7 +170,7 @@ async fn select_later(
         .bind(row::stored(from.0))
         .bind(row::stored(to.0))
         .bind(row::limit(LATER_ENTRIES_MAX));
-    let mut later = read_entries(connection, query, usize::MAX).await?;
+    let mut later = read_entries(connection, query, LATER_BYTES_MAX).await?;
     later.reverse();
     Ok(later)
 }

@@ -176,19 +176,12 @@ async fn enter(
         insert_device(connection, &keys).await?;
         admit(connection, room, keys.device, Role::Member, now_ms).await?;
         grant::count_use(connection, room, grant.grant).await?;
-        raise_access_version(connection, room).await?;
     }
     let (room, epoch_seq) = room::select_room(connection, room).await?.ok_or(EnterError::Gone)?;
     let role = select_role(connection, room.room, keys.device).await?;
     let role = role.ok_or_else(|| StoreError::corrupt("a device was admitted and is not a member"))?;
     let epoch_record = select_entry(connection, room.room, epoch_seq).await?;
     Ok(Entering { room, role, new_member, epoch_record })
-}
-
-async fn raise_access_version(connection: &mut SqliteConnection, room: RoomId) -> Result<(), StoreError> {
-    const UPDATE: &str = "update room set access_version = access_version + 1 where room = $1";
-    sqlx::query(UPDATE).bind(&room.0[..]).execute(connection).await?;
-    Ok(())
 }
 
 async fn select_entry(connection: &mut SqliteConnection, room: RoomId, seq: Seq) -> Result<EntryFrame, StoreError> {
