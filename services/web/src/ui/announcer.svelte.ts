@@ -3,6 +3,8 @@
 /** Calls closer than this are said together: a busy room must not queue up minutes of speech. */
 const GATHER_MS = 700;
 const SAID_TOGETHER_MAX = 3;
+/** Then the region is emptied again, so that nobody who reads through the page finds an old sentence in it. */
+const STANDS_MS = 5000;
 
 export class Announcer {
   text = $state("");
@@ -12,8 +14,12 @@ export class Announcer {
     this.#waiting.push(sentence);
     if (this.#waiting.length > 1) return;
     setTimeout(() => {
-      this.text = this.#waiting.slice(-SAID_TOGETHER_MAX).join("\n");
+      const text = this.#waiting.slice(-SAID_TOGETHER_MAX).join("\n");
       this.#waiting = [];
+      this.text = text;
+      setTimeout(() => {
+        if (this.text === text) this.text = "";
+      }, STANDS_MS);
     }, GATHER_MS);
   }
 }
