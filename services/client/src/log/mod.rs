@@ -235,9 +235,16 @@ impl RoomLog {
         self.acknowledged.keys().next_back().copied().filter(|seq| *seq >= next)
     }
 
-    /// Gives up on acknowledged entries after `head`: the server that acknowledged them says, or shows, that they are not there.
-    pub fn expect_no_more_after(&mut self, head: Seq) {
-        for seq in self.acknowledged_between(head.next(), Seq(u64::MAX)) {
+    /// The newest acknowledged place whose entry has not come yet.
+    #[must_use]
+    pub fn newest_promised(&self) -> Option<Seq> {
+        self.acknowledged.keys().next_back().copied()
+    }
+
+    /// Gives up on acknowledged entries after `head` and up to `promised`: the server that acknowledged them says, or shows, that they
+    /// are not there. What was acknowledged since then lies further on and is not judged by an older head.
+    pub fn expect_none_between(&mut self, head: Seq, promised: Seq) {
+        for seq in self.acknowledged_between(head.next(), promised.next()) {
             self.acknowledged.remove(&seq);
             self.violation(ViolationCode::Dropped, seq, Vec::new());
         }
@@ -296,6 +303,10 @@ impl RoomLog {
     }
 
     fn acknowledged_between(&self, from: Seq, to: Seq) -> Vec<Seq> {
+        // A map's range panics where it begins after its end.
+        if from >= to {
+            return Vec::new();
+        }
         self.acknowledged.range(from..to).map(|(seq, _)| *seq).collect()
     }
 

@@ -180,7 +180,7 @@ fn an_acknowledged_message_must_come_back_as_it_was_sent() {
     assert_eq!(codes(&log), ["substituted"], "the acknowledgement may come after the entry");
 
     log.acknowledge(Seq(4), EnvelopeHash([8; 32]));
-    log.expect_no_more_after(Seq(3));
+    log.expect_none_between(Seq(3), Seq(u64::MAX - 1));
     assert_eq!(codes(&log), ["substituted", "dropped"]);
     log.acknowledge(Seq(3), EnvelopeHash([8; 32]));
     log.apply(entries[2].clone());
@@ -232,4 +232,16 @@ fn the_oldest_entries_are_forgotten_and_can_be_loaded_again() {
     log.insert_page(entries[from - 50..from].to_vec());
     assert_eq!(log.loaded_from(), Some(Seq(from as u64 - 49)));
     assert_eq!(codes(&log), Vec::<&str>::new());
+}
+
+#[test]
+fn an_acknowledgement_that_overtakes_the_answer_to_a_follow_is_not_judged_by_its_head() {
+    let mut log = RoomLog::new(ROOM);
+    log.acknowledge(Seq(7), EnvelopeHash([7; 32]));
+    let promised = log.newest_promised().expect("just acknowledged");
+    log.acknowledge(Seq(9), EnvelopeHash([9; 32]));
+    log.expect_none_between(Seq(8), promised);
+    assert!(log.violations().is_empty(), "9 came after the follow was asked for");
+    log.expect_none_between(Seq(6), promised);
+    assert_eq!(log.violations().iter().map(|violation| violation.seq).collect::<Vec<_>>(), [Seq(7)]);
 }

@@ -33,6 +33,8 @@ pub(super) enum Following {
     Asked {
         id: u32,
         at: Instant,
+        /// The newest place acknowledged by then: the answer's head must cover it.
+        promised: Option<Seq>,
     },
     Live,
 }
@@ -79,7 +81,7 @@ impl Actor {
     pub(super) async fn follow(&mut self) {
         let Some(session) = self.session.clone() else { return };
         let id = self.link.next_id();
-        self.following = Following::Asked { id, at: Instant::now() };
+        self.following = Following::Asked { id, at: Instant::now(), promised: self.log.newest_promised() };
         self.overrun.store(false, Ordering::Release);
         let cursor = self.log.cursor();
         session.write(control(&ClientFrame::Follow { id, room: self.room, cursor })).await;
@@ -135,7 +137,9 @@ impl Actor {
                 Some(_) => {}
                 None => self.log.follow(history, from),
             }
-            self.log.expect_no_more_after(head);
+            if let Following::Asked { promised: Some(promised), .. } = self.following {
+                self.log.expect_none_between(head, promised);
+            }
             self.tell_violations();
         }
         self.following = Following::Live;
@@ -327,7 +331,7 @@ impl Actor {
             return;
         }
         if overdue.reconnected {
-            self.log.expect_no_more_after(edge);
+            self.log.expect_none_between(edge, overdue.seq);
             self.tell_violations();
             self.head = edge;
             self.overdue = None;
