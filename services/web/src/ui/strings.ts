@@ -140,7 +140,6 @@ export const strings = {
     opening: "Opening the room…",
     failed: "The room could not be opened.",
     messages: (room: string) => `Messages in ${room}`,
-    nothingYet: "Nothing said yet",
     nothingYetBody: "Write the first message, or invite someone to talk to.",
     invite: "Invite people",
     readOnly: {
@@ -189,7 +188,6 @@ export const strings = {
     send: "Send",
     left: (n: number) => count(n, "character left", "characters left"),
     over: (n: number) => `${count(n, "character", "characters")} too many`,
-    formatHint: "**bold**, _italic_, `code`, > quote, - list",
   },
 
   people: {
@@ -200,8 +198,6 @@ export const strings = {
     owner: "Owner",
     fingerprint: "Device",
     sharedName: "Two people use this name. The letters tell their devices apart.",
-    statusHere: "here",
-    statusAway: "not here",
   },
 
   connection: {
