@@ -104,10 +104,27 @@ describe("keeping what was written", () => {
     await ben.leave();
   });
 
+  it("a fast writer's every Enter counts", async () => {
+    const ana = await Person.arrive("Ana", snug.url);
+    await ana.createRoom("Fast hands");
+    const ben = await Person.arrive("Ben", snug.url);
+    await ben.join("Fast hands");
+    for (let number = 1; number <= 8; number++) {
+      await ana.composer().fill(`Fast ${number}`);
+      await ana.page.keyboard.press("Enter");
+    }
+    await ben.sees("Fast 8");
+    assert.deepEqual(numbered(await ben.texts(), "Fast"), [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `Fast ${number}`));
+    await ana.leave();
+    await ben.leave();
+  });
+
   it("a draft that was not sent is there after a reload", async () => {
     const ana = await Person.arrive("Ana", snug.url);
     await ana.createRoom("Drafts");
     await ana.composer().fill("Not finished yet");
+    // The promise is about time: a draft is kept half a second after the last key.
+    await ana.page.evaluate(() => new Promise((done) => setTimeout(done, 1_000)));
     await ana.page.reload();
     await ana.isIn("Drafts");
     await eventually("the draft is back", async () => (await ana.composer().inputValue()) === "Not finished yet");

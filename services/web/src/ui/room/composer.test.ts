@@ -99,6 +99,24 @@ test("blanks alone are not sent", async () => {
   expect(sent()).toEqual([]);
 });
 
+test("a draft that comes late is taken, but never over what was typed", () => {
+  const { box, room, type } = open();
+  room.draft = "from the store";
+  flushSync();
+  expect(box.value).toBe("from the store");
+  type("mine");
+  room.draft = "from another tab";
+  flushSync();
+  expect(box.value).toBe("mine");
+});
+
+test("looking into a room and away again does not overwrite its draft", () => {
+  const { actions, box } = open();
+  box.focus();
+  box.blur();
+  expect(actions.calls).toEqual([]);
+});
+
 test("the draft is there again, and each change of it is kept", () => {
   const { actions, box, type } = open("half a sentence");
   expect(box.value).toBe("half a sentence");
