@@ -232,7 +232,7 @@ async fn a_stranger_who_tries_to_follow_hears_nothing_of_the_room() {
     // Whatever had been on its way to her would come before the answer to that.
     match eves.next().await {
         snug_client::wire::Incoming::Frame(ServerFrame::Error { error, .. }) => {
-            assert_eq!(error.code, ErrorCode::BadRequest)
+            assert_eq!(error.code, ErrorCode::BadRequest);
         }
         other => panic!("a stranger was told {other:?}"),
     }

@@ -144,10 +144,43 @@ fn binary_frames_have_golden_examples() {
     );
 }
 
+/// The limits that the browser client keeps too, as constants.
+#[cfg(feature = "typescript")]
+fn write_limits(out: &mut String) {
+    use snug_protocol::limits;
+
+    let ms = |span: std::time::Duration| span.as_millis();
+    let numbers: Vec<(&str, u128)> = vec![
+        ("FRAME_BYTES_MAX", limits::FRAME_BYTES_MAX as u128),
+        ("ENVELOPE_BYTES_MAX", limits::ENVELOPE_BYTES_MAX as u128),
+        ("BODY_BYTES_MAX", limits::BODY_BYTES_MAX as u128),
+        ("TEXT_CHARS_MAX", limits::TEXT_CHARS_MAX as u128),
+        ("MEMBER_NAME_CHARS_MAX", limits::MEMBER_NAME_CHARS_MAX as u128),
+        ("ROOM_NAME_CHARS_MAX", limits::ROOM_NAME_CHARS_MAX as u128),
+        ("PASSWORD_CHARS_MAX", limits::PASSWORD_CHARS_MAX as u128),
+        ("ROOMS_PER_SESSION_MAX", limits::ROOMS_PER_SESSION_MAX as u128),
+        ("MEMBERS_PAGE_MAX", limits::MEMBERS_PAGE_MAX as u128),
+        ("INVITES_PER_ROOM_MAX", limits::INVITES_PER_ROOM_MAX as u128),
+        ("INVITE_LIFE_MAX_MS", ms(limits::INVITE_LIFE_MAX)),
+        ("HISTORY_PAGE_MAX", limits::HISTORY_PAGE_MAX as u128),
+        ("LATEST_PAGE", u128::from(limits::LATEST_PAGE)),
+        ("BACKLOG_MAX", u128::from(limits::BACKLOG_MAX)),
+        ("SENDS_IN_FLIGHT_MAX", limits::SENDS_IN_FLIGHT_MAX as u128),
+        ("SILENCE_LIMIT_MS", ms(limits::SILENCE_LIMIT)),
+        ("TYPING_PERIOD_MS", ms(limits::TYPING_PERIOD)),
+        ("GRANT_BLOB_BYTES", limits::GRANT_BLOB_BYTES as u128),
+    ];
+    for (name, value) in numbers {
+        writeln!(out, "export const {name} = {value};").expect("memory");
+    }
+    writeln!(out, "export const PLAINTEXT_BUCKETS = {:?} as const;", limits::PLAINTEXT_BUCKETS).expect("memory");
+    writeln!(out, "export const SUBPROTOCOL = {:?};", snug_protocol::SUBPROTOCOL).expect("memory");
+}
+
 #[cfg(feature = "typescript")]
 #[test]
 fn the_browser_clients_types_are_those_of_this_crate() {
-    use snug_protocol::{http, limits};
+    use snug_protocol::http;
     use ts_rs::{Config, TS};
 
     let config = Config::default().with_large_int("number");
@@ -202,31 +235,6 @@ fn the_browser_clients_types_are_those_of_this_crate() {
     });
     write!(out, "export const ERROR_RETRY: Record<ErrorCode, Retry> = {{\n{}}};\n\n", codes.collect::<String>())
         .expect("memory");
-    let ms = |span: std::time::Duration| span.as_millis();
-    let numbers: Vec<(&str, u128)> = vec![
-        ("FRAME_BYTES_MAX", limits::FRAME_BYTES_MAX as u128),
-        ("ENVELOPE_BYTES_MAX", limits::ENVELOPE_BYTES_MAX as u128),
-        ("BODY_BYTES_MAX", limits::BODY_BYTES_MAX as u128),
-        ("TEXT_CHARS_MAX", limits::TEXT_CHARS_MAX as u128),
-        ("MEMBER_NAME_CHARS_MAX", limits::MEMBER_NAME_CHARS_MAX as u128),
-        ("ROOM_NAME_CHARS_MAX", limits::ROOM_NAME_CHARS_MAX as u128),
-        ("PASSWORD_CHARS_MAX", limits::PASSWORD_CHARS_MAX as u128),
-        ("ROOMS_PER_SESSION_MAX", limits::ROOMS_PER_SESSION_MAX as u128),
-        ("MEMBERS_PAGE_MAX", limits::MEMBERS_PAGE_MAX as u128),
-        ("INVITES_PER_ROOM_MAX", limits::INVITES_PER_ROOM_MAX as u128),
-        ("INVITE_LIFE_MAX_MS", ms(limits::INVITE_LIFE_MAX)),
-        ("HISTORY_PAGE_MAX", limits::HISTORY_PAGE_MAX as u128),
-        ("LATEST_PAGE", u128::from(limits::LATEST_PAGE)),
-        ("BACKLOG_MAX", u128::from(limits::BACKLOG_MAX)),
-        ("SENDS_IN_FLIGHT_MAX", limits::SENDS_IN_FLIGHT_MAX as u128),
-        ("SILENCE_LIMIT_MS", ms(limits::SILENCE_LIMIT)),
-        ("TYPING_PERIOD_MS", ms(limits::TYPING_PERIOD)),
-        ("GRANT_BLOB_BYTES", limits::GRANT_BLOB_BYTES as u128),
-    ];
-    for (name, value) in numbers {
-        writeln!(out, "export const {name} = {value};").expect("memory");
-    }
-    writeln!(out, "export const PLAINTEXT_BUCKETS = {:?} as const;", limits::PLAINTEXT_BUCKETS).expect("memory");
-    writeln!(out, "export const SUBPROTOCOL = {:?};", snug_protocol::SUBPROTOCOL).expect("memory");
+    write_limits(&mut out);
     up_to_date("../web/src/protocol.gen.ts", &out);
 }
