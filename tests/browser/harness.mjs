@@ -57,7 +57,7 @@ export class Snug {
   }
 
   async restart() {
-    const binary = path.join(root, "target/debug/snug");
+    const binary = path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, "target"), "debug/snug");
     const args = [`--listen=127.0.0.1:${this.port}`, `--data-dir=${this.#folder}`, ...FAST, ...this.#args];
     const child = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"], env: { SNUG_LOG: "warn" } });
     this.#child = child;
