@@ -25,6 +25,16 @@ pub enum EntryKind {
     Message = 3,
     /// The device ends its membership.
     Leave = 4,
+    /// Another text for a message.
+    Edit = 5,
+    /// A message is erased.
+    Deletion = 6,
+    /// An emoji on a message, or its taking back.
+    Reaction = 7,
+    /// An administrative step; with the epoch records the room's chain.
+    Step = 8,
+    /// A message is pinned, or unpinned.
+    Pin = 9,
 }
 
 impl EntryKind {
@@ -36,8 +46,25 @@ impl EntryKind {
             2 => Some(Self::Profile),
             3 => Some(Self::Message),
             4 => Some(Self::Leave),
+            5 => Some(Self::Edit),
+            6 => Some(Self::Deletion),
+            7 => Some(Self::Reaction),
+            8 => Some(Self::Step),
+            9 => Some(Self::Pin),
             _ => None,
         }
+    }
+
+    /// Whether it is of the chain: an epoch record or a step. Its target is the chain entry before it.
+    #[must_use]
+    pub const fn is_chain(self) -> bool {
+        matches!(self, Self::EpochRecord | Self::Step)
+    }
+
+    /// Whether its target is a message.
+    #[must_use]
+    pub const fn is_about_a_message(self) -> bool {
+        matches!(self, Self::Edit | Self::Deletion | Self::Reaction | Self::Pin)
     }
 }
 
@@ -213,7 +240,7 @@ mod tests {
     use super::*;
 
     fn headers() -> impl Strategy<Value = Header> {
-        (1u8..=4, any::<[u8; 16]>(), any::<u32>(), any::<[u8; 16]>(), any::<[u8; 16]>(), 0..=NUMBER_MAX, 0..=NUMBER_MAX)
+        (1u8..=9, any::<[u8; 16]>(), any::<u32>(), any::<[u8; 16]>(), any::<[u8; 16]>(), 0..=NUMBER_MAX, 0..=NUMBER_MAX)
             .prop_map(|(kind, room, epoch, device, instance, counter, target)| Header {
                 kind: EntryKind::from_u8(kind).expect("in range"),
                 room: RoomId(room),

@@ -136,6 +136,32 @@ codes! {
     TooManySockets = "too_many_sockets", 429, Later;
     /// The socket said or took nothing for too long.
     TimedOut = "timed_out", 408, Later;
+    /// The member may not write at present.
+    Muted = "muted", 403, Never;
+    /// Slow mode: wait before the next message.
+    SlowMode = "slow_mode", 429, Later;
+    /// The entry it is about does not exist or is not a message.
+    TargetInvalid = "target_invalid", 400, Never;
+    /// The entry it is about has been erased.
+    TargetGone = "target_gone", 410, Never;
+    /// Another administrative step came first; look at the room again.
+    ChainMoved = "chain_moved", 409, Changed;
+    /// The room's members have changed since the keys were sealed.
+    MembersChanged = "members_changed", 409, Changed;
+    /// The room needs an owner: hand it over or delete it.
+    LastOwner = "last_owner", 409, Changed;
+    /// The room is locked to newcomers.
+    RoomLocked = "room_locked", 403, Never;
+    /// This device has been removed from the room.
+    Removed = "removed", 403, Never;
+    /// This device is banned from the room.
+    Banned = "banned", 403, Never;
+    /// The room has as many admins, banned or muted members as it may.
+    TooManyEntries = "too_many_entries", 409, Changed;
+    /// There is no such move, or it has expired.
+    MoveNotFound = "move_not_found", 404, Never;
+    /// Another device has answered this move.
+    MoveTaken = "move_taken", 409, Never;
     /// The server has no space left to store messages.
     StorageFull = "storage_full", 507, Later;
     /// The server cannot do this at the moment.
@@ -169,6 +195,10 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub epoch: Option<u32>,
+    /// With `chain_moved`: the newest chain entry.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub chain: Option<u64>,
     /// With `room_name_taken`: a name like it that is free.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[cfg_attr(feature = "typescript", ts(optional))]
@@ -184,6 +214,7 @@ impl From<ErrorCode> for ErrorBody {
             retry_after_ms: None,
             expected: None,
             epoch: None,
+            chain: None,
             free_variant: None,
         }
     }

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::base64::Base64Bytes;
-use crate::envelope::{EntryKind, Envelope, EnvelopeError, EnvelopeHash};
+use crate::envelope::{EntryKind, Envelope, EnvelopeError, EnvelopeHash, HEADER_BYTES, Header};
 use crate::error::ErrorBody;
 use crate::http::Role;
 use crate::ids::{DeviceId, HistoryId, RoomId, Seq};
@@ -126,6 +126,8 @@ pub enum ServerFrame {
         resync: Option<Resync>,
         /// The device's role in the room.
         role: Role,
+        /// The room's newest chain entry.
+        chain: Seq,
         /// Devices that are here now, at most `HERE_LISTED_MAX`.
         here: Vec<DeviceId>,
         /// How many are here.
@@ -215,9 +217,11 @@ pub mod close {
 
 /// The bytes before the envelope in an entry frame.
 pub const ENTRY_FRAME_HEADER_BYTES: usize = 17;
+const TOMBSTONE_FRAME_BYTES: usize = ENTRY_FRAME_HEADER_BYTES + HEADER_BYTES + 32;
 /// The bytes before the envelope in a send frame.
 pub const SEND_FRAME_HEADER_BYTES: usize = 5;
 const ENTRY: u8 = 1;
+const TOMBSTONE: u8 = 2;
 const SEND: u8 = 1;
 
 /// One committed entry as every reader gets it: seq, time, envelope. Built once, cheap to clone.
@@ -251,12 +255,29 @@ impl EntryFrame {
         Self { seq, at_ms, bytes: bytes.freeze() }
     }
 
+    /// The frame for an entry that has been erased: what remains is the envelope's header and its hash.
+    #[must_use]
+    pub fn tombstone(seq: Seq, at_ms: u64, header: &[u8; HEADER_BYTES], hash: &EnvelopeHash) -> Self {
+        let mut bytes = BytesMut::with_capacity(TOMBSTONE_FRAME_BYTES);
+        bytes.put_u8(TOMBSTONE);
+        bytes.put_u64(seq.0);
+        bytes.put_u64(at_ms);
+        bytes.put_slice(header);
+        bytes.put_slice(&hash.0);
+        Self { seq, at_ms, bytes: bytes.freeze() }
+    }
+
     /// Reads a frame; the envelope's header is checked by [`EntryFrame::envelope`].
     ///
     /// # Errors
     /// Not an entry frame.
     pub fn parse(bytes: &Bytes) -> Result<Self, BinaryFrameError> {
-        if bytes.len() <= ENTRY_FRAME_HEADER_BYTES || bytes[0] != ENTRY {
+        let is_known = match bytes.first() {
+            Some(&ENTRY) => bytes.len() > ENTRY_FRAME_HEADER_BYTES,
+            Some(&TOMBSTONE) => bytes.len() == TOMBSTONE_FRAME_BYTES,
+            _ => false,
+        };
+        if !is_known {
             return Err(BinaryFrameError::Malformed);
         }
         let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("length checked"));
@@ -281,7 +302,21 @@ impl EntryFrame {
         &self.bytes
     }
 
-    /// The envelope's bytes, unchecked.
+    /// Whether the entry has been erased; then there is no envelope, only its header and hash.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.bytes[0] == TOMBSTONE
+    }
+
+    /// The envelope's header, also of a tombstone.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn header(&self) -> Result<Header, EnvelopeError> {
+        Header::decode(&self.bytes[ENTRY_FRAME_HEADER_BYTES..])
+    }
+
+    /// The envelope's bytes, unchecked; of a tombstone what is left of them.
     #[must_use]
     pub fn envelope_bytes(&self) -> Bytes {
         self.bytes.slice(ENTRY_FRAME_HEADER_BYTES..)
@@ -290,14 +325,18 @@ impl EntryFrame {
     /// The envelope, its header checked.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it; a tombstone has no envelope.
     pub fn envelope(&self) -> Result<Envelope, EnvelopeError> {
         Envelope::parse(self.envelope_bytes())
     }
 
-    /// SHA-256 of the envelope.
+    /// SHA-256 of the envelope; of a tombstone what the server says it was.
     #[must_use]
     pub fn hash(&self) -> EnvelopeHash {
+        if self.is_tombstone() {
+            let hash = &self.bytes[ENTRY_FRAME_HEADER_BYTES + HEADER_BYTES..];
+            return EnvelopeHash(hash.try_into().expect("the length was checked when it was made"));
+        }
         EnvelopeHash::of(&self.bytes[ENTRY_FRAME_HEADER_BYTES..])
     }
 

@@ -16,13 +16,15 @@ macro_rules! body {
 }
 
 /// What a member may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Made the room: may delete it and revoke any invite.
+    /// May do everything, to anyone below.
     Owner,
+    /// May keep order among members.
+    Moderator,
     /// Everyone else.
     Member,
 }
@@ -35,8 +37,30 @@ pub enum Role {
 pub enum MemberState {
     /// It is.
     Member,
-    /// It was.
+    /// It was, and left.
     Left,
+    /// It was, and an admin ended it.
+    Removed,
+    /// It may not come back.
+    Banned,
+}
+
+impl Role {
+    /// Higher roles act on lower ones.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::Owner => 2,
+            Self::Moderator => 1,
+            Self::Member => 0,
+        }
+    }
+
+    /// Whether it may act on `other`.
+    #[must_use]
+    pub const fn outranks(self, other: Self) -> bool {
+        self.rank() > other.rank()
+    }
 }
 
 body! {
@@ -87,6 +111,17 @@ body! {
     }
 }
 body! {
+    /// The device whose keys derive from the recovery key.
+    pub struct RecoveryDevice {
+        /// Ed25519 public key, 32 bytes.
+        pub sign_key: Base64Bytes,
+        /// X25519 public key, 32 bytes.
+        pub agree_key: Base64Bytes,
+        /// The key of epoch 0, sealed to it, 80 bytes.
+        pub key: Base64Bytes,
+    }
+}
+body! {
     /// A new room.
     pub struct CreateRoom {
         /// Its name.
@@ -103,6 +138,8 @@ body! {
         pub blob: Base64Bytes,
         /// The sealed record of epoch 0.
         pub epoch_record: Base64Bytes,
+        /// The device of the recovery key.
+        pub recovery: RecoveryDevice,
         /// Who creates it.
         pub sign_in: SignIn,
     }
@@ -140,6 +177,10 @@ body! {
         pub head: Seq,
         /// Its newest epoch.
         pub epoch: u32,
+        /// Its newest chain entry.
+        pub chain: Seq,
+        /// It lets no newcomers in.
+        pub locked: bool,
         /// The asking device's role.
         pub role: Role,
     }
@@ -282,5 +323,144 @@ body! {
         pub from: Seq,
         /// The last seq of the page's range.
         pub to: Seq,
+    }
+}
+
+/// What the server is to enforce of a step, which it cannot read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing, as for a topic.
+    None {},
+    /// A member gets this role.
+    Role {
+        /// Who.
+        device: DeviceId,
+        /// Which.
+        role: Role,
+    },
+    /// A member becomes owner, the author moderator.
+    Transfer {
+        /// Who.
+        device: DeviceId,
+    },
+    /// Newcomers are refused, or let in.
+    Lock {
+        /// Refused.
+        locked: bool,
+    },
+    /// How often plain members may write.
+    Slow {
+        /// At most one message in this time; 0: no limit.
+        interval_ms: u64,
+    },
+    /// A member may not write.
+    Mute {
+        /// Who.
+        device: DeviceId,
+        /// Until when; 0 lifts it.
+        until_ms: u64,
+    },
+    /// All that a device wrote so far is erased.
+    Erase {
+        /// Who.
+        device: DeviceId,
+    },
+    /// A banned device may come back.
+    Unban {
+        /// Who.
+        device: DeviceId,
+    },
+    /// Messages are erased by age.
+    Retention {
+        /// At this age; 0: never.
+        age_ms: u64,
+    },
+    /// A new password.
+    Password {
+        /// Its grant's id, 16 random bytes.
+        grant: GrantId,
+        /// The key derivation.
+        kdf: u32,
+        /// Proves it at later joins, 32 bytes.
+        auth: Base64Bytes,
+        /// The grant's blob.
+        blob: Base64Bytes,
+    },
+}
+body! {
+    /// A step and its effect.
+    pub struct StepRequest {
+        /// The sealed step.
+        pub envelope: Base64Bytes,
+        /// What it does.
+        pub effect: Effect,
+    }
+}
+body! {
+    /// A new epoch, whose sealed keys have been staged.
+    pub struct NewEpoch {
+        /// The sealed record.
+        pub record: Base64Bytes,
+        /// Whose membership an admin ends.
+        pub remove: Vec<DeviceId>,
+        /// They may not come back.
+        pub ban: bool,
+        /// Members that get no key since they never proved that they had one.
+        pub excluded: Vec<DeviceId>,
+        /// The new password's grant, 16 random bytes.
+        pub grant: GrantId,
+        /// The key derivation.
+        pub kdf: u32,
+        /// Proves the new password at later joins, 32 bytes.
+        pub auth: Base64Bytes,
+        /// The grant's blob.
+        pub blob: Base64Bytes,
+    }
+}
+body! {
+    /// A chain entry is committed.
+    pub struct Committed {
+        /// Its place.
+        pub seq: Seq,
+        /// When it was committed.
+        pub at_ms: u64,
+        /// It had been committed before.
+        pub duplicate: bool,
+        /// With a new epoch: the invites that are no more.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub revoked: Option<Vec<Invite>>,
+    }
+}
+body! {
+    /// A room key sealed to one device.
+    pub struct SealedKey {
+        /// To whom.
+        pub device: DeviceId,
+        /// 80 bytes.
+        pub key: Base64Bytes,
+    }
+}
+body! {
+    /// Sealed keys of an epoch to come.
+    pub struct StageKeys {
+        /// The hash of the record's envelope.
+        pub record: Base64Bytes,
+        /// At most 200.
+        pub keys: Vec<SealedKey>,
+    }
+}
+body! {
+    /// Whom an epoch's key was sealed to.
+    pub struct EpochKeys {
+        /// In order of device id.
+        pub recipients: Vec<DeviceId>,
+        /// The caller's own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub key: Option<Base64Bytes>,
     }
 }

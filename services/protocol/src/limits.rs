@@ -65,3 +65,39 @@ pub const PRESENCE_GRACE: Duration = Duration::from_secs(10);
 pub const NONCE_LIFE: Duration = Duration::from_secs(120);
 /// A grant blob, bytes.
 pub const GRANT_BLOB_BYTES: usize = 129;
+/// Mentions in one message.
+pub const MENTIONS_MAX: usize = 50;
+/// A reaction, Unicode code points.
+pub const EMOJI_CHARS_MAX: usize = 10;
+/// A reaction, bytes of UTF-8.
+pub const EMOJI_BYTES_MAX: usize = 40;
+/// A room's topic, Unicode code points.
+pub const TOPIC_CHARS_MAX: usize = 200;
+/// Admins of a room, the recovery device included.
+pub const ADMINS_MAX: usize = 20;
+/// Banned devices of a room.
+pub const BANNED_MAX: usize = 200;
+/// Muted devices of a room.
+pub const MUTED_MAX: usize = 100;
+/// Devices that one epoch record removes.
+pub const REMOVALS_MAX: usize = 50;
+/// The longest pause that slow mode asks for.
+pub const SLOW_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// The shortest time after which messages may be erased by age.
+pub const RETENTION_MIN: Duration = Duration::from_secs(3600);
+/// The longest.
+pub const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// Sealed keys in one request.
+pub const EPOCH_KEYS_PAGE_MAX: usize = 200;
+/// A room key sealed to a device: HPKE's `enc` and ciphertext, bytes.
+pub const EPOCH_KEY_BYTES: usize = 80;
+/// Pins in one answer.
+pub const PINS_PAGE_MAX: usize = 100;
+/// The plaintext of a reaction or pin, bytes.
+pub const SMALL_PLAINTEXT_MAX: usize = 512;
+/// An offer to move to another device, bytes.
+pub const MOVE_OFFER_BYTES: usize = 96;
+/// The answer to it, bytes.
+pub const MOVE_ANSWER_BYTES_MAX: usize = 48 * 1024;
+/// How long a move may take, from its offer.
+pub const MOVE_LIFE: Duration = Duration::from_secs(600);

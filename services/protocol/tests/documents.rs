@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use snug_protocol::envelope::{EntryKind, Header};
 use snug_protocol::frame::{ClientFrame, Cursor, EntryFrame, Head, PresenceState, Resync, SendFrame, ServerFrame};
 use snug_protocol::http::Role;
-use snug_protocol::{Base64Bytes, DeviceId, ErrorBody, ErrorCode, HistoryId, InstanceId, RoomId, Seq};
+use snug_protocol::{Base64Bytes, DeviceId, EnvelopeHash, ErrorBody, ErrorCode, HistoryId, InstanceId, RoomId, Seq};
 
 fn up_to_date(path: &str, wanted: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -72,6 +72,7 @@ fn every_server_frame_has_a_golden_example() {
         skipped,
         resync,
         role: Role::Member,
+        chain: Seq(1),
         here: vec![DEVICE],
         here_count: 1,
     };
@@ -113,6 +114,20 @@ fn binary_frames_have_golden_examples() {
         counter: 9,
         target: Seq(0),
     };
+    let tombstone = EntryFrame::tombstone(Seq(41), 1_790_000_000_000, &header.encode(), &EnvelopeHash([7; 32]));
+    assert_eq!(EntryFrame::parse(tombstone.bytes()), Ok(tombstone.clone()));
+    assert_eq!((tombstone.header(), tombstone.hash()), (Ok(header), EnvelopeHash([7; 32])));
+    golden(
+        "binary.tombstone",
+        &Binary {
+            what: "tombstone frame; the envelope is its header and the hash is filler".into(),
+            id: None,
+            seq: Some(Seq(41)),
+            at_ms: Some(1_790_000_000_000),
+            envelope: tombstone.envelope_bytes().to_vec().into(),
+            frame: tombstone.bytes().to_vec().into(),
+        },
+    );
     let mut envelope = header.encode().to_vec();
     envelope.extend_from_slice(&[6; 256 + 16]);
     let entry = EntryFrame::new(Seq(42), 1_790_000_000_000, &envelope);
@@ -169,6 +184,22 @@ fn write_limits(out: &mut String) {
         ("SILENCE_LIMIT_MS", ms(limits::SILENCE_LIMIT)),
         ("TYPING_PERIOD_MS", ms(limits::TYPING_PERIOD)),
         ("GRANT_BLOB_BYTES", limits::GRANT_BLOB_BYTES as u128),
+        ("MENTIONS_MAX", limits::MENTIONS_MAX as u128),
+        ("EMOJI_CHARS_MAX", limits::EMOJI_CHARS_MAX as u128),
+        ("EMOJI_BYTES_MAX", limits::EMOJI_BYTES_MAX as u128),
+        ("TOPIC_CHARS_MAX", limits::TOPIC_CHARS_MAX as u128),
+        ("ADMINS_MAX", limits::ADMINS_MAX as u128),
+        ("BANNED_MAX", limits::BANNED_MAX as u128),
+        ("MUTED_MAX", limits::MUTED_MAX as u128),
+        ("REMOVALS_MAX", limits::REMOVALS_MAX as u128),
+        ("SLOW_INTERVAL_MAX_MS", ms(limits::SLOW_INTERVAL_MAX)),
+        ("RETENTION_MIN_MS", ms(limits::RETENTION_MIN)),
+        ("RETENTION_MAX_MS", ms(limits::RETENTION_MAX)),
+        ("EPOCH_KEYS_PAGE_MAX", limits::EPOCH_KEYS_PAGE_MAX as u128),
+        ("EPOCH_KEY_BYTES", limits::EPOCH_KEY_BYTES as u128),
+        ("MOVE_OFFER_BYTES", limits::MOVE_OFFER_BYTES as u128),
+        ("MOVE_ANSWER_BYTES_MAX", limits::MOVE_ANSWER_BYTES_MAX as u128),
+        ("MOVE_LIFE_MS", ms(limits::MOVE_LIFE)),
     ];
     for (name, value) in numbers {
         writeln!(out, "export const {name} = {value};").expect("memory");
@@ -211,6 +242,7 @@ fn the_browser_clients_types_are_those_of_this_crate() {
         http::LookupRequest,
         http::LookupAnswer,
         http::SignIn,
+        http::RecoveryDevice,
         http::CreateRoom,
         http::JoinRequest,
         http::TokenRequest,
@@ -225,6 +257,13 @@ fn the_browser_clients_types_are_those_of_this_crate() {
         http::Invite,
         http::InvitesAnswer,
         http::LogPageHead,
+        http::Effect,
+        http::StepRequest,
+        http::NewEpoch,
+        http::Committed,
+        http::SealedKey,
+        http::StageKeys,
+        http::EpochKeys,
     );
     let codes = ErrorCode::ALL.iter().map(|code| {
         format!(

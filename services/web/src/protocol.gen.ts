@@ -16,7 +16,7 @@ export type Base64Bytes = string;
 
 export type Retry = "never" | "later" | "sign_in" | "changed";
 
-export type ErrorCode = "bad_request" | "unknown_frame" | "hello_expected" | "too_large" | "unsupported_version" | "not_found" | "method_not_allowed" | "host_not_allowed" | "origin_not_allowed" | "nonce_expired" | "bad_signature" | "token_missing" | "token_invalid" | "device_unknown" | "wrong_credentials" | "invite_expired" | "invite_used_up" | "too_many_attempts" | "too_many_requests" | "too_fast" | "room_name_invalid" | "room_name_taken" | "id_taken" | "room_not_found" | "room_deleted" | "not_a_member" | "not_allowed" | "wrong_device" | "bad_envelope" | "entry_not_accepted" | "stale_epoch" | "out_of_order" | "gone" | "too_many_rooms" | "too_many_members" | "too_many_invites" | "too_many_sockets" | "timed_out" | "storage_full" | "unavailable" | "draining" | "internal";
+export type ErrorCode = "bad_request" | "unknown_frame" | "hello_expected" | "too_large" | "unsupported_version" | "not_found" | "method_not_allowed" | "host_not_allowed" | "origin_not_allowed" | "nonce_expired" | "bad_signature" | "token_missing" | "token_invalid" | "device_unknown" | "wrong_credentials" | "invite_expired" | "invite_used_up" | "too_many_attempts" | "too_many_requests" | "too_fast" | "room_name_invalid" | "room_name_taken" | "id_taken" | "room_not_found" | "room_deleted" | "not_a_member" | "not_allowed" | "wrong_device" | "bad_envelope" | "entry_not_accepted" | "stale_epoch" | "out_of_order" | "gone" | "too_many_rooms" | "too_many_members" | "too_many_invites" | "too_many_sockets" | "timed_out" | "muted" | "slow_mode" | "target_invalid" | "target_gone" | "chain_moved" | "members_changed" | "last_owner" | "room_locked" | "removed" | "banned" | "too_many_entries" | "move_not_found" | "move_taken" | "storage_full" | "unavailable" | "draining" | "internal";
 
 export type ErrorBody = { 
 /**
@@ -44,13 +44,17 @@ expected?: number,
  */
 epoch?: number, 
 /**
+ * With `chain_moved`: the newest chain entry.
+ */
+chain?: number, 
+/**
  * With `room_name_taken`: a name like it that is free.
  */
 free_variant?: string, };
 
-export type Role = "owner" | "member";
+export type Role = "owner" | "moderator" | "member";
 
-export type MemberState = "member" | "left";
+export type MemberState = "member" | "left" | "removed" | "banned";
 
 export type Cursor = { 
 /**
@@ -156,6 +160,10 @@ resync?: Resync,
  */
 role: Role, 
 /**
+ * The room's newest chain entry.
+ */
+chain: Seq, 
+/**
  * Devices that are here now, at most `HERE_LISTED_MAX`.
  */
 here: Array<DeviceId>, 
@@ -215,6 +223,10 @@ expected?: number,
  * With `stale_epoch`: the room's epoch.
  */
 epoch?: number, 
+/**
+ * With `chain_moved`: the newest chain entry.
+ */
+chain?: number, 
 /**
  * With `room_name_taken`: a name like it that is free.
  */
@@ -320,6 +332,20 @@ signature: Base64Bytes,
  */
 bearer: boolean, };
 
+export type RecoveryDevice = { 
+/**
+ * Ed25519 public key, 32 bytes.
+ */
+sign_key: Base64Bytes, 
+/**
+ * X25519 public key, 32 bytes.
+ */
+agree_key: Base64Bytes, 
+/**
+ * The key of epoch 0, sealed to it, 80 bytes.
+ */
+key: Base64Bytes, };
+
 export type CreateRoom = { 
 /**
  * Its name.
@@ -349,6 +375,10 @@ blob: Base64Bytes,
  * The sealed record of epoch 0.
  */
 epoch_record: Base64Bytes, 
+/**
+ * The device of the recovery key.
+ */
+recovery: RecoveryDevice, 
 /**
  * Who creates it.
  */
@@ -399,6 +429,14 @@ head: Seq,
  * Its newest epoch.
  */
 epoch: number, 
+/**
+ * Its newest chain entry.
+ */
+chain: Seq, 
+/**
+ * It lets no newcomers in.
+ */
+locked: boolean, 
 /**
  * The asking device's role.
  */
@@ -576,6 +614,156 @@ from: Seq,
  */
 to: Seq, };
 
+export type Effect = { "type": "none", } | { "type": "role", 
+/**
+ * Who.
+ */
+device: DeviceId, 
+/**
+ * Which.
+ */
+role: Role, } | { "type": "transfer", 
+/**
+ * Who.
+ */
+device: DeviceId, } | { "type": "lock", 
+/**
+ * Refused.
+ */
+locked: boolean, } | { "type": "slow", 
+/**
+ * At most one message in this time; 0: no limit.
+ */
+interval_ms: number, } | { "type": "mute", 
+/**
+ * Who.
+ */
+device: DeviceId, 
+/**
+ * Until when; 0 lifts it.
+ */
+until_ms: number, } | { "type": "erase", 
+/**
+ * Who.
+ */
+device: DeviceId, } | { "type": "unban", 
+/**
+ * Who.
+ */
+device: DeviceId, } | { "type": "retention", 
+/**
+ * At this age; 0: never.
+ */
+age_ms: number, } | { "type": "password", 
+/**
+ * Its grant's id, 16 random bytes.
+ */
+grant: GrantId, 
+/**
+ * The key derivation.
+ */
+kdf: number, 
+/**
+ * Proves it at later joins, 32 bytes.
+ */
+auth: Base64Bytes, 
+/**
+ * The grant's blob.
+ */
+blob: Base64Bytes, };
+
+export type StepRequest = { 
+/**
+ * The sealed step.
+ */
+envelope: Base64Bytes, 
+/**
+ * What it does.
+ */
+effect: Effect, };
+
+export type NewEpoch = { 
+/**
+ * The sealed record.
+ */
+record: Base64Bytes, 
+/**
+ * Whose membership an admin ends.
+ */
+remove: Array<DeviceId>, 
+/**
+ * They may not come back.
+ */
+ban: boolean, 
+/**
+ * Members that get no key since they never proved that they had one.
+ */
+excluded: Array<DeviceId>, 
+/**
+ * The new password's grant, 16 random bytes.
+ */
+grant: GrantId, 
+/**
+ * The key derivation.
+ */
+kdf: number, 
+/**
+ * Proves the new password at later joins, 32 bytes.
+ */
+auth: Base64Bytes, 
+/**
+ * The grant's blob.
+ */
+blob: Base64Bytes, };
+
+export type Committed = { 
+/**
+ * Its place.
+ */
+seq: Seq, 
+/**
+ * When it was committed.
+ */
+at_ms: number, 
+/**
+ * It had been committed before.
+ */
+duplicate: boolean, 
+/**
+ * With a new epoch: the invites that are no more.
+ */
+revoked?: Array<Invite>, };
+
+export type SealedKey = { 
+/**
+ * To whom.
+ */
+device: DeviceId, 
+/**
+ * 80 bytes.
+ */
+key: Base64Bytes, };
+
+export type StageKeys = { 
+/**
+ * The hash of the record's envelope.
+ */
+record: Base64Bytes, 
+/**
+ * At most 200.
+ */
+keys: Array<SealedKey>, };
+
+export type EpochKeys = { 
+/**
+ * In order of device id.
+ */
+recipients: Array<DeviceId>, 
+/**
+ * The caller's own.
+ */
+key?: Base64Bytes, };
+
 export const ERROR_RETRY: Record<ErrorCode, Retry> = {
   bad_request: "never",
   unknown_frame: "never",
@@ -615,6 +803,19 @@ export const ERROR_RETRY: Record<ErrorCode, Retry> = {
   too_many_invites: "changed",
   too_many_sockets: "later",
   timed_out: "later",
+  muted: "never",
+  slow_mode: "later",
+  target_invalid: "never",
+  target_gone: "never",
+  chain_moved: "changed",
+  members_changed: "changed",
+  last_owner: "changed",
+  room_locked: "never",
+  removed: "never",
+  banned: "never",
+  too_many_entries: "changed",
+  move_not_found: "never",
+  move_taken: "never",
   storage_full: "later",
   unavailable: "later",
   draining: "later",
@@ -639,5 +840,21 @@ export const SENDS_IN_FLIGHT_MAX = 8;
 export const SILENCE_LIMIT_MS = 40000;
 export const TYPING_PERIOD_MS = 3000;
 export const GRANT_BLOB_BYTES = 129;
+export const MENTIONS_MAX = 50;
+export const EMOJI_CHARS_MAX = 10;
+export const EMOJI_BYTES_MAX = 40;
+export const TOPIC_CHARS_MAX = 200;
+export const ADMINS_MAX = 20;
+export const BANNED_MAX = 200;
+export const MUTED_MAX = 100;
+export const REMOVALS_MAX = 50;
+export const SLOW_INTERVAL_MAX_MS = 3600000;
+export const RETENTION_MIN_MS = 3600000;
+export const RETENTION_MAX_MS = 315360000000;
+export const EPOCH_KEYS_PAGE_MAX = 200;
+export const EPOCH_KEY_BYTES = 80;
+export const MOVE_OFFER_BYTES = 96;
+export const MOVE_ANSWER_BYTES_MAX = 49152;
+export const MOVE_LIFE_MS = 600000;
 export const PLAINTEXT_BUCKETS = [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576] as const;
 export const SUBPROTOCOL = "snug.v1";
