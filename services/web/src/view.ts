@@ -35,6 +35,10 @@ export type LocalCode =
   | "message_too_long"
   | "message_forbidden" // control characters
   | "invite_malformed"
+  | "recovery_malformed" // not a recovery key, or mistyped
+  | "topic_too_long"
+  | "topic_forbidden"
+  | "key_missing" // this device has not received the room's newest key
   | "room_untrusted" // the room's own records do not verify: wrong key, wrong signer, unknown kdf
   | "local_storage" // IndexedDB refused
   | "unexpected"; // a bug of ours; never shown with internals
@@ -77,7 +81,7 @@ export type Connection =
   /** The browser itself says that there is no network. */
   | { readonly state: "offline"; readonly sinceMs: number };
 
-export type Role = "owner" | "member";
+export type Role = "owner" | "moderator" | "member";
 
 /** One of *my* rooms, for the list and the switcher; newest activity first. */
 export interface RoomSummary {
@@ -91,7 +95,7 @@ export interface RoomSummary {
   readonly ended: RoomEnd | null;
 }
 
-export type RoomEnd = "deleted" | "not_a_member";
+export type RoomEnd = "deleted" | "not_a_member" | "removed" | "banned";
 
 export interface Limits {
   /** All three in Unicode code points. */
@@ -110,6 +114,8 @@ export interface View {
   readonly rooms: readonly RoomSummary[];
   /** The room last opened by `Actions.openRoom`. */
   readonly room: RoomView | null;
+  /** A move to or from another device, while one is going on. */
+  readonly move: MoveView | null;
   readonly limits: Limits;
 }
 
@@ -124,7 +130,7 @@ export interface RoomView {
   readonly problem: Problem | null;
   readonly ended: RoomEnd | null;
 
-  /** In seq order; what is not acknowledged yet stands at the end, in the order written. Epoch records do not appear. */
+  /** In seq order; what is not acknowledged yet stands at the end, in the order written. The founding record does not appear. */
   readonly entries: readonly Entry[];
   /** True once the entry after seq 1 is loaded: there is nothing older. */
   readonly complete: boolean;
@@ -143,6 +149,60 @@ export interface RoomView {
   readonly violations: readonly ViolationView[];
   /** What was in the composer when the room was last left. */
   readonly draft: string;
+
+  /** Sealed like everything members write; "" if there is none. */
+  readonly topic: string;
+  readonly locked: boolean;
+  /** Plain members may write one message in this time; 0: no limit. */
+  readonly slowMs: number;
+  /** Messages older than this are erased; 0: never. */
+  readonly retentionMs: number;
+  /** Newcomers read from this epoch on; 0: everything. */
+  readonly historyFrom: number;
+  /** The newest epoch whose key this device holds, for the trust panel. */
+  readonly epoch: number;
+  /** Newest first. */
+  readonly pins: readonly PinView[];
+  readonly banned: readonly BannedView[];
+  /** What I may do here now. */
+  readonly may: RoomPermissions;
+  /** I may not write until then; `Infinity`: until it is lifted. */
+  readonly mutedUntilMs: number | null;
+  /** Slow mode: I may write again then. */
+  readonly slowUntilMs: number | null;
+  /** The room has a newer key that this device has not been given: it must join again with the new password. */
+  readonly keyMissing: boolean;
+  /** To be compared between members by another channel: the same for all, for the life of the room. Groups of digits. */
+  readonly fingerprint: string;
+}
+
+export interface RoomPermissions {
+  readonly topic: boolean;
+  readonly lock: boolean;
+  readonly slow: boolean;
+  readonly mute: boolean;
+  /** Remove, ban, unban, and a new key without removal. */
+  readonly remove: boolean;
+  readonly eraseMember: boolean;
+  readonly password: boolean;
+  readonly roles: boolean;
+  readonly transfer: boolean;
+  readonly retention: boolean;
+  readonly history: boolean;
+  readonly deleteRoom: boolean;
+  readonly invite: boolean;
+}
+
+export interface PinView {
+  readonly seq: number;
+  readonly byName: string;
+  readonly message: QuoteView;
+}
+
+export interface BannedView {
+  readonly device: DeviceId;
+  readonly name: string;
+  readonly fingerprint: string;
 }
 
 export interface MemberView {
@@ -155,10 +215,16 @@ export interface MemberView {
   readonly me: boolean;
   readonly role: Role;
   readonly here: boolean;
+  /** The whole device id as groups of digits, to be compared by another channel. */
+  readonly safetyNumber: string;
+  readonly mutedUntilMs: number | null;
+  /** What I may do to this member. */
+  readonly may: { readonly mute: boolean; readonly remove: boolean; readonly erase: boolean; readonly role: boolean };
 }
 
 /** `key` is stable for the life of the page: an own message keeps it from `sending` to `sent`. */
-export type Entry = MessageEntry | NoticeEntry | UnreadableEntry | HoleEntry | LostEntry;
+export type Entry =
+  MessageEntry | DeletedEntry | NoticeEntry | AdminEntry | UnreadableEntry | HoleEntry | LostEntry;
 
 export interface MessageEntry {
   readonly kind: "message";
@@ -175,7 +241,81 @@ export interface MessageEntry {
   readonly state: "sending" | "sent" | "failed";
   /** With `failed`. */
   readonly problem: Problem | null;
+  /** When its text was last changed; null if never. An own edit that is on its way shows at once. */
+  readonly editedAtMs: number | null;
+  readonly replyTo: QuoteView | null;
+  /** Members named in the text as `@name`, who are told. */
+  readonly mentions: readonly { readonly device: DeviceId; readonly name: string }[];
+  readonly mentionsMe: boolean;
+  readonly reactions: readonly ReactionView[];
+  readonly pinned: boolean;
+  readonly may: {
+    readonly reply: boolean;
+    readonly edit: boolean;
+    readonly delete: boolean;
+    readonly react: boolean;
+    readonly pin: boolean;
+  };
 }
+
+export interface ReactionView {
+  readonly emoji: string;
+  /** In the order they reacted. */
+  readonly names: readonly string[];
+  readonly mine: boolean;
+}
+
+/** Another message, as the log says it is now. */
+export interface QuoteView {
+  readonly seq: number;
+  readonly state: "loading" | "here" | "deleted" | "unavailable";
+  /** With `here` and `deleted`. */
+  readonly authorName: string;
+  /** With `here`; whole, the page shortens it. */
+  readonly text: string;
+}
+
+/** A message that was deleted: what remains is who and when. */
+export interface DeletedEntry {
+  readonly kind: "deleted";
+  readonly key: string;
+  readonly seq: number;
+  readonly atMs: number;
+  readonly author: DeviceId;
+  readonly authorName: string;
+  readonly fingerprint: string | null;
+  readonly mine: boolean;
+  /** `age`: by the room's retention. `server`: nobody in the room asked for it. */
+  readonly by: "author" | "admin" | "age" | "server";
+  /** With `admin`. */
+  readonly byName: string | null;
+}
+
+/** An administrative step. Also what the audit list shows. */
+export interface AdminEntry {
+  readonly kind: "admin";
+  readonly key: string;
+  readonly seq: number;
+  readonly atMs: number;
+  readonly author: DeviceId;
+  readonly authorName: string;
+  readonly fingerprint: string | null;
+  readonly change: AdminChange;
+}
+
+export type AdminChange =
+  | { readonly what: "created" }
+  | { readonly what: "topic"; readonly topic: string }
+  | { readonly what: "locked" | "unlocked" | "password" | "rotated" | "history" }
+  | { readonly what: "slow"; readonly ms: number }
+  | { readonly what: "retention"; readonly ms: number }
+  | { readonly what: "muted"; readonly name: string; readonly untilMs: number }
+  | { readonly what: "unmuted" | "unbanned" | "erased"; readonly name: string }
+  | { readonly what: "role"; readonly name: string; readonly role: Role }
+  | { readonly what: "transferred"; readonly name: string }
+  | { readonly what: "removed" | "banned"; readonly names: readonly string[] }
+  /** It was not allowed and changed nothing. */
+  | { readonly what: "refused" };
 
 export interface NoticeEntry {
   readonly kind: "notice";
@@ -215,7 +355,7 @@ export interface LostEntry {
   readonly text: string;
 }
 
-export type ViolationCode = "counter" | "prev" | "fork" | "substituted" | "dropped";
+export type ViolationCode = "counter" | "prev" | "fork" | "substituted" | "dropped" | "epoch" | "authority";
 
 export interface ViolationView {
   readonly code: ViolationCode;
@@ -241,6 +381,28 @@ export interface NewInvite {
   /** Holds the key. Shown once, never stored. */
   readonly link: string;
 }
+
+// ---------------------------------------------------------------------------------------------------------------- moving
+
+/** A move to another device. The old one shows the link, the new one was opened by it. */
+export type MoveView =
+  | {
+      readonly side: "old";
+      readonly state: "waiting" | "confirm" | "sending" | "done" | "failed";
+      /** Also as QR code. */
+      readonly link: string;
+      /** From `confirm` on: six digits that both devices show. */
+      readonly code: string | null;
+      /** With `done`: rooms that could not be moved, such as locked ones. */
+      readonly left: readonly string[];
+      readonly problem: Problem | null;
+    }
+  | {
+      readonly side: "new";
+      readonly state: "opened" | "confirm" | "receiving" | "done" | "failed";
+      readonly code: string | null;
+      readonly problem: Problem | null;
+    };
 
 // ---------------------------------------------------------------------------------------------------------------- passwords
 
@@ -288,11 +450,36 @@ export interface Created {
   readonly recoveryKey: string;
 }
 
+export interface RecoverRoom {
+  readonly myName: string;
+  readonly roomName: string;
+  readonly recoveryKey: string;
+}
+
+/** What is being done while a room gets a new key. */
+export type RekeyStep =
+  | { readonly step: "collecting" }
+  | { readonly step: "sealing"; readonly done: number; readonly all: number }
+  | { readonly step: "deriving" }
+  | { readonly step: "committing" };
+
+export interface Rekeyed {
+  readonly revoked: readonly InviteView[];
+  /** Members who never proved that they had the old key; they come back by the new password. */
+  readonly excluded: readonly string[];
+}
+
 /** A file for the user to save. */
 export interface SavedFile {
   readonly name: string;
   readonly type: string;
   readonly text: string;
+}
+
+export interface MessageExtras {
+  /** The seq of the message that this one answers. */
+  readonly replyTo?: number;
+  readonly mentions?: readonly DeviceId[];
 }
 
 /** Everything a user can do. No action throws; each answers with a typed result once it is done. */
@@ -329,7 +516,15 @@ export interface Actions {
    * Puts the text into the outbox. `ok` means that it is safely stored on this device and shown as `sending`, and that the draft
    * is cleared; otherwise the text stays in the composer.
    */
-  send(room: RoomId, text: string): Promise<Result>;
+  send(room: RoomId, text: string, extras?: MessageExtras): Promise<Result>;
+  /** Mine only. The new text shows at once. */
+  edit(room: RoomId, seq: number, text: string, mentions?: readonly DeviceId[]): Promise<Result>;
+  /** Resolves when the server has erased it. */
+  deleteMessage(room: RoomId, seq: number): Promise<Result>;
+  react(room: RoomId, seq: number, emoji: string, on: boolean): Promise<Result>;
+  pin(room: RoomId, seq: number, on: boolean): Promise<Result>;
+  /** Loads what lies around `seq`, so that the page can scroll to it. */
+  showMessage(room: RoomId, seq: number): Promise<Result>;
   /** For a message that failed, or one lost by the server. */
   sendAgain(room: RoomId, key: string): Promise<Result>;
   /** Takes a failed or lost message away. */
@@ -343,6 +538,43 @@ export interface Actions {
   /** Resolves when the entries are in `RoomView.entries`. */
   loadOlder(room: RoomId): Promise<Result>;
   loadHole(room: RoomId, key: string): Promise<Result>;
+
+  // Administration. Each resolves when the step is committed. `chain_moved` means that another admin was first: look, then retry.
+  setTopic(room: RoomId, topic: string): Promise<Result>;
+  setLocked(room: RoomId, locked: boolean): Promise<Result>;
+  setSlow(room: RoomId, ms: number): Promise<Result>;
+  setRetention(room: RoomId, ms: number): Promise<Result>;
+  /** 0 lifts it, `Infinity` mutes until it is lifted. */
+  mute(room: RoomId, device: DeviceId, untilMs: number): Promise<Result>;
+  eraseMember(room: RoomId, device: DeviceId): Promise<Result>;
+  unban(room: RoomId, device: DeviceId): Promise<Result>;
+  setRole(room: RoomId, device: DeviceId, role: Role): Promise<Result>;
+  transfer(room: RoomId, device: DeviceId): Promise<Result>;
+  changePassword(room: RoomId, password: string, onStep: (step: EnterStep) => void): Promise<Result>;
+  /** A new key and password; everyone else stays in. `devices` may be empty: a new key only. `cutHistory` is the owner's. */
+  rekey(
+    room: RoomId,
+    change: {
+      readonly remove: readonly DeviceId[];
+      readonly ban: boolean;
+      readonly cutHistory: boolean;
+      readonly password: string;
+    },
+    onStep: (step: RekeyStep) => void,
+  ): Promise<Result<Rekeyed>>;
+  /** The whole chain, newest first. */
+  audit(room: RoomId): Promise<Result<readonly AdminEntry[]>>;
+  /** Gets in by the recovery key and makes this device an owner. */
+  recoverRoom(room: RecoverRoom, onStep: (step: EnterStep) => void): Promise<Result<RoomId>>;
+
+  /** On the old device: `View.move` shows the link. */
+  startMove(): void;
+  /** On the old device: the codes are the same. */
+  confirmMove(): void;
+  /** On the new device, which was opened by a move link; the name comes along. */
+  acceptMove(): void;
+  /** Ends or leaves a move. */
+  dismissMove(): void;
 
   listInvites(room: RoomId): Promise<Result<readonly InviteView[]>>;
   createInvite(
