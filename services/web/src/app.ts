@@ -125,9 +125,11 @@ class App implements Actions {
     this.#tabs.onmessage = ({ data }: MessageEvent<TabNews>) => void session.told(data).catch(() => undefined);
     window.addEventListener("online", () => {
       session.networkBack();
-      this.#drawing.networkChanged(true);
+      this.#drawing.connection();
     });
-    window.addEventListener("offline", () => this.#drawing.networkChanged(false));
+    window.addEventListener("offline", () => this.#drawing.connection());
+    // A page that is loaded without a network gets no event for it.
+    if (!navigator.onLine) this.#drawing.connection();
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") session.shown();
     });
@@ -249,9 +251,7 @@ class App implements Actions {
   openRoom(id: RoomId): void {
     const room = this.#session?.rooms.get(id);
     if (room === undefined || this.view.room?.id === id) return;
-    const shown = new RoomState(id);
-    shown.draft = room.draft;
-    this.view.room = shown;
+    this.view.room = new RoomState(id);
     this.#session?.show(id);
     this.#drawing.opened(id);
   }

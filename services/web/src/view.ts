@@ -141,7 +141,7 @@ export interface RoomView {
 
   /** What the checks of the log found; empty in a healthy room. */
   readonly violations: readonly ViolationView[];
-  /** What was in the composer when the room was last left. */
+  /** What is in the composer; first, once it is decrypted, what was there when the room was last left. */
   readonly draft: string;
 }
 
