@@ -55,12 +55,18 @@ export type Result<T = void> =
 
 // ---------------------------------------------------------------------------------------------------------------- the page
 
+/** What a browser lacks, by the name that documentation has for it, and the first versions with it. */
+export interface MissingFeature {
+  readonly name: string;
+  readonly since: string;
+}
+
 /** Whether the page can work here at all. */
 export type Boot =
   | { readonly state: "starting" }
   | { readonly state: "ready" }
-  /** Encryption or storage this page needs is missing; `missing` names them for a bug report. */
-  | { readonly state: "unsupported_browser"; readonly missing: readonly string[] }
+  /** Something that encryption or the tabs' agreement takes is missing. */
+  | { readonly state: "unsupported_browser"; readonly missing: readonly MissingFeature[] }
   /** Plain http beyond this machine: browsers give no encryption there. */
   | { readonly state: "needs_https" }
   | { readonly state: "storage_unavailable" }

@@ -330,7 +330,8 @@ export const strings = {
       heading: "This browser is too old for Snug",
       body: (browsers: string) =>
         `Messages are sealed in your browser, and this one lacks what that takes. These have it, and newer ones: ${browsers}.`,
-      detail: "Missing here",
+      detail: "Missing here:",
+      feature: (name: string, since: string) => `${name}: in ${since} and newer`,
     },
     needs_https: {
       heading: "Snug needs https here",
