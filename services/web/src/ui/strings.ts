@@ -40,17 +40,20 @@ export const strings = {
     security: "What is protected, and what is not",
   },
 
-  name: {
+  myName: {
     label: "Your name",
     hint: "The others in the room see it. The server does not.",
     placeholder: "How people call you",
   },
 
+  roomName: {
+    label: "Room name",
+    hint: "People type it to join. The server can see it, so keep secrets out of it.",
+    placeholder: "For example: Sunday kitchen",
+  },
+
   create: {
     heading: "Create a room",
-    roomName: "Room name",
-    roomNameHint: "People type it to join. The server can see it, so keep secrets out of it.",
-    roomNamePlaceholder: "For example: Sunday kitchen",
     takeFree: (name: string) => `Use “${name}” instead`,
     submit: "Create room",
   },
@@ -77,8 +80,6 @@ export const strings = {
 
   join: {
     heading: "Join a room",
-    roomName: "Room name",
-    password: "Room password",
     submit: "Join room",
     byLink: "I have an invite link",
     byPassword: "I have a name and password",
