@@ -13,7 +13,7 @@ import { type Room } from "./core/room.ts";
 import { Session, type TabNews } from "./core/session.ts";
 import { askToPersist, Store, type RoomRecord } from "./core/store.ts";
 import { typedText } from "./core/text.ts";
-import { unsupportedReason } from "./core/unsupported.ts";
+import { unsupported } from "./core/unsupported.ts";
 import { PageDrawing } from "./page-drawing.ts";
 import { PageState, RoomState } from "./page-state.svelte.ts";
 import type { Invite } from "./protocol.gen.ts";
@@ -60,11 +60,9 @@ class App implements Actions {
   // ---- start
 
   async start(): Promise<void> {
-    const reason = await unsupportedReason();
-    if (reason === "https_needed") this.view.boot = { state: "needs_https" };
-    else if (reason === "storage_unavailable") this.view.boot = { state: "storage_unavailable" };
-    else if (reason !== undefined) this.view.boot = { state: "unsupported_browser", missing: [reason] };
-    else await this.#startSession();
+    const why = await unsupported();
+    if (why === undefined) await this.#startSession();
+    else this.view.boot = why;
   }
 
   async #startSession(): Promise<void> {
@@ -125,9 +123,11 @@ class App implements Actions {
     this.#tabs.onmessage = ({ data }: MessageEvent<TabNews>) => void session.told(data).catch(() => undefined);
     window.addEventListener("online", () => {
       session.networkBack();
-      this.#drawing.networkChanged(true);
+      this.#drawing.connection();
     });
-    window.addEventListener("offline", () => this.#drawing.networkChanged(false));
+    window.addEventListener("offline", () => this.#drawing.connection());
+    // A page that is loaded without a network gets no event for it.
+    if (!navigator.onLine) this.#drawing.connection();
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") session.shown();
     });
@@ -249,9 +249,7 @@ class App implements Actions {
   openRoom(id: RoomId): void {
     const room = this.#session?.rooms.get(id);
     if (room === undefined || this.view.room?.id === id) return;
-    const shown = new RoomState(id);
-    shown.draft = room.draft;
-    this.view.room = shown;
+    this.view.room = new RoomState(id);
     this.#session?.show(id);
     this.#drawing.opened(id);
   }

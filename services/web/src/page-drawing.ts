@@ -29,12 +29,6 @@ export class PageDrawing {
     this.#timelines.delete(room);
   }
 
-  /** The browser says whether there is a network. */
-  networkChanged(online: boolean): void {
-    this.#offlineSinceMs = online ? undefined : Date.now();
-    this.connection();
-  }
-
   /** Draws everything once what is going on now is over. */
   soon(): void {
     if (this.#due) return;
@@ -47,10 +41,14 @@ export class PageDrawing {
   }
 
   connection(): void {
-    const status = this.#session()?.status;
-    if (status === undefined || status.state === "online") this.#view.connection = { state: "online" };
-    else if (navigator.onLine) this.#view.connection = status;
-    else this.#view.connection = { state: "offline", sinceMs: this.#offlineSinceMs ?? status.sinceMs };
+    // The browser first: without a network a socket seems open until its silence is noticed.
+    if (navigator.onLine) {
+      this.#offlineSinceMs = undefined;
+      this.#view.connection = this.#session()?.status ?? { state: "online" };
+    } else {
+      this.#offlineSinceMs ??= Date.now();
+      this.#view.connection = { state: "offline", sinceMs: this.#offlineSinceMs };
+    }
   }
 
   rooms(): void {
@@ -90,6 +88,7 @@ export class PageDrawing {
     if (!same(shown.typing, typing)) shown.typing = typing;
     const violations = timeline.violations();
     if (!same(shown.violations, violations)) shown.violations = violations;
+    shown.draft = room.draft;
   }
 
   #placeDivider(shown: RoomState, room: Room, timeline: Timeline): void {

@@ -59,12 +59,18 @@ export type Result<T = void> =
 
 // ---------------------------------------------------------------------------------------------------------------- the page
 
+/** What a browser lacks, by the name that documentation has for it, and the first versions with it. */
+export interface MissingFeature {
+  readonly name: string;
+  readonly since: string;
+}
+
 /** Whether the page can work here at all. */
 export type Boot =
   | { readonly state: "starting" }
   | { readonly state: "ready" }
-  /** Encryption or storage this page needs is missing; `missing` names them for a bug report. */
-  | { readonly state: "unsupported_browser"; readonly missing: readonly string[] }
+  /** Something that encryption or the tabs' agreement takes is missing. */
+  | { readonly state: "unsupported_browser"; readonly missing: readonly MissingFeature[] }
   /** Plain http beyond this machine: browsers give no encryption there. */
   | { readonly state: "needs_https" }
   | { readonly state: "storage_unavailable" }
@@ -147,7 +153,7 @@ export interface RoomView {
 
   /** What the checks of the log found; empty in a healthy room. */
   readonly violations: readonly ViolationView[];
-  /** What was in the composer when the room was last left. */
+  /** What is in the composer; first, once it is decrypted, what was there when the room was last left. */
   readonly draft: string;
 
   /** Sealed like everything members write; "" if there is none. */

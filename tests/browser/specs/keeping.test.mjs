@@ -36,6 +36,18 @@ describe("keeping what was written", () => {
     await ben.leave();
   });
 
+  it("the page says that it is offline before the socket notices, and that it is back", async () => {
+    const ana = await Person.arrive("Ana", snug.url);
+    await ana.createRoom("Lift");
+    await ana.context.setOffline(true);
+    const banner = ana.page.getByTestId("connection");
+    // The banner's patience is 3 s; the silence of a dead socket would be noticed far later.
+    await banner.getByText("You are offline").waitFor({ timeout: 10_000 });
+    await ana.context.setOffline(false);
+    await banner.waitFor({ state: "detached" });
+    await ana.leave();
+  });
+
   it("the outbox survives closing the page while the server is away", async () => {
     const ana = await Person.arrive("Ana", snug.url);
     await ana.createRoom("Outbox");

@@ -94,7 +94,10 @@ describe("the page", () => {
     });
     const page = await context.newPage();
     await page.goto(snug.url);
-    await page.getByText(/Firefox/).first().waitFor();
+    await page.getByText("These have it, and newer ones: Chrome or Edge 137, Firefox 130, Safari 17").waitFor();
+    assert.deepEqual(await page.getByRole("listitem").allInnerTexts(), [
+      "Ed25519: in Chrome or Edge 137, Firefox 129, Safari 17 and newer",
+    ]);
     assert.equal(await page.getByRole("button", { name: "Create a room" }).count(), 0);
     await context.close();
   });

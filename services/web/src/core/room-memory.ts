@@ -18,6 +18,7 @@ export class RoomMemory {
   readonly #world: MemoryWorld;
   #due: ((record: RoomRecord) => RoomRecord) | undefined;
   #draftDue = false;
+  #written = false;
   #stopped = false;
 
   constructor(record: RoomRecord, world: MemoryWorld) {
@@ -29,10 +30,12 @@ export class RoomMemory {
     return this.#record;
   }
 
-  /** Opens the draft of the last visit. */
+  /** Opens the draft of the last visit. What has been typed in the meantime takes its place. */
   async start(): Promise<void> {
     const { draft, room } = this.#record;
-    if (draft !== undefined) this.draft = (await this.#world.store.openText(`draft ${room}`, draft)) ?? "";
+    if (draft === undefined) return;
+    const text = await this.#world.store.openText(`draft ${room}`, draft);
+    if (!this.#written) this.draft = text ?? "";
   }
 
   /** Writes nothing more. */
@@ -67,6 +70,7 @@ export class RoomMemory {
 
   saveDraft(text: string): void {
     this.draft = text;
+    this.#written = true;
     if (this.#draftDue) return;
     this.#draftDue = true;
     this.#world.setTimeout(() => {
