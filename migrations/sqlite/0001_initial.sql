@@ -14,7 +14,9 @@ create table device (
     agree_key blob not null check (length(agree_key) = 32)
 ) strict, without rowid;
 
--- head is the seq of the newest entry; access_version grows with every change of who may read.
+-- head is the seq of the newest entry, epoch_seq that of the newest epoch record, chain_seq that of the newest record or step;
+-- access_version grows whenever someone loses access. slow_ms and retention_ms: 0 is off. What retention had to erase up to
+-- retained_seq is erased.
 create table room (
     room blob primary key not null check (length(room) = 16),
     name text not null,
@@ -23,9 +25,15 @@ create table room (
     head integer not null check (head >= 0),
     epoch integer not null,
     epoch_seq integer not null,
+    chain_seq integer not null,
+    locked integer not null check (locked in (0, 1)),
+    slow_ms integer not null check (slow_ms >= 0),
+    retention_ms integer not null check (retention_ms >= 0),
+    retained_seq integer not null,
     access_version integer not null,
     created_at_ms integer not null
 ) strict, without rowid;
+create index room_retention on room (room) where retention_ms > 0;
 
 -- kind: 1 password, 2 invite. A room has one password.
 create table room_grant (
@@ -46,20 +54,26 @@ create table room_grant (
 create unique index room_grant_password on room_grant (room) where kind = 1;
 create index room_grant_expiry on room_grant (expires_at_ms) where expires_at_ms is not null;
 
--- role: 1 owner, 2 member. state: 1 is a member, 2 has left: its keys still verify what it wrote.
+-- role: 1 owner, 2 moderator, 3 member; one who left keeps theirs. state: 1 is a member, 2 has left, 3 was removed, 4 is banned: their
+-- keys still verify what they wrote; 5 is the recovery device, which is in no list of members. muted_until_ms 0: not muted.
+-- wrote_at_ms: when it last wrote a message while slow mode was on.
 create table member (
     room blob not null references room (room) on delete cascade,
     device blob not null references device (device),
-    role integer not null check (role in (1, 2)),
-    state integer not null check (state in (1, 2)),
+    role integer not null check (role in (1, 2, 3)),
+    state integer not null check (state in (1, 2, 3, 4, 5)),
     joined_at_ms integer not null,
+    muted_until_ms integer not null default 0,
+    wrote_at_ms integer not null default 0,
     profile_seq integer,
     primary key (room, device)
 ) strict, without rowid;
 create index member_device on member (device) where state = 1;
 
 -- The log. kind, device, instance, counter and target_seq repeat the envelope's header, hash is its SHA-256.
--- Entries and sender_instance do not reference the room: a large room is gone in one short commit and erased after it.
+-- Of an erased entry's envelope the 76 bytes of its header remain. Kinds: 1 epoch record, 2 profile, 3 message, 4 leave, 5 edit,
+-- 6 deletion, 7 reaction, 8 step, 9 pin.
+-- Entries, sender_instance and epoch_key do not reference the room: a large room is gone in one short commit and erased after it.
 create table entry (
     room blob not null,
     seq integer not null check (seq > 0),
@@ -73,7 +87,9 @@ create table entry (
     envelope blob not null,
     primary key (room, seq)
 ) strict, without rowid;
-create index entry_target on entry (room, target_seq) where target_seq > 0;
+create index entry_target on entry (room, target_seq) where kind in (5, 6, 7, 9);
+create index entry_chain on entry (room, seq) where kind in (1, 8);
+create index entry_pin on entry (room, seq) where kind = 9 and length(envelope) > 76;
 create unique index entry_identity on entry (room, device, instance, counter);
 
 -- The next counter of each sender's instance: what decides whether a message is new. Outlives erased entries.
@@ -84,6 +100,50 @@ create table sender_instance (
     next integer not null check (next >= 0),
     primary key (room, device, instance)
 ) strict, without rowid;
+
+-- The record that began each epoch, by its envelope's hash.
+create table epoch (
+    room blob not null references room (room) on delete cascade,
+    epoch integer not null,
+    record blob not null check (length(record) = 32),
+    primary key (room, epoch)
+) strict, without rowid;
+
+-- Records whose keys are being staged; one for each author.
+create table epoch_staging (
+    room blob not null references room (room) on delete cascade,
+    author blob not null,
+    record blob not null check (length(record) = 32),
+    staged_at_ms integer not null,
+    primary key (room, author)
+) strict, without rowid;
+create index epoch_staging_age on epoch_staging (staged_at_ms);
+
+-- Room keys sealed to devices, by the epoch's record: in force if the record is in epoch, staged if not.
+create table epoch_key (
+    room blob not null,
+    record blob not null,
+    device blob not null,
+    sealed blob not null check (length(sealed) = 80),
+    primary key (room, record, device)
+) strict, without rowid;
+
+-- What a device wrote before a seq and is being erased.
+create table device_erasure (
+    room blob not null references room (room) on delete cascade,
+    device blob not null,
+    before_seq integer not null,
+    primary key (room, device)
+) strict, without rowid;
+
+-- Mailboxes for moving to another device.
+create table move (
+    id blob primary key not null check (length(id) = 16),
+    offer blob not null,
+    answer blob,
+    offered_at_ms integer not null
+) strict, without rowid;
+create index move_age on move (offered_at_ms);
 
 -- Deleted rooms whose entries are still being erased.
 create table erasure (

@@ -39,6 +39,8 @@ async fn open(path: &Path, rooms: usize) -> Store {
             grant: GrantId(id(room)),
             kdf: 1,
             secret: GrantSecret { verifier: vec![0; 32], sealed_blob: vec![0; 129], pepper: 1 },
+            recovery: DeviceKeys { device: DeviceId([8; 16]), sign_key: [3; 32], agree_key: [4; 32] },
+            recovery_key: [0; 80],
             epoch_record: envelope(room, usize::MAX, EntryKind::EpochRecord, 0),
         };
         store.create_room(new).await.expect("a new room");

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use snug_protocol::Seq;
 
 /// The cause of an error, shared by all who waited for one commit.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -66,6 +69,33 @@ pub enum AppendError {
     /// Entries of this kind are not appended.
     #[error("entries of this kind are not accepted")]
     EntryNotAccepted,
+    /// An admin has ended the device's membership.
+    #[error("the device has been removed from the room")]
+    Removed,
+    /// An admin has banned the device.
+    #[error("the device is banned from the room")]
+    Banned,
+    /// It is about an entry that is not the device's to change.
+    #[error("the member's role does not allow this")]
+    NotAllowed,
+    /// The member may not write at present.
+    #[error("the member is muted")]
+    Muted,
+    /// The member's last message was too short a time ago.
+    #[error("slow mode: the next message may come in {retry_after:?}")]
+    SlowMode {
+        /// When it may come.
+        retry_after: Duration,
+    },
+    /// What it is about is not there or is no message; or it is about something and should not be, or the other way round.
+    #[error("the target does not exist or is not a message")]
+    TargetInvalid,
+    /// What it is about has been erased.
+    #[error("the target has been erased")]
+    TargetGone,
+    /// The only owner cannot leave while others are members.
+    #[error("the room needs an owner")]
+    LastOwner,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,6 +130,65 @@ pub enum CreateInviteError {
     /// Its maker is not a member now, or there is no such room.
     #[error("the device is not a member of the room")]
     NotAMember,
+    /// The room lets nobody in.
+    #[error("the room is locked")]
+    Locked,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a step or an epoch's record was not appended, or keys not staged. Nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StepError {
+    /// The author is not a member of the room now, or there is no such room.
+    #[error("the device is not a member of the room")]
+    NotAMember,
+    /// An admin has ended the author's membership.
+    #[error("the device has been removed from the room")]
+    Removed,
+    /// An admin has banned the author.
+    #[error("the device is banned from the room")]
+    Banned,
+    /// The author's role does not allow this, or not to this device.
+    #[error("the member's role does not allow this")]
+    NotAllowed,
+    /// Another chain entry came first.
+    #[error("the room's newest chain entry is {chain}")]
+    ChainMoved {
+        /// The newest.
+        chain: Seq,
+    },
+    /// The room's epoch is another; for an epoch to begin, not the one before it.
+    #[error("the room's epoch is {epoch}")]
+    StaleEpoch {
+        /// The room's.
+        epoch: u32,
+    },
+    /// An earlier envelope of the same instance has not come.
+    #[error("the next counter of this instance is {expected}")]
+    OutOfOrder {
+        /// The counter to go on with.
+        expected: u64,
+    },
+    /// It is of another kind, or not the first of its instance.
+    #[error("entries of this kind are not accepted")]
+    EntryNotAccepted,
+    /// The keys are not for exactly those who are members.
+    #[error("the room's members have changed since the keys were sealed")]
+    MembersChanged,
+    /// The room would have no owner among its members.
+    #[error("the room needs an owner")]
+    LastOwner,
+    /// Of admins, banned, muted or removed devices, or of keys, there would be more than there may be.
+    #[error("there are too many entries of this kind")]
+    TooManyEntries,
+    /// The room has a grant with this id.
+    #[error("the grant's id is taken")]
+    IdTaken,
+    /// It was appended once and has been erased since.
+    #[error("the entry has been erased")]
+    Gone,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -117,6 +206,12 @@ pub enum EnterError {
     /// The invite has been used as often as it may. Not told to devices that are members already.
     #[error("the invite has been used up")]
     UsedUp,
+    /// The room lets nobody in who is not a member.
+    #[error("the room is locked")]
+    Locked,
+    /// The device may not come back.
+    #[error("the device is banned from the room")]
+    Banned,
     /// The room has as many members as it may.
     #[error("the room has too many members")]
     TooManyMembers,

@@ -14,10 +14,10 @@ mod sqlite;
 mod store;
 mod types;
 
-pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StoreError};
+pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use sqlite::SqliteOptions;
 pub use store::Store;
 pub use types::{
-    Appended, DeviceKeys, Durability, Entering, Grant, GrantKind, GrantSecret, Lookup, Member, NewInvite, NewRoom,
-    Page, Quotas, Room, RoomHead, Swept, Token,
+    Appended, DeviceKeys, Durability, Entering, EpochKeys, Grant, GrantKind, GrantSecret, Lookup, Member, NewEpoch,
+    NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, Standing, StepEffect, Swept, Token,
 };

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use snug_protocol::{Header, Seq};
 
-use crate::types::is_appendable;
 use crate::{AppendError, Quotas, Token};
 
 /// A token's expiry is moved at most this often.
@@ -29,7 +28,7 @@ pub(crate) enum Verdict {
 ///
 /// Duplicates come first: what was acknowledged stays acknowledged, even to a device that has left, or after a change of epoch.
 pub(crate) fn judge(header: &Header, next: u64, is_member: bool, epoch: u32) -> Verdict {
-    if !is_appendable(header.kind) {
+    if header.kind.is_chain() {
         Verdict::Refused(AppendError::EntryNotAccepted)
     } else if header.counter < next {
         Verdict::Duplicate

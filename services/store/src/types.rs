@@ -1,10 +1,14 @@
 //! What callers give and get. No SQL type and no row shape crosses this line.
 
+mod administration;
+
 use std::time::Duration;
 
 use snug_protocol::http::{MemberState, Role};
-use snug_protocol::limits::{INVITES_PER_ROOM_MAX, MEMBERS_PER_ROOM_MAX, ROOMS_PER_DEVICE_MAX};
-use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
+use snug_protocol::limits::{EPOCH_KEY_BYTES, INVITES_PER_ROOM_MAX, MEMBERS_PER_ROOM_MAX, ROOMS_PER_DEVICE_MAX};
+use snug_protocol::{DeviceId, Envelope, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
+
+pub use administration::{EpochKeys, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
 
 /// What a commit survives, as the database's settings at opening say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +81,11 @@ pub struct Room {
     pub head: Seq,
     /// Its newest epoch.
     pub epoch: u32,
-    /// Grows whenever someone loses access: a member leaves, or a member's token is revoked. Joining leaves it as it is, or every join
+    /// Its newest chain entry: an epoch record or a step. 1 at creation.
+    pub chain: Seq,
+    /// Newcomers are refused.
+    pub locked: bool,
+    /// Grows whenever someone loses access: a member leaves, an epoch begins, or a member's token is revoked. Joining leaves it as it is, or every join
     /// would make every follower of the room ask for its rights again.
     pub access_version: u64,
     /// When it was created.
@@ -114,6 +122,10 @@ pub struct NewRoom {
     pub kdf: u32,
     /// The password grant's secret.
     pub secret: GrantSecret,
+    /// The recovery device: counts as an owner for administration, and is no member. Another one than the owner's.
+    pub recovery: DeviceKeys,
+    /// Epoch 0's key, sealed to the recovery device.
+    pub recovery_key: [u8; EPOCH_KEY_BYTES],
     /// Becomes seq 1. The caller has checked that it is of this room and device, of epoch 0, and an
     /// [`EntryKind::EpochRecord`].
     pub epoch_record: Envelope,
@@ -181,7 +193,7 @@ pub struct NewInvite {
     pub grant: GrantId,
     /// To check it by.
     pub secret: GrantSecret,
-    /// Who makes it; must be a member.
+    /// Who makes it; must be a member or the recovery device.
     pub made_by: DeviceId,
     /// How long it is valid; `None`: until revoked.
     pub expires_in: Option<Duration>,
@@ -218,7 +230,7 @@ pub struct DeviceKeys {
 pub struct Member {
     /// Its keys.
     pub keys: DeviceKeys,
-    /// What it may do, when it is a member.
+    /// What it may do, when it is a member. One who left keeps it, one who was removed does not.
     pub role: Role,
     /// Whether it is a member now.
     pub state: MemberState,
@@ -250,7 +262,7 @@ pub struct Page {
     pub to: Seq,
     /// `from..=to`, ascending.
     pub entries: Vec<EntryFrame>,
-    /// Entries after `to` whose target lies in `from..=to`, ascending.
+    /// Edits, deletions, reactions and pins after `to` whose target lies in `from..=to`, ascending.
     pub later: Vec<EntryFrame>,
 }
 
@@ -274,12 +286,10 @@ pub struct Swept {
     pub invites: u64,
     /// Deleted rooms whose erasure had been cut short.
     pub rooms: u64,
-}
-
-/// Whether entries of this kind may be appended. A room's epoch record comes with its creation.
-pub(crate) const fn is_appendable(kind: EntryKind) -> bool {
-    match kind {
-        EntryKind::Profile | EntryKind::Message | EntryKind::Leave => true,
-        EntryKind::EpochRecord => false,
-    }
+    /// Messages, edits, reactions and pins that were older than their room keeps them; tombstones now.
+    pub expired_entries: u64,
+    /// Sealed keys that were staged more than a day ago for a record that never came.
+    pub staged_keys: u64,
+    /// Mailboxes of moves that took too long.
+    pub moves: u64,
 }

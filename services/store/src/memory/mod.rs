@@ -2,9 +2,11 @@
 //!
 //! For tests and simulation. It keeps every promise of the store but durability, and has no quota of bytes.
 
+mod epoch;
 mod log;
 mod member;
 mod room;
+mod step;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -151,6 +151,8 @@ impl Log {
             history: HistoryId(history),
             head: Seq::ZERO,
             epoch: new.epoch_record.header().epoch,
+            chain: Seq(1),
+            locked: false,
             access_version: 1,
             created_at_ms: now_ms,
         };

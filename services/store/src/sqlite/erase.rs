@@ -40,7 +40,7 @@ impl Sqlite {
         let tokens = self.delete_until(TOKENS, now_ms).await?;
         let kept_since_ms = now_ms.saturating_sub(ms(quotas.expired_invites_kept));
         let invites = self.delete_until(INVITES, kept_since_ms).await?;
-        let mut swept = Swept { tokens, invites, rooms: 0 };
+        let mut swept = Swept { tokens, invites, ..Swept::default() };
         let rooms = sqlx::query("select room from erasure").fetch_all(&self.readers);
         for found in answered(async { rooms.await.map_err(StoreError::from) }).await? {
             self.erase(RoomId(row::bytes(&found, "room")?)).await?;

@@ -19,7 +19,7 @@ const HEADS_MAX: usize = 30_000;
 const LATER_BYTES: &str = "select target_seq, sum(length(envelope)) as bytes from entry
      where room = $1 and target_seq > 0 and target_seq between $2 and $3 and +seq > $3 group by target_seq";
 /// The answers to a range after it, newest first. With `+seq` the planner cannot prefer to read the whole log after the range.
-const LATER: &str = "select seq, at_ms, envelope from entry
+const LATER: &str = "select seq, at_ms, hash, envelope from entry
      where room = $1 and target_seq > 0 and target_seq between $2 and $3 and +seq > $3 order by +seq desc limit $4";
 
 impl Sqlite {
@@ -31,7 +31,7 @@ impl Sqlite {
         bytes_max: usize,
     ) -> Result<Vec<EntryFrame>, StoreError> {
         const SELECT: &str =
-            "select seq, at_ms, envelope from entry where room = $1 and seq > $2 order by seq limit $3";
+            "select seq, at_ms, hash, envelope from entry where room = $1 and seq > $2 order by seq limit $3";
         let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(after.0)).bind(row::limit(limit));
         let mut connection = self.readers.acquire().await?;
         let entries = read_entries(&mut connection, query, bytes_max).await?;
@@ -137,7 +137,7 @@ async fn select_back(
     bytes_max: usize,
 ) -> Result<Vec<EntryFrame>, StoreError> {
     const SELECT: &str =
-        "select seq, at_ms, envelope from entry where room = $1 and seq <= $2 order by seq desc limit $3";
+        "select seq, at_ms, hash, envelope from entry where room = $1 and seq <= $2 order by seq desc limit $3";
     let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(to.0)).bind(row::limit(limit));
     read_entries(connection, query, bytes_max).await
 }

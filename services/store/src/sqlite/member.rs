@@ -14,7 +14,7 @@ macro_rules! select_members {
     ($where:literal) => {
         concat!(
             "select member.device, device.sign_key, device.agree_key, member.role, member.state, member.joined_at_ms,
-                    member.profile_seq, entry.seq, entry.at_ms, entry.envelope
+                    member.profile_seq, entry.seq, entry.at_ms, entry.hash, entry.envelope
              from member
              join device on device.device = member.device
              left join entry on entry.room = member.room and entry.seq = member.profile_seq ",
@@ -185,7 +185,7 @@ async fn enter(
 }
 
 async fn select_entry(connection: &mut SqliteConnection, room: RoomId, seq: Seq) -> Result<EntryFrame, StoreError> {
-    const SELECT: &str = "select seq, at_ms, envelope from entry where room = $1 and seq = $2";
+    const SELECT: &str = "select seq, at_ms, hash, envelope from entry where room = $1 and seq = $2";
     let found = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(seq.0)).fetch_optional(connection).await?;
     row::entry(&found.ok_or_else(|| StoreError::corrupt("a room's epoch record is missing"))?)
 }

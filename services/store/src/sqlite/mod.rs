@@ -5,6 +5,7 @@
 
 mod append;
 mod batch;
+mod epoch;
 mod erase;
 mod error;
 mod grant;
@@ -14,6 +15,7 @@ mod open;
 mod plan;
 mod room;
 mod row;
+mod step;
 mod texts;
 mod token;
 mod writer;

@@ -71,7 +71,7 @@ impl Plan {
                 self.members.remove(&member);
                 self.leavers.push(member);
             }
-            EntryKind::Message | EntryKind::EpochRecord => {}
+            _ => {}
         }
         Decision::New(seq)
     }

@@ -40,7 +40,7 @@ impl Sqlite {
     }
 
     pub async fn rooms_of(&self, device: DeviceId) -> Result<Vec<(Room, Role)>, StoreError> {
-        const SELECT: &str = "select room.room, room.name, room.history, room.head, room.epoch, room.access_version,
+        const SELECT: &str = "select room.room, room.name, room.history, room.head, room.epoch, room.chain_seq, room.locked, room.access_version,
                     room.created_at_ms, member.role
              from member join room on room.room = member.room
              where member.device = $1 and member.state = 1 order by room.name, room.room";
@@ -56,6 +56,8 @@ fn room_of(row: &SqliteRow) -> Result<Room, StoreError> {
         history: HistoryId(row::bytes(row, "history")?),
         head: row::seq(row, "head")?,
         epoch: row::small(row, "epoch")?,
+        chain: row::seq(row, "chain_seq")?,
+        locked: row.try_get("locked")?,
         access_version: row::number(row, "access_version")?,
         created_at_ms: row::number(row, "created_at_ms")?,
     })
@@ -66,7 +68,8 @@ pub(super) async fn select_room(
     connection: &mut SqliteConnection,
     room: RoomId,
 ) -> Result<Option<(Room, Seq)>, StoreError> {
-    const SELECT: &str = "select room, name, history, head, epoch, epoch_seq, access_version, created_at_ms
+    const SELECT: &str =
+        "select room, name, history, head, epoch, epoch_seq, chain_seq, locked, access_version, created_at_ms
          from room where room = $1";
     let found = sqlx::query(SELECT).bind(&room.0[..]).fetch_optional(connection).await?;
     found.map(|row| Ok((room_of(&row)?, row::seq(&row, "epoch_seq")?))).transpose()
@@ -106,6 +109,8 @@ async fn create_room(
         history: HistoryId(history),
         head: Seq(1),
         epoch: new.epoch_record.header().epoch,
+        chain: Seq(1),
+        locked: false,
         access_version: 1,
         created_at_ms: now_ms,
     };
@@ -145,8 +150,9 @@ async fn append_record(
 
 async fn insert_room(connection: &mut SqliteConnection, room: &Room, likeness: &str) -> Result<(), StoreError> {
     const INSERT: &str = "insert into room
-         (room, name, likeness, history, head, epoch, epoch_seq, access_version, created_at_ms)
-         values ($1, $2, $3, $4, $5, $6, $5, $7, $8)";
+         (room, name, likeness, history, head, epoch, epoch_seq, chain_seq, locked, slow_ms, retention_ms, retained_seq,
+          access_version, created_at_ms)
+         values ($1, $2, $3, $4, $5, $6, $5, $5, false, 0, 0, 0, $7, $8)";
     sqlx::query(INSERT)
         .bind(&room.room.0[..])
         .bind(&room.name)

@@ -1,12 +1,13 @@
 //! Columns to domain types. A value that does not fit was not written by us: `Corrupt`.
 
-use snug_protocol::Seq;
+use snug_protocol::envelope::HEADER_BYTES;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{MemberState, Role};
+use snug_protocol::{EnvelopeHash, Seq};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::{GrantKind, StoreError};
+use crate::{GrantKind, Standing, StoreError};
 
 fn unfit(column: &str) -> StoreError {
     StoreError::corrupt(format!("column {column} holds a value that does not fit"))
@@ -33,10 +34,14 @@ pub(super) fn seq(row: &SqliteRow, column: &str) -> Result<Seq, StoreError> {
     number(row, column).map(Seq)
 }
 
-/// From columns `seq`, `at_ms`, `envelope`.
+/// From columns `seq`, `at_ms`, `hash`, `envelope`. Of an erased entry's envelope only the header is there.
 pub(super) fn entry(row: &SqliteRow) -> Result<EntryFrame, StoreError> {
+    let (seq, at_ms) = (seq(row, "seq")?, number(row, "at_ms")?);
     let envelope = row.try_get::<&[u8], _>("envelope")?;
-    Ok(EntryFrame::new(seq(row, "seq")?, number(row, "at_ms")?, envelope))
+    match <&[u8; HEADER_BYTES]>::try_from(envelope) {
+        Ok(header) => Ok(EntryFrame::tombstone(seq, at_ms, header, &EnvelopeHash(bytes(row, "hash")?))),
+        Err(_) => Ok(EntryFrame::new(seq, at_ms, envelope)),
+    }
 }
 
 /// A number as the database holds it. Ours are below 2^53; one from outside that is not lies behind everything.
@@ -52,23 +57,49 @@ pub(super) fn limit(rows: usize) -> i64 {
 pub(super) const fn role_number(role: Role) -> i64 {
     match role {
         Role::Owner => 1,
-        Role::Member => 2,
+        Role::Moderator => 2,
+        Role::Member => 3,
     }
 }
 
 pub(super) fn role(row: &SqliteRow) -> Result<Role, StoreError> {
     match row.try_get("role")? {
         1i64 => Ok(Role::Owner),
-        2 => Ok(Role::Member),
+        2 => Ok(Role::Moderator),
+        3 => Ok(Role::Member),
         _ => Err(unfit("role")),
     }
 }
 
-pub(super) fn member_state(row: &SqliteRow) -> Result<MemberState, StoreError> {
+/// How a state of membership is stored.
+pub(super) mod state {
+    pub const MEMBER: i64 = 1;
+    pub const LEFT: i64 = 2;
+    pub const REMOVED: i64 = 3;
+    pub const BANNED: i64 = 4;
+    pub const RECOVERY: i64 = 5;
+}
+
+/// From columns `role` and `state`.
+pub(super) fn standing(row: &SqliteRow) -> Result<Standing, StoreError> {
     match row.try_get("state")? {
-        1i64 => Ok(MemberState::Member),
-        2 => Ok(MemberState::Left),
+        state::MEMBER => role(row).map(Standing::Member),
+        state::LEFT => Ok(Standing::Left),
+        state::REMOVED => Ok(Standing::Removed),
+        state::BANNED => Ok(Standing::Banned),
+        state::RECOVERY => Ok(Standing::Recovery),
         _ => Err(unfit("state")),
+    }
+}
+
+/// The state of one who is or was a member.
+pub(super) fn member_state(row: &SqliteRow) -> Result<MemberState, StoreError> {
+    match standing(row)? {
+        Standing::Member(_) => Ok(MemberState::Member),
+        Standing::Left => Ok(MemberState::Left),
+        Standing::Removed => Ok(MemberState::Removed),
+        Standing::Banned => Ok(MemberState::Banned),
+        Standing::Recovery => Err(unfit("state")),
     }
 }
 

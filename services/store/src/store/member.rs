@@ -1,14 +1,14 @@
 //! Members of rooms, and devices.
 
-use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, GrantId, RoomId};
 
 use super::{Store, on};
-use crate::{DeviceKeys, EnterError, Entering, Member, StoreError};
+use crate::{DeviceKeys, EnterError, Entering, Member, Standing, StoreError};
 
 impl Store {
     /// Makes `device` a member of `room` by `grant`, whose secret the caller has checked, in one transaction. For a device that is a
-    /// member now it changes nothing, and a used-up invite still lets it in. One who left and returns keeps its role.
+    /// member now it changes nothing, and a used-up invite still lets it in; nor for the recovery device, which is told the owner's role. One who
+    /// left and returns keeps its role; one who was removed returns as a plain member.
     ///
     /// # Errors
     /// Why not; nothing was changed.
@@ -16,15 +16,15 @@ impl Store {
         on!(self, backend => backend.enter(room, grant, device, &self.quotas))
     }
 
-    /// The role of `device` in `room`; `None` unless it is a member now.
+    /// What `device` is in `room`; `None` if it was never seen there.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn role(&self, room: RoomId, device: DeviceId) -> Result<Option<Role>, StoreError> {
-        on!(self, backend => backend.role(room, device))
+    pub async fn standing(&self, room: RoomId, device: DeviceId) -> Result<Option<Standing>, StoreError> {
+        on!(self, backend => backend.standing(room, device))
     }
 
-    /// A member of a room, now or once.
+    /// A member of a room, now or once; a recovery device is none.
     ///
     /// # Errors
     /// The store failed.
@@ -32,7 +32,7 @@ impl Store {
         on!(self, backend => backend.member(room, device))
     }
 
-    /// At most `limit` members of a room after `after`, those who left included, by device id.
+    /// At most `limit` members of a room after `after`, those who were members once included, by device id.
     ///
     /// # Errors
     /// The store failed.

@@ -1,7 +1,9 @@
 //! The handle callers hold. Each call goes to the backend's function of the same name; nothing is decided here.
 
+mod administration;
 mod log;
 mod member;
+mod moving;
 mod room;
 
 use std::path::Path;
@@ -155,7 +157,8 @@ impl Store {
         on!(self, backend => backend.revoke_token(hash))
     }
 
-    /// Removes expired tokens and invites, and ends erasures that were cut short, in batches between which others may write.
+    /// Removes what has expired: tokens, invites, staged keys and mailboxes; makes tombstones of entries that are older than their room
+    /// keeps them; and ends erasures that were cut short. All in batches between which others may write.
     ///
     /// # Errors
     /// The store failed; what was removed before stays removed.

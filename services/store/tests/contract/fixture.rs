@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::maybe_done;
+use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq};
 use snug_store::{AppendError, Appended, DeviceKeys, GrantSecret, NewInvite, NewRoom, SqliteOptions, Store};
 use tempfile::TempDir;
@@ -113,6 +114,11 @@ pub fn secret(pepper: u32) -> GrantSecret {
     GrantSecret { verifier: vec![7; 32], sealed_blob: vec![8; 157], pepper }
 }
 
+/// The recovery device of room `number`.
+pub fn recovery(number: u32) -> DeviceKeys {
+    device(1_000_000 + number)
+}
+
 /// Room `number`, made by `owner`; its password grant has the same number.
 pub fn new_room(number: u32, owner: DeviceKeys) -> NewRoom {
     let room = RoomId(id(number));
@@ -124,6 +130,8 @@ pub fn new_room(number: u32, owner: DeviceKeys) -> NewRoom {
         grant: GrantId(id(number)),
         kdf: 1,
         secret: secret(1),
+        recovery: recovery(number),
+        recovery_key: [9; EPOCH_KEY_BYTES],
         epoch_record: envelope(&Instance::new(room, owner, u32::MAX).header(EntryKind::EpochRecord, 0, 0)),
     }
 }
