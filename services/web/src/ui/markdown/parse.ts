@@ -264,3 +264,26 @@ function inlineText(nodes: readonly Inline[]): string {
     })
     .join("");
 }
+
+/** The runs of plain text, apart from code and links. */
+export function texts(nodes: readonly Block[]): readonly string[] {
+  return nodes.flatMap((block) => {
+    switch (block.kind) {
+      case "paragraph":
+        return plainRuns(block.children);
+      case "code":
+        return [];
+      case "quote":
+        return texts(block.children);
+      case "list":
+        return block.items.flatMap(plainRuns);
+    }
+  });
+}
+
+function plainRuns(nodes: readonly Inline[]): readonly string[] {
+  return nodes.flatMap((node) => {
+    if (node.kind === "text") return [node.text];
+    return node.kind === "strong" || node.kind === "emphasis" ? plainRuns(node.children) : [];
+  });
+}

@@ -1,40 +1,7 @@
 import { expect, test } from "vitest";
-import type { Entry, MessageEntry, NoticeEntry } from "../../view.ts";
-import { arrange, GROUP_GAP_MS, summarise } from "./arrange.ts";
-
-const NOON = new Date(2026, 10, 23, 12).getTime();
-
-function message(seq: number, change: Partial<MessageEntry> = {}): MessageEntry {
-  return {
-    kind: "message",
-    key: `m${seq}`,
-    seq,
-    atMs: NOON + seq * 1000,
-    author: "ana",
-    authorName: "Ana",
-    fingerprint: null,
-    mine: false,
-    text: `text ${seq}`,
-    state: "sent",
-    problem: null,
-    ...change,
-  };
-}
-
-function notice(seq: number, what: NoticeEntry["what"], author: string): NoticeEntry {
-  const atMs = NOON + seq * 1000;
-  return {
-    kind: "notice",
-    key: `n${seq}`,
-    seq,
-    atMs,
-    what,
-    author,
-    authorName: author,
-    fingerprint: null,
-    previousName: null,
-  };
-}
+import type { Entry, NoticeEntry } from "../../view.ts";
+import { arrange, GROUP_GAP_MS, noticeLines, summarise } from "./arrange.ts";
+import { deleted, message, NOON, notice, step } from "./testing/entries.ts";
 
 const kinds = (entries: readonly Entry[], unreadAfterSeq: number | null = null, complete = false) =>
   arrange({ entries, complete, unreadAfterSeq }).map((row) => row.kind);
@@ -134,4 +101,42 @@ test("a name changed twice is changed once, and back is not at all", () => {
   });
   expect(summarise([rename(1, "Ana", "An"), rename(2, "An", "Anna")]).renamed).toEqual([{ from: "Ana", to: "Anna" }]);
   expect(summarise([rename(1, "Ana", "An"), rename(2, "An", "Ana")]).renamed).toEqual([]);
+});
+
+test("administrative steps stand among the notices, in their order", () => {
+  const run = [
+    notice(1, "joined", "bo"),
+    notice(2, "joined", "cy"),
+    step(3, { what: "locked" }),
+    step(4, { what: "topic", topic: "Bread" }),
+    notice(5, "left", "bo"),
+  ];
+  expect(kinds([message(0), ...run])).toEqual(["day", "message", "notices"]);
+  expect(noticeLines(run)).toMatchObject([
+    { kind: "people", summary: { joined: ["bo", "cy"] } },
+    { kind: "step", step: { change: { what: "locked" } } },
+    { kind: "step", step: { change: { what: "topic" } } },
+    { kind: "people", summary: { left: ["bo"] } },
+  ]);
+});
+
+test("messages deleted in the same way take one line, and others their own", () => {
+  const purged = { by: "admin", byName: "Cy" } as const;
+  const rows = arrange({
+    entries: [deleted(1, purged), deleted(2, purged), deleted(3), deleted(4, { author: "bo" }), message(5)],
+    complete: false,
+    unreadAfterSeq: null,
+  });
+  expect(rows.map((row) => (row.kind === "deleted" ? row.entries.length : row.kind))).toEqual([
+    "day",
+    2,
+    1,
+    1,
+    "message",
+  ]);
+});
+
+test("a deleted message ends a group and is nothing to catch up with", () => {
+  expect(groups([message(1), deleted(2), message(3)])).toEqual(["[m1]", "[m3]"]);
+  expect(kinds([message(1), deleted(2)], 1)).not.toContain("unread");
 });

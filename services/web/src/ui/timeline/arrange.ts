@@ -3,13 +3,24 @@
  * that comes and goes takes one line, and a divider stands where reading stopped last time. Pure, so that it is tested without a page.
  */
 
-import type { Entry, HoleEntry, LostEntry, MessageEntry, NoticeEntry, UnreadableEntry } from "../../view.ts";
+import type {
+  AdminEntry,
+  DeletedEntry,
+  Entry,
+  HoleEntry,
+  LostEntry,
+  MessageEntry,
+  NoticeEntry,
+  UnreadableEntry,
+} from "../../view.ts";
 
 export type Row =
   | { readonly kind: "beginning"; readonly key: string }
   | { readonly kind: "day"; readonly key: string; readonly atMs: number }
   | { readonly kind: "unread"; readonly key: string }
-  | { readonly kind: "notices"; readonly key: string; readonly notices: readonly NoticeEntry[] }
+  | { readonly kind: "notices"; readonly key: string; readonly notices: readonly (NoticeEntry | AdminEntry)[] }
+  /** Consecutive messages that were deleted in the same way. */
+  | { readonly kind: "deleted"; readonly key: string; readonly entries: readonly DeletedEntry[] }
   | {
       readonly kind: "message";
       readonly key: string;
@@ -70,7 +81,13 @@ function addEntry(rows: Row[], entry: Exclude<Entry, HoleEntry>, next: Entry | u
       rows.push({ kind: "message", key: entry.key, message: entry, first, last });
       break;
     }
+    case "deleted":
+      if (before?.kind === "deleted" && deletedAlike(before.entries[0], entry)) {
+        rows[rows.length - 1] = { ...before, entries: [...before.entries, entry] };
+      } else rows.push({ kind: "deleted", key: entry.key, entries: [entry] });
+      break;
     case "notice":
+    case "admin":
       if (before?.kind === "notices") rows[rows.length - 1] = { ...before, notices: [...before.notices, entry] };
       else rows.push({ kind: "notices", key: entry.key, notices: [entry] });
       break;
@@ -89,6 +106,16 @@ function joins(earlier: MessageEntry, later: MessageEntry): boolean {
     earlier.authorName === later.authorName &&
     Math.abs(later.atMs - earlier.atMs) < GROUP_GAP_MS &&
     dayOf(earlier.atMs) === dayOf(later.atMs)
+  );
+}
+
+function deletedAlike(earlier: DeletedEntry | undefined, later: DeletedEntry): boolean {
+  return (
+    earlier !== undefined &&
+    earlier.author === later.author &&
+    earlier.authorName === later.authorName &&
+    earlier.by === later.by &&
+    earlier.byName === later.byName
   );
 }
 
@@ -127,4 +154,27 @@ export function summarise(notices: readonly NoticeEntry[]): NoticeSummary {
     passed: all.filter((move) => move.joined && move.left).map((move) => move.name),
     renamed: [...names.values()].filter(({ from, to }) => from !== to),
   };
+}
+
+export type NoticeLine =
+  { readonly kind: "people"; readonly summary: NoticeSummary } | { readonly kind: "step"; readonly step: AdminEntry };
+
+/** What a run of notices says, line by line: comings and goings between two administrative steps are summed up, each step is told. */
+export function noticeLines(notices: readonly (NoticeEntry | AdminEntry)[]): readonly NoticeLine[] {
+  const lines: NoticeLine[] = [];
+  let run: NoticeEntry[] = [];
+  const endRun = () => {
+    if (run.length > 0) lines.push({ kind: "people", summary: summarise(run) });
+    run = [];
+  };
+  for (const notice of notices) {
+    if (notice.kind === "notice") {
+      run.push(notice);
+      continue;
+    }
+    endRun();
+    lines.push({ kind: "step", step: notice });
+  }
+  endRun();
+  return lines;
 }

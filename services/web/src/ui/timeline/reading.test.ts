@@ -1,26 +1,8 @@
 import { expect, test } from "vitest";
-import type { Entry, MessageEntry } from "../../view.ts";
+import type { Entry } from "../../view.ts";
 import { arrange, type Row } from "./arrange.ts";
-import { countNew, followChange, newestSeq, seqOf } from "./reading.ts";
-
-const NOON = new Date(2026, 10, 23, 12).getTime();
-
-function message(seq: number | null, change: Partial<MessageEntry> = {}): MessageEntry {
-  return {
-    kind: "message",
-    key: `m${seq ?? "new"}`,
-    seq,
-    atMs: NOON + (seq ?? 99) * 1000,
-    author: "ana",
-    authorName: "Ana",
-    fingerprint: null,
-    mine: false,
-    text: "a",
-    state: seq === null ? "sending" : "sent",
-    problem: null,
-    ...change,
-  };
-}
+import { countNew, followChange, lastEditable, newestSeq, rowWith, seqOf } from "./reading.ts";
+import { deleted, message, notice, step } from "./testing/entries.ts";
 
 const rowsOf = (entries: readonly Entry[], complete = false): readonly Row[] =>
   arrange({ entries, complete, unreadAfterSeq: null });
@@ -54,4 +36,22 @@ test("rows on both sides at once: first those above", () => {
 
 test("the card at the beginning counts as a row above", () => {
   expect(followChange(rowsOf(range(1, 3)), rowsOf(range(1, 3), true)).above).not.toBeNull();
+});
+
+test("a seq is found in the row that shows it, also where a row shows several", () => {
+  const rows = rowsOf([message(1), deleted(2), deleted(3), notice(4, "joined", "bo"), step(5, { what: "locked" })]);
+  const kindOf = (seq: number) => rows[rowWith(rows, seq)]?.kind;
+  expect([1, 3, 5].map(kindOf)).toEqual(["message", "deleted", "notices"]);
+  expect(rowWith(rows, 6)).toBe(-1);
+});
+
+test("what a deletion leaves counts as read once it was on the screen", () => {
+  expect(seqOf(rowsOf([message(1), deleted(2)]).at(-1))).toBe(2);
+});
+
+test("the message to edit is my newest that may be edited", () => {
+  const mine = (seq: number | null, edit: boolean) =>
+    message(seq, { mine: true, may: { reply: true, edit, delete: true, react: true, pin: true } });
+  expect(lastEditable([mine(1, true), mine(2, false), message(3), mine(null, false)])?.seq).toBe(1);
+  expect(lastEditable([message(1)])).toBeNull();
 });

@@ -1,6 +1,6 @@
 /** Where one is in a log: what is new, how far one has read, and on which side of the list rows came in. */
 
-import type { Entry } from "../../view.ts";
+import type { Entry, MessageEntry } from "../../view.ts";
 import type { Row } from "./arrange.ts";
 
 /** The largest seq in `entries`, 0 for none. What is not acknowledged has none and stands at the end. */
@@ -34,11 +34,29 @@ export function seqOf(row: Row | undefined): number | null {
       return row.message.seq;
     case "notices":
       return row.notices.at(-1)?.seq ?? null;
+    case "deleted":
+      return row.entries.at(-1)?.seq ?? null;
     case "unreadable":
       return row.entry.seq;
     default:
       return null;
   }
+}
+
+/** Where `seq` is shown; -1 if it is not. */
+export function rowWith(rows: readonly Row[], seq: number): number {
+  return rows.findIndex((row) => {
+    if (row.kind === "message") return row.message.seq === seq;
+    if (row.kind === "deleted") return row.entries.some((entry) => entry.seq === seq);
+    if (row.kind === "notices") return row.notices.some((entry) => entry.seq === seq);
+    return row.kind === "unreadable" && row.entry.seq === seq;
+  });
+}
+
+/** The newest message that I may edit. */
+export function lastEditable(entries: readonly Entry[]): MessageEntry | null {
+  const found = entries.findLast((entry) => entry.kind === "message" && entry.mine && entry.may.edit);
+  return found?.kind === "message" ? found : null;
 }
 
 export interface Change {
