@@ -102,6 +102,15 @@ describe("the page", () => {
     await context.close();
   });
 
+  it("says what is missing also where the tabs could not talk to each other", async () => {
+    const context = await (await theBrowser()).newContext();
+    await context.addInitScript(() => delete window.BroadcastChannel);
+    const page = await context.newPage();
+    await page.goto(snug.url);
+    await page.getByText("BroadcastChannel: in Chrome 54").waitFor();
+    await context.close();
+  });
+
   it("can be used with the keyboard alone", async () => {
     const ana = await Person.arrive("Ana", snug.url);
     const { page } = ana;
