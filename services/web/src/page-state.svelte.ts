@@ -1,4 +1,4 @@
-//! What the page shows, as fields that components can watch. Only `app.ts` writes them, each as a whole.
+//! What the page shows, as fields that components can watch. Only the session, its drawing and the actions write them, each as a whole.
 
 import { MEMBER_NAME_CHARS_MAX, ROOM_NAME_CHARS_MAX, TEXT_CHARS_MAX } from "./protocol.gen.ts";
 import type {

@@ -3,7 +3,7 @@
  *
  * The core keeps one object that implements `View` and one that implements `Actions`; `app.ts` makes both and `main.ts` hands them
  * to the root component as the props `view` and `actions`. For changes to reach the screen, the fields of `View` are runes:
- * `class App implements View` in a `.svelte.ts` file, each field `$state.raw`, each value replaced as a whole and never changed in
+ * `class PageState implements View` in a `.svelte.ts` file, each field `$state.raw`, each value replaced as a whole and never changed in
  * place (a timeline of thousands of entries must not become thousands of proxies). `RoomView` may be such a class as well, so that
  * a typing notice does not touch the entries.
  *

@@ -7,6 +7,8 @@ import Create from "./Create.svelte";
 import Invited from "./Invited.svelte";
 import Join from "./Join.svelte";
 
+/** Machines that test are busy at times. */
+const PATIENCE = { timeout: 4_000 };
 const PASSWORD = "orbit velvet canyon seven lantern";
 let cleanUp = () => {};
 
@@ -61,7 +63,7 @@ test.each([
   const { entered, type } = open(screen);
   type("Your name", "Ana");
   submit();
-  await vi.waitFor(() => expect(document.activeElement).toBe(field("Room name")));
+  await vi.waitFor(() => expect(document.activeElement).toBe(field("Room name")), PATIENCE);
   expect(field("Room password").getAttribute("aria-invalid")).toBe("true");
   expect(entered).not.toHaveBeenCalled();
 });
@@ -71,7 +73,7 @@ test("an invited person without a name is taken to the name", async () => {
   type("Your name", "");
   field("Your name").blur();
   submit();
-  await vi.waitFor(() => expect(document.activeElement).toBe(field("Your name")));
+  await vi.waitFor(() => expect(document.activeElement).toBe(field("Your name")), PATIENCE);
 });
 
 test("a second Enter while the password is being rated creates no second room", async () => {
@@ -85,7 +87,7 @@ test("a second Enter while the password is being rated creates no second room", 
   submit();
   first({ score: 4, accepted: true, advice: null });
   rated({ score: 4, accepted: true, advice: null });
-  await vi.waitFor(() => expect(entered).toHaveBeenCalled());
+  await vi.waitFor(() => expect(entered).toHaveBeenCalled(), PATIENCE);
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(entered).toHaveBeenCalledOnce();
 });
@@ -96,7 +98,7 @@ test("a taken room name is said at its field", async () => {
   type("Room name", "Garden");
   type("Room password", PASSWORD);
   submit();
-  await vi.waitFor(() => expect(document.activeElement).toBe(field("Room name")));
+  await vi.waitFor(() => expect(document.activeElement).toBe(field("Room name")), PATIENCE);
   expect(document.body.textContent).toContain("Use “Garden 2” instead");
 });
 
@@ -106,7 +108,7 @@ test("a pause locks the form until it is over, or another room is meant", async 
   type("Room name", "Garden");
   type("Room password", PASSWORD);
   submit();
-  await vi.waitFor(() => expect(document.querySelector('[role="timer"]')).not.toBeNull());
+  await vi.waitFor(() => expect(document.querySelector('[role="timer"]')).not.toBeNull(), PATIENCE);
   expect(button()?.disabled).toBe(true);
   type("Room name", "Gardens");
   expect(button()?.disabled).toBe(false);

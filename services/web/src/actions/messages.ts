@@ -1,0 +1,38 @@
+//! Writing and reading in a room.
+
+import { messageProblem, refused } from "../core/problems.ts";
+import { typedText } from "../core/text.ts";
+import { type PageSession } from "../page-session.ts";
+import type { Result, RoomId } from "../view.ts";
+
+export function messages(page: PageSession) {
+  /** Answers once the room is drawn with what was done. */
+  async function drawn(work: Promise<Result>): Promise<Result> {
+    const result = await work;
+    page.drawing.room();
+    return result;
+  }
+
+  return {
+    async send(id: RoomId, typed: string): Promise<Result> {
+      const problem = messageProblem(typed);
+      return problem === null ? page.withRoom(id, (room) => room.send(typedText(typed))) : refused(problem);
+    },
+
+    sendAgain: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sendAgain(key)),
+    discard: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.discard(key)),
+    saveDraft: (id: RoomId, text: string): void => page.room(id)?.saveDraft(text),
+    typing: (id: RoomId): void => page.room(id)?.typingHere(),
+    seen: (id: RoomId, seq: number): void => page.session?.seen(id, seq),
+
+    loadOlder: (id: RoomId): Promise<Result> => drawn(page.withRoom(id, (room) => room.pages.loadOlder())),
+
+    loadHole: (id: RoomId, key: string): Promise<Result> =>
+      drawn(
+        page.withRoom(id, async (room) => {
+          const hole = room.log.holes.find(({ from }) => key === `hole ${from}`);
+          if (hole !== undefined) await room.pages.loadHole(hole);
+        }),
+      ),
+  };
+}
