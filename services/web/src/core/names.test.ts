@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 
-import { parseBody, profileBody } from "./bodies.ts";
+import { parseTalk, profileBody } from "./bodies.ts";
 import { zeros } from "./bytes.ts";
 import { likeness, memberName, roomName } from "./names.ts";
 import { textFault, typedText, typedTextFault } from "./text.ts";
@@ -48,11 +48,11 @@ it("texts are 1 to 4,000 code points without control characters", () => {
 });
 
 it("a body that must not be shown is refused", () => {
-  expect(() => parseBody(3, '{"text":"a\\u0007"}')).toThrow();
-  expect(() => parseBody(3, '{"text":3}')).toThrow();
-  expect(() => parseBody(3, "[]")).toThrow();
-  expect(() => parseBody(7, "{}")).toThrow();
-  expect(() => parseBody(2, profileBody("a\u202Eb", true, keys))).toThrow();
-  expect(parseBody(2, profileBody("Ana", true, keys))).toMatchObject({ kind: "profile", name: "Ana", joined: true });
-  expect(parseBody(3, '{"text":"hi","later":[1]}')).toEqual({ kind: "message", text: "hi" });
+  expect(() => parseTalk(3, '{"text":"a\\u0007"}')).toThrow();
+  expect(() => parseTalk(3, '{"text":3}')).toThrow();
+  expect(() => parseTalk(3, "[]")).toThrow();
+  expect(() => parseTalk(7, "{}")).toThrow();
+  expect(() => parseTalk(2, profileBody("a\u202Eb", true, keys))).toThrow();
+  expect(parseTalk(2, profileBody("Ana", true, keys))).toMatchObject({ kind: "profile", name: "Ana", joined: true });
+  expect(parseTalk(3, '{"text":"hi","later":[1]}')).toEqual({ kind: "message", text: "hi", mentions: [] });
 });

@@ -19,12 +19,24 @@ export function codePoints(text: string): number {
   return count;
 }
 
+/** Whether `text` has a character that no name may have. Line breaks are white space, and are among them. */
+export function nameForbids(text: string): boolean {
+  return FORBIDDEN.test(text.replace(JOINERS, ""));
+}
+
+/** NFC, trimmed, runs of white space folded to one space. */
+export function foldedName(typed: string): string {
+  return typed
+    .replace(EDGES, "")
+    .normalize("NFC")
+    .replace(/\p{White_Space}+/gu, " ");
+}
+
 /** The name as it is kept: NFC, trimmed, runs of white space folded to one space; at most `charsMax` code points. */
 function normaliseName(typed: string, charsMax: number): CheckedName {
-  const trimmed = typed.replace(EDGES, "");
-  // A line break is white space and a control character; it is refused rather than folded.
-  if (FORBIDDEN.test(trimmed.replace(JOINERS, ""))) return { ok: false, fault: "forbidden" };
-  const name = trimmed.normalize("NFC").replace(/\p{White_Space}+/gu, " ");
+  // A line break is white space and a control character; inside a name it is refused rather than folded.
+  if (nameForbids(typed.replace(EDGES, ""))) return { ok: false, fault: "forbidden" };
+  const name = foldedName(typed);
   if (name.replace(JOINERS, "").trim() === "") return { ok: false, fault: "empty" };
   if (codePoints(name) > charsMax) return { ok: false, fault: "too_long" };
   return { ok: true, name };

@@ -60,7 +60,7 @@ export class EntryOpener {
       if (raw.erased !== undefined) return { raw, hash, header };
       try {
         const opened = await openEnvelope(raw.envelope, (of, bytes) => this.#streamKey(of, bytes));
-        return { raw, hash, header, opened, body: parseBody(header.type, opened.body) };
+        return { raw, hash, header, opened, body: await parseBody(header.type, opened.body) };
       } catch {
         return { raw, hash, header };
       }
@@ -119,7 +119,14 @@ function contentOf(body: Body): Content {
     case "profile":
       return { kind: "profile", name: body.name, joined: body.joined };
     case "message":
+      return { kind: "message", text: body.text };
     case "leave":
       return body;
+    case "edit":
+    case "deletion":
+    case "reaction":
+    case "step":
+    case "pin":
+      return { kind: "unreadable" };
   }
 }

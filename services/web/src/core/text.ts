@@ -1,7 +1,7 @@
 //! The text of a message: what may be sent and shown.
 
-import { TEXT_CHARS_MAX } from "../protocol.gen.ts";
-import { codePoints } from "./names.ts";
+import { TEXT_CHARS_MAX, TOPIC_CHARS_MAX } from "../protocol.gen.ts";
+import { codePoints, foldedName, nameForbids } from "./names.ts";
 
 export type TextFault = "empty" | "too_long" | "forbidden";
 
@@ -24,4 +24,16 @@ export function typedText(typed: string): string {
 export function typedTextFault(typed: string): TextFault | undefined {
   const text = typedText(typed);
   return text.trim() === "" ? "empty" : textFault(text);
+}
+
+/** A typed topic as it is sent: in the form of a name (`memberName`); empty takes the topic away. */
+export function typedTopic(typed: string): string {
+  return foldedName(typed);
+}
+
+/** What is wrong with a topic; `undefined` when it may be sent and shown. One that is not in the sent form is refused. */
+export function topicFault(topic: string): TextFault | undefined {
+  if (topic === "") return undefined;
+  if (codePoints(topic) > TOPIC_CHARS_MAX) return "too_long";
+  return nameForbids(topic) || typedTopic(topic) !== topic ? "forbidden" : undefined;
 }

@@ -12,8 +12,18 @@ const SIGNATURE_BYTES = 64;
 const MAGIC = utf8("SNUG");
 const VERSION = 1;
 
-/** Entry types of the header. Others are reserved. */
-export const EntryType = { epochRecord: 1, profile: 2, message: 3, leave: 4 } as const;
+/** Entry types of the header. */
+export const EntryType = {
+  epochRecord: 1,
+  profile: 2,
+  message: 3,
+  leave: 4,
+  edit: 5,
+  deletion: 6,
+  reaction: 7,
+  step: 8,
+  pin: 9,
+} as const;
 
 /** The authenticated header. Ids are base64url. */
 export interface Header {

@@ -2,6 +2,8 @@
 
 import { b64, fromB64 } from "../base64url.ts";
 import { equal, type Bytes } from "../bytes.ts";
+import { parseRecord, recordBody, type EpochRecord } from "../chain/record.ts";
+import { foundingState, type Admin, type DeviceKeys } from "../chain/state.ts";
 import { deviceId, type Device, type PublicKeys } from "./device.ts";
 import {
   EntryType,
@@ -15,23 +17,15 @@ import {
 } from "./envelope.ts";
 import { roomKeyCommitment } from "./room-key.ts";
 
-/** One who may sign the next record. */
-export interface Admin extends PublicKeys {
-  recovery: boolean;
-}
-
-/** A record's statement. */
-export interface EpochRecord {
-  epoch: number;
-  commitment: Bytes;
-  admins: Admin[];
-}
-
 /** The record is not what the grant promised. It does not say in which way. */
 export class RecordRefused extends Error {
   constructor() {
     super("the room's record does not fit its grant");
   }
+}
+
+async function named(keys: PublicKeys): Promise<DeviceKeys> {
+  return { device: await deviceId(keys), signKey: b64(keys.signKey), agreeKey: b64(keys.agreeKey) };
 }
 
 /** Seals the record of epoch 0, which becomes the room's first entry. */
@@ -43,17 +37,14 @@ export async function createEpochRecord(
   recovery: PublicKeys,
   sentAtMs: number,
 ): Promise<Bytes> {
-  const admin = (keys: PublicKeys, isRecovery: boolean) => ({
-    sign_key: b64(keys.signKey),
-    agree_key: b64(keys.agreeKey),
-    recovery: isRecovery,
-  });
-  const body = JSON.stringify({
+  const body = recordBody({
     epoch: 0,
     commitment: b64(await roomKeyCommitment(roomKey, room, 0)),
-    previous: null,
-    history: "all",
-    admins: [admin(creator, false), admin(recovery, true)],
+    previous: undefined,
+    previousKey: undefined,
+    recipients: undefined,
+    cause: { type: "created" },
+    state: foundingState(await named(creator), await named(recovery)),
   });
   return sealEnvelope(roomKey, {
     type: EntryType.epochRecord,
@@ -70,29 +61,10 @@ export async function createEpochRecord(
   });
 }
 
-/** Reads a record's body. Throws when it is not one. */
-export function parseEpochRecord(body: string): EpochRecord {
-  const json: unknown = JSON.parse(body);
-  const { epoch, commitment, admins } = json as Partial<Record<string, unknown>>;
-  if (typeof epoch !== "number" || typeof commitment !== "string" || !Array.isArray(admins)) throw new RecordRefused();
-  return {
-    epoch,
-    commitment: fromB64(commitment, 32),
-    admins: admins.map((admin: { sign_key: string; agree_key: string; recovery?: unknown }) => ({
-      signKey: fromB64(admin.sign_key, 32),
-      agreeKey: fromB64(admin.agree_key, 32),
-      recovery: admin.recovery === true,
-    })),
-  };
-}
-
 /** The admin who signed `opened`, if any did. */
 export async function signingAdmin(opened: Opened, record: EpochRecord): Promise<Admin | undefined> {
-  for (const admin of record.admins) {
-    if ((await deviceId(admin)) !== opened.header.device) continue;
-    if (await verifyOpened(opened, admin.signKey)) return admin;
-  }
-  return undefined;
+  const admin = record.state.admins.find(({ device }) => device === opened.header.device);
+  return admin !== undefined && (await verifyOpened(opened, fromB64(admin.signKey))) ? admin : undefined;
 }
 
 /**
@@ -110,7 +82,7 @@ export async function verifyEpochRecord(
     if (epoch !== 0 || !equal(await envelopeHash(envelope), recordHash)) throw new RecordRefused();
     const opened = await openEnvelope(envelope, (_, header) => streamKey(roomKey, header));
     const { header } = opened;
-    const record = parseEpochRecord(opened.body);
+    const record = await parseRecord(JSON.parse(opened.body));
     const fits =
       header.type === EntryType.epochRecord &&
       header.room === b64(room) &&
@@ -119,7 +91,7 @@ export async function verifyEpochRecord(
       record.epoch === epoch &&
       opened.prev.seq === 0 &&
       equal(opened.prev.hash, NOWHERE.hash) &&
-      equal(record.commitment, await roomKeyCommitment(roomKey, room, epoch));
+      equal(fromB64(record.commitment), await roomKeyCommitment(roomKey, room, epoch));
     if (!fits || (await signingAdmin(opened, record)) === undefined) throw new RecordRefused();
     return record;
   } catch {

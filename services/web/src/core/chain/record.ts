@@ -1,0 +1,91 @@
+//! The body of an epoch record: an epoch's key, why it began, and what holds from it on.
+
+import { REMOVALS_MAX } from "../../protocol.gen.ts";
+import { boolField, bytesField, devicesField, fieldsOf, nullableBytes, textField, wholeField } from "./fields.ts";
+import { demandOrder } from "./order.ts";
+import { EPOCH_MAX, parseState, stateJson, type RoomState } from "./state.ts";
+
+/** `iv ‖ AEAD(…)` of the key before. */
+const PREVIOUS_KEY_BYTES = 60;
+
+export type Cause =
+  | { readonly type: "created" }
+  /** 1 to 50 devices, in order. */
+  | { readonly type: "remove"; readonly devices: readonly string[]; readonly ban: boolean }
+  | { readonly type: "rotate" }
+  /** Newcomers shall not read what came before. */
+  | { readonly type: "history" };
+
+/** Byte strings are base64url. */
+export interface EpochRecord {
+  readonly epoch: number;
+  readonly commitment: string;
+  /** Envelope hash of the chain entry before; `undefined` for epoch 0. */
+  readonly previous: string | undefined;
+  /** The key of the epoch before, sealed under this one's. */
+  readonly previousKey: string | undefined;
+  readonly recipients: string | undefined;
+  readonly cause: Cause;
+  readonly state: RoomState;
+}
+
+function parseCause(json: unknown): Cause {
+  const fields = fieldsOf(json);
+  const type = textField(fields, "type");
+  switch (type) {
+    case "created":
+    case "rotate":
+    case "history":
+      return { type };
+    case "remove": {
+      const devices = devicesField(fields, "devices", REMOVALS_MAX);
+      if (devices.length === 0) throw new RangeError("nobody is removed");
+      demandOrder(devices);
+      return { type, devices, ban: boolField(fields, "ban") };
+    }
+    default:
+      throw new TypeError("a cause this version does not know");
+  }
+}
+
+/** Whether the fields that depend on one another agree, whatever came before the record. */
+function agrees(record: EpochRecord): boolean {
+  const first = record.epoch === 0;
+  const closed = first || record.cause.type === "history";
+  return (
+    (record.cause.type === "created") === first &&
+    (record.previous === undefined) === first &&
+    (record.recipients === undefined) === first &&
+    (record.previousKey === undefined) === closed &&
+    (closed ? record.state.historyFrom === record.epoch : record.state.historyFrom < record.epoch)
+  );
+}
+
+/** Reads a record's body. Throws on what is not well formed, out of bounds or contradicts itself. */
+export async function parseRecord(json: unknown): Promise<EpochRecord> {
+  const fields = fieldsOf(json);
+  const record = {
+    epoch: wholeField(fields, "epoch", 0, EPOCH_MAX),
+    commitment: bytesField(fields, "commitment", 32),
+    previous: nullableBytes(fields, "previous", 32),
+    previousKey: nullableBytes(fields, "previous_key", PREVIOUS_KEY_BYTES),
+    recipients: nullableBytes(fields, "recipients", 32),
+    cause: parseCause(fields["cause"]),
+    state: await parseState(fields["state"]),
+  };
+  if (!agrees(record)) throw new TypeError("the record contradicts itself");
+  return record;
+}
+
+/** The record as it is sealed. */
+export function recordBody(record: EpochRecord): string {
+  return JSON.stringify({
+    epoch: record.epoch,
+    commitment: record.commitment,
+    previous: record.previous ?? null,
+    previous_key: record.previousKey ?? null,
+    recipients: record.recipients ?? null,
+    cause: record.cause,
+    state: stateJson(record.state),
+  });
+}
