@@ -1,11 +1,26 @@
-/** Every sentence the page says; with `strings/`, all that a translation has to translate. */
+/**
+ * Every sentence the page says; with `strings/`, all that a translation has to translate. What only a dialog says that is loaded
+ * when it is opened is imported by that dialog from `strings/`, so that it is not part of the first load.
+ */
 
 import type { Problem } from "../view.ts";
 import { blocked } from "./strings/blocked.ts";
-import { create, join, myName, password, roomName, share, start, steps } from "./strings/entering.ts";
+import { create, join, myName, password, recover, roomName, share, start, steps } from "./strings/entering.ts";
 import { invites } from "./strings/invites.ts";
+import { ended, keyMissing, membership, rejoin, roles } from "./strings/membership.ts";
 import { problems } from "./strings/problems.ts";
-import { composer, connection, deleting, leave, people, rename, room } from "./strings/room.ts";
+import {
+  acts,
+  composer,
+  connection,
+  deleting,
+  deletingMessage,
+  leave,
+  people,
+  pins,
+  rename,
+  room,
+} from "./strings/room.ts";
 import { security, violation } from "./strings/security.ts";
 import { timeline } from "./strings/timeline.ts";
 import { count, LANGUAGE } from "./strings/wording.ts";
@@ -31,12 +46,16 @@ export const strings = {
   create,
   password,
   join,
+  recover,
   steps,
   share,
 
   room,
   timeline,
   composer,
+  acts,
+  deleteMessage: deletingMessage,
+  pins,
   people,
   connection,
   rename,
@@ -45,6 +64,12 @@ export const strings = {
   invites,
   security,
   violation,
+
+  roles,
+  membership,
+  keyMissing,
+  ended,
+  rejoin,
 
   switcher: {
     heading: "Switch room",
@@ -60,8 +85,11 @@ export const strings = {
       { keys: ["Enter"], does: "Send the message" },
       { keys: ["Shift", "Enter"], does: "Break the line" },
       { keys: ["↑", "↓"], does: "From message to message" },
+      { keys: ["Enter", "Menu"], does: "What can be done with a message" },
+      { keys: ["↑"], does: "Edit your last message, in an empty composer" },
+      { keys: ["@"], does: "Mention someone" },
       { keys: ["Home", "End"], does: "Oldest loaded, latest message" },
-      { keys: ["Esc"], does: "To the composer; close a dialog" },
+      { keys: ["Esc"], does: "To the composer; cancel a reply or an edit; close a dialog" },
       { keys: ["?"], does: "This sheet" },
     ],
   },

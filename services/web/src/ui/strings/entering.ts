@@ -1,6 +1,6 @@
 /** On the way into a room: the first screen, the forms, and what a new room is shared by. */
 
-import type { EnterStep, PasswordAdvice } from "../../view.ts";
+import type { EnterStep, PasswordAdvice, RoomEnd } from "../../view.ts";
 import { count } from "./wording.ts";
 
 export const start = {
@@ -12,7 +12,14 @@ export const start = {
   yourRooms: "Your rooms",
   noAccount: "No account, no e-mail address. A name is enough.",
   unread: (n: number) => count(n, "new message", "new messages"),
-  ended: { deleted: "Deleted", not_a_member: "You are no longer a member" },
+  ended: {
+    deleted: "Deleted",
+    not_a_member: "You are no longer a member",
+    removed: "You were removed",
+    banned: "This device is banned",
+  } satisfies Record<RoomEnd, string>,
+  recover: "Use a recovery key",
+  move: "Move to another device",
   forget: (room: string) => `Take “${room}” off the list`,
   security: "What is protected, and what is not",
 } as const;
@@ -69,6 +76,17 @@ export const join = {
   notNow: "Not now",
 } as const;
 
+/** Coming back as the owner, by the key that was shown when the room was made. */
+export const recover = {
+  heading: "Use a recovery key",
+  body: "The key that was shown when the room was created brings you back in, and makes this device an owner of the room.",
+  key: "Recovery key",
+  keyHint: "Capitals and spaces do not matter. It is in the file you saved, if you saved one.",
+  submit: "Recover the room",
+  done: "This device owns the room now.",
+  wrong: "This key does not belong to a room with that name. Check the name first, then the key.",
+} as const;
+
 export const steps = {
   asking: "Asking the server…",
   deriving: "Turning the password into a key. This is slow on purpose…",
@@ -100,5 +118,5 @@ export const share = {
   enter: "Go to the room",
   fileName: (room: string) => `snug recovery key - ${room}.txt`,
   fileText: (room: string, key: string, origin: string) =>
-    `Recovery key of the room “${room}” at ${origin}\n\n${key}\n\nWhoever has it can claim to own the room. It does not open the room by itself: keep the password too.\n`,
+    `Recovery key of the room “${room}” at ${origin}\n\n${key}\n\nWhoever has it can come into the room, read it, and own it. To use it: open ${origin} and choose “Use a recovery key”.\n`,
 } as const;

@@ -1,0 +1,57 @@
+/** A new key for a room. */
+
+import { LANGUAGE, listing } from "./wording.ts";
+
+/** The room gets a new key: who is removed is shut out by it, everyone else stays in. */
+export const rekey = {
+  heading: {
+    remove: (name: string) => `Remove ${name}?`,
+    ban: (name: string) => `Ban ${name}?`,
+    rotate: () => "Replace the room's key?",
+    history: () => "Close the history to newcomers?",
+  },
+  intro: {
+    remove: (name: string) =>
+      `${name} leaves the room now and cannot read anything written afterwards. What ${name} has read already cannot be taken back. With the new password or a new invite, ${name} could return.`,
+    ban: (name: string) =>
+      `${name} leaves the room now, cannot read anything written afterwards, and cannot come back with this device, whatever password it has. What ${name} has read already cannot be taken back.`,
+    rotate: () => "Nobody is removed. Who has only the old password or an old link cannot get in with it any more.",
+    history: () =>
+      "Whoever comes in from now on cannot read what was written before. People who are inside keep reading all of it. This cannot be taken back.",
+  },
+  whatHappens: "What happens",
+  points: {
+    key: "The room gets a new key, and a new password with it.",
+    others: "Everyone else stays in. Nobody retypes anything.",
+    invites: "All invite links end. You can make new ones afterwards.",
+  },
+  password: "New room password",
+  passwordHint: "For those who join from now on. Keep it, it is shown to you alone.",
+  submit: { remove: "Remove", ban: "Ban", rotate: "Replace the key", history: "Close the history" },
+  working: "The room is getting its new key…",
+  keepOpen: "Keep this page open until it is done.",
+  steps: {
+    collecting: "Looking who is in the room",
+    sealing: "Sealing the new key for each person",
+    deriving: "Turning the new password into a key",
+    committing: "Putting it into force",
+  },
+  sealed: (done: number, all: number) => `${done.toLocaleString(LANGUAGE)} of ${all.toLocaleString(LANGUAGE)}`,
+  doneHeading: {
+    remove: (name: string) => `${name} is removed`,
+    ban: (name: string) => `${name} is banned`,
+    rotate: () => "The room has a new key",
+    history: () => "The history is closed to newcomers",
+  },
+  doneBody: "Everyone else is still in and can go on writing.",
+  newPassword: "New password",
+  newPasswordBody: "People join with this from now on. It is shown this once.",
+  excludedHeading: "They have to join again",
+  excludedBody: (names: readonly string[]) =>
+    `${listing.format(names)} had never opened the room with its last key, so the new one was not given to them. Tell them the new password.`,
+  revokedHeading: "Invite links that ended",
+  revokedBody: "Whoever has one of these cannot use it any more. Make a new one where it is still wanted.",
+  replace: "New link",
+  replaceLabel: (name: string, when: string) => `Make a new link in place of the one made by ${name}, ${when}`,
+  done: "Done",
+} as const;
