@@ -77,8 +77,8 @@ pub const TOPIC_CHARS_MAX: usize = 200;
 pub const ADMINS_MAX: usize = 20;
 /// Banned devices of a room.
 pub const BANNED_MAX: usize = 200;
-/// Muted devices of a room.
-pub const MUTED_MAX: usize = 100;
+/// Muted devices of a room. With the lists above at their limits, an epoch record still fits its body.
+pub const MUTED_MAX: usize = 80;
 /// Devices that one epoch record removes.
 pub const REMOVALS_MAX: usize = 50;
 /// The longest pause that slow mode asks for.
