@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
-use snug_protocol::http::{CreateRoom, Entered, JoinRequest, Member, RoomInfo, RoomsAnswer};
+use snug_protocol::http::{CreateRoom, Entered, JoinRequest, Member, RecoveryDevice, RoomInfo, RoomsAnswer};
 use snug_protocol::limits::{MEMBERS_PAGE_MAX, MEMBERS_PER_ROOM_MAX};
 use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, RoomId, Seq};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::config::ClientConfig;
 use crate::crypto::{
     Body, Device, GrantContent, GrantKeys, InviteLink, KDF, PublicKeys, RecoveryKey, RoomKey, Secret, decrypt,
-    founding_record, random, verify_record,
+    founding_record, random, seal_room_key, verify_record,
 };
 use crate::error::ClientError;
 use crate::http::Http;
@@ -98,7 +98,9 @@ impl Client {
         let (room, grant) = (RoomId(random()), GrantId(random()));
         let keys = GrantKeys::derive(&hash_password(password, room, grant).await?, room, grant);
         let (key, recovery) = (RoomKey::generate(room, 0), RecoveryKey::generate());
-        let record = founding_record(&self.0.device, &key, recovery.device().keys(), now_ms())?;
+        let saviour = *recovery.device().keys();
+        let record = founding_record(&self.0.device, &key, &saviour, now_ms())?;
+        let sealed = seal_room_key(&key, &saviour)?;
         let content = GrantContent { room_key: key.clone(), record_hash: record.hash() };
         let (auth, blob) = (keys.auth(), keys.seal(&content));
         let entered: Entered = self
@@ -112,6 +114,11 @@ impl Client {
                 auth: auth.into(),
                 blob: blob.clone().into(),
                 epoch_record: record.bytes().to_vec().into(),
+                recovery: RecoveryDevice {
+                    sign_key: saviour.sign_key.into(),
+                    agree_key: saviour.agree_key.into(),
+                    key: sealed.into(),
+                },
                 sign_in,
             })
             .await?;
@@ -267,6 +274,6 @@ fn profile_name(member: &Member, key: &RoomKey, keys: &PublicKeys) -> Option<Str
     let envelope = Envelope::parse(profile.envelope.0.clone().into()).ok()?;
     match decrypt(key, &envelope).ok()?.verify(keys).ok()?.body {
         Body::Profile(profile) => Some(profile.name),
-        Body::EpochRecord(_) | Body::Message { .. } | Body::Leave => None,
+        _ => None,
     }
 }

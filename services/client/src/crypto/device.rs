@@ -3,20 +3,24 @@
 use std::fmt;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
 use snug_protocol::http::SignIn;
 use snug_protocol::{Base64Bytes, DeviceId, GrantId, RoomId};
 use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
+use super::json::fixed;
 use super::{Key, random, sha256};
 use crate::error::ClientError;
 
 /// The public half of a device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PublicKeys {
     /// Ed25519.
+    #[serde(with = "fixed")]
     pub sign_key: [u8; 32],
     /// X25519.
+    #[serde(with = "fixed")]
     pub agree_key: [u8; 32],
 }
 
@@ -37,6 +41,14 @@ impl PublicKeys {
     pub fn id(&self) -> DeviceId {
         let hash = sha256(&[b"snug/v1/device", &self.sign_key, &self.agree_key]);
         DeviceId(hash[..16].try_into().expect("half of 32 bytes"))
+    }
+
+    /// Whether a key can be sealed to this device: its `agree_key` is not a point of low order, with which every agreement is zero.
+    /// Such a device is passed over when a room's key is replaced; otherwise it could keep the room from removing anybody.
+    #[must_use]
+    pub fn can_agree(&self) -> bool {
+        // Any secret tells: they are all multiples of eight.
+        StaticSecret::from([1; 32]).diffie_hellman(&self.agree_key.into()).was_contributory()
     }
 
     /// Whether `signature` over `bytes` was made by this device. Weak keys and malleable signatures do not count.
@@ -114,6 +126,11 @@ impl Device {
     #[must_use]
     pub const fn keys(&self) -> &PublicKeys {
         &self.keys
+    }
+
+    /// The X25519 secret, for opening what was sealed to this device.
+    pub(super) fn agree_secret(&self) -> Key {
+        Zeroizing::new(self.agree.to_bytes())
     }
 
     /// The Ed25519 signature over `bytes`.

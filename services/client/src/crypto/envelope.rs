@@ -131,7 +131,7 @@ pub struct Unverified {
     signature: [u8; SIGNATURE_BYTES],
 }
 
-/// Decrypts an envelope and checks its form: padding, bucket, body.
+/// Decrypts an envelope and checks its form: padding, bucket, body, whether it should have a target, and a record's commitment.
 ///
 /// # Errors
 /// `unreadable`, whatever is wrong.
@@ -145,10 +145,10 @@ pub fn decrypt(key: &RoomKey, envelope: &Envelope) -> Result<Unverified, ClientE
         .decrypt(&iv(header.counter), Payload { msg: sealed, aad: head })
         .map(Zeroizing::new)
         .map_err(|_| ClientError::Unreadable)?;
-    parse(header, head, &plain).ok_or(ClientError::Unreadable)
+    parse(key, header, head, &plain).ok_or(ClientError::Unreadable)
 }
 
-fn parse(header: Header, head: &[u8], plain: &[u8]) -> Option<Unverified> {
+fn parse(key: &RoomKey, header: Header, head: &[u8], plain: &[u8]) -> Option<Unverified> {
     let number = |at: usize| Some(u64::from_be_bytes(plain.get(at..at + 8)?.try_into().ok()?));
     let length = usize::try_from(u32::from_be_bytes(plain.get(48..BODY_AT)?.try_into().ok()?)).ok()?;
     if length > BODY_BYTES_MAX {
@@ -162,6 +162,15 @@ fn parse(header: Header, head: &[u8], plain: &[u8]) -> Option<Unverified> {
     }
     let prev = Prev { seq: Seq(number(0)?), hash: EnvelopeHash(plain.get(8..40)?.try_into().ok()?) };
     let body = Body::parse(header.kind, &plain[BODY_AT..signature_at]).ok()?;
+    if !body.may_target(header.target) {
+        return None;
+    }
+    // GCM does not commit to its key: without this, one record could open under two keys.
+    if let Body::EpochRecord(record) = &body
+        && !record.commits_to(key)
+    {
+        return None;
+    }
     Some(Unverified {
         opened: Opened { header, prev, sent_at_ms: number(40)?, body },
         signed: Zeroizing::new([SIGNATURE_LABEL, head, &plain[..signature_at]].concat()),
@@ -176,8 +185,8 @@ impl Unverified {
         let device = self.opened.header.device;
         match &self.opened.body {
             Body::Profile(profile) => PublicKeys::parse(&profile.sign_key, &profile.agree_key).ok(),
-            Body::EpochRecord(record) => record.admin_keys().find(|keys| keys.id() == device),
-            Body::Message { .. } | Body::Leave => None,
+            Body::EpochRecord(record) => record.state.admin(device).map(|admin| admin.keys),
+            _ => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Format v1 (ENCRYPTION.md): device keys, grants, links, envelopes, epoch records. Pure: no I/O, no clock, no tasks.
+//! Format v1 (ENCRYPTION.md): device keys, grants, links, envelopes, bodies, epoch records, sealed keys, moves. Pure: no I/O, no clock, no tasks.
 //!
 //! Randomness is the only thing taken from outside, and only by functions whose name says so (`generate`, `seal` of a grant).
 //! Every secret is wiped when dropped and hidden from `Debug`. Opening either succeeds or says [`ClientError::Unreadable`] and no more.
@@ -6,23 +6,37 @@
 mod base32;
 mod body;
 mod device;
+mod emoji;
 mod envelope;
 mod grant;
+mod json;
 mod link;
+mod moving;
 mod record;
 mod recovery;
 mod room_key;
+mod sealed_key;
+mod state;
+mod step;
 #[cfg(test)]
 mod vectors;
 
-pub use body::{Body, Profile};
+pub use body::{Body, Edit, Message, Pin, Profile, Reaction};
 pub use device::{Device, DeviceSecrets, PublicKeys, sign_in};
+pub use emoji::{reaction_emoji, room_topic};
 pub use envelope::{Content, Opened, Prev, Unverified, decrypt, open, seal};
 pub use grant::{GrantContent, GrantKeys, KDF, Secret};
 pub use link::InviteLink;
-pub use record::{Admin, EpochRecord, VerifiedRecord, founding_record, verify_record};
+pub use moving::{MoveAnswer, MoveSecret, MovedKey, MovedRoom};
+pub use record::{
+    Cause, ChainPlace, EpochRecord, NextEpoch, VerifiedRecord, founding_record, next_record, open_record, seal_step,
+    verify_record,
+};
 pub use recovery::RecoveryKey;
 pub use room_key::RoomKey;
+pub use sealed_key::{open_room_key, profile_of, seal_room_key};
+pub use state::{Admin, Muted, RoomState};
+pub use step::{Step, StepBody};
 
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};

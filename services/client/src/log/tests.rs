@@ -5,7 +5,7 @@ use proptest::sample::Index;
 use snug_protocol::EntryKind;
 
 use super::*;
-use crate::crypto::Body;
+use crate::crypto::{Body, Message};
 
 const ROOM: RoomId = RoomId([1; 16]);
 const HISTORY: HistoryId = HistoryId([2; 16]);
@@ -22,7 +22,7 @@ fn entry(seq: u64, sender: u8, counter: u64, prev: Prev, filler: u8) -> LogEntry
         target: Seq::ZERO,
     };
     let envelope = [header.encode().as_slice(), &[filler; 256 + 16]].concat();
-    let body = Body::Message { text: format!("{seq}") };
+    let body = Body::Message(Message::of(seq.to_string()));
     let opened = Opened { header, prev, sent_at_ms: seq, body };
     LogEntry::new(Seq(seq), seq, Bytes::from(envelope), Some(opened))
 }

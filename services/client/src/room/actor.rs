@@ -15,7 +15,7 @@ use super::following::{Following, Overdue, Resyncing};
 use super::outbox::{Draft, Outbox};
 use super::{Command, Event, RoomSecrets};
 use crate::config::ClientConfig;
-use crate::crypto::{Body, Device};
+use crate::crypto::{Body, Device, Message};
 use crate::error::ClientError;
 use crate::http::{Http, LogPage};
 use crate::link::{ANSWERS_MAX, Answer, INBOX_MAX, Link, LinkRequest, LinkState, News, Port, Session};
@@ -225,12 +225,17 @@ impl Actor {
         let Some(opened) = &entry.opened else { return Some(Event::Unreadable { seq, at_ms }) };
         let device = opened.header.device;
         Some(match &opened.body {
-            Body::EpochRecord(_) => return None,
+            Body::EpochRecord(_)
+            | Body::Step(_)
+            | Body::Edit(_)
+            | Body::Deletion
+            | Body::Reaction(_)
+            | Body::Pin(_) => return None,
             Body::Profile(profile) if profile.joined => {
                 Event::Joined { seq, at_ms, device, name: profile.name.clone() }
             }
             Body::Profile(profile) => Event::Renamed { seq, at_ms, device, name: profile.name.clone(), before },
-            Body::Message { text } => {
+            Body::Message(Message { text, .. }) => {
                 let (name, mine) = (self.directory.name(device), device == self.device.id());
                 Event::Message { seq, at_ms, device, name, text: text.clone(), mine }
             }

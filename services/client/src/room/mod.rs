@@ -25,7 +25,7 @@ use snug_protocol::{DeviceId, EnvelopeHash, GrantId, RoomId, Seq};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Inner;
-use crate::crypto::{Body, GrantContent, GrantKeys, InviteLink, Profile, RoomKey, Secret, random};
+use crate::crypto::{Body, GrantContent, GrantKeys, InviteLink, Message, Profile, RoomKey, Secret, random};
 use crate::error::ClientError;
 use crate::http::LogPage;
 use crate::log::Violation;
@@ -157,7 +157,7 @@ impl Room {
     /// By the returned future: `text_…`, `outbox_full` at once; a server's code if it refuses for good; `closed`.
     pub fn send(&self, text: &str) -> Sending {
         match text::message_text(text) {
-            Ok(()) => self.draft(Body::Message { text: text.to_owned() }),
+            Ok(()) => self.draft(Body::Message(Message::of(text))),
             Err(error) => Sending(Err(Some(error))),
         }
     }

@@ -11,7 +11,7 @@ use super::*;
 
 fn draft(text: &str) -> (Draft, oneshot::Receiver<Result<Sent, ClientError>>) {
     let (done, answer) = oneshot::channel();
-    (Draft { body: Body::Message { text: text.into() }, done }, answer)
+    (Draft { body: Body::Message(Message::of(text)), done }, answer)
 }
 
 /// Seals without a cipher: the filler carries the text, so that the model can read it.
@@ -26,7 +26,7 @@ fn seal(outbox: &mut Outbox, draft: Draft, now: Instant) {
         counter,
         target: Seq::ZERO,
     };
-    let Body::Message { text } = &draft.body else { panic!("only messages here") };
+    let Body::Message(Message { text, .. }) = &draft.body else { panic!("only messages here") };
     let mut bytes = header.encode().to_vec();
     bytes.extend_from_slice(text.as_bytes());
     bytes.resize(76 + 256 + 16, 0);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::actor::{Actor, OWN_MAX, Own};
 use super::outbox::{Draft, Refusal, Sealed};
 use super::{Sent, following::Following};
-use crate::crypto::{Body, Content, seal};
+use crate::crypto::{Body, Content, Message, seal};
 use crate::link::Answer;
 use crate::wire::sending;
 
@@ -81,7 +81,7 @@ impl Actor {
         let hash = sealed.hash();
         self.log.acknowledge(seq, hash);
         self.tell_violations();
-        if let Body::Message { text } = sealed.draft.body {
+        if let Body::Message(Message { text, .. }) = sealed.draft.body {
             self.own.push_back(Own { seq, hash, text });
             if self.own.len() > OWN_MAX {
                 self.own.pop_front();

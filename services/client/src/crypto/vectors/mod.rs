@@ -182,7 +182,8 @@ fn largest_body() -> String {
 
 fn envelopes() -> Vec<Sealed> {
     let recovery = RecoveryKey::import(secret("recovery")).device();
-    let record = Body::EpochRecord(EpochRecord::founding(&room_key(), device().keys(), recovery.keys())).to_json();
+    let record =
+        Body::EpochRecord(Box::new(EpochRecord::founding(&room_key(), device().keys(), recovery.keys()))).to_json();
     let record = String::from_utf8(record).expect("JSON");
     let first = sealed("epoch record", EntryKind::EpochRecord, 0, Prev::default(), &record);
     let after = Prev { seq: Seq(1), hash: EnvelopeHash(first.hash.array().expect("32 bytes")) };
