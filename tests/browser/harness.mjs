@@ -26,6 +26,11 @@ const FAST = [
   "--sends-burst=1000",
 ];
 
+/** The path of a binary that `cargo build --workspace` made. */
+export function built(name) {
+  return path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, "target"), "debug", name);
+}
+
 function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -57,9 +62,8 @@ export class Snug {
   }
 
   async restart() {
-    const binary = path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, "target"), "debug/snug");
     const args = [`--listen=127.0.0.1:${this.port}`, `--data-dir=${this.#folder}`, ...FAST, ...this.#args];
-    const child = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"], env: { SNUG_LOG: "warn" } });
+    const child = spawn(built("snug"), args, { stdio: ["ignore", "pipe", "inherit"], env: { SNUG_LOG: "warn" } });
     this.#child = child;
     const lines = readline.createInterface({ input: child.stdout });
     await new Promise((resolve, reject) => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snug_client::crypto::Device;
+use snug_client::log::LOG_ENTRIES_MAX;
 use snug_client::{Client, ClientConfig, Event, Events, Room};
 use snug_protocol::frame::{ClientFrame, Cursor, Resync, SendFrame, ServerFrame};
 use snug_protocol::{ErrorBody, ErrorCode, HistoryId, Seq};
@@ -132,6 +133,34 @@ async fn a_long_absence_is_caught_up_page_by_page_or_told_as_a_hole() {
         }
         assert_eq!(there.violations().await.expect("open"), []);
     }
+}
+
+#[tokio::test]
+async fn older_pages_go_back_to_the_first_message_of_a_room_longer_than_what_is_kept() {
+    let node = Node::start().await;
+    let (ana, bob) = (client(&node.url, &node), client(&node.url, &node));
+    let (room, _) = in_time("a room", ana.create_room("Long", PASSWORD, "Ana")).await.expect("a room");
+    let count = LOG_ENTRIES_MAX + 1_200;
+    fill(&room, count).await;
+    let there = in_time("joined", bob.join("Long", PASSWORD, "Bob")).await.expect("joined");
+    let mut events = there.events().await.expect("open");
+    let mut texts = texts_until(&mut events, &format!("message {}", count - 1)).await;
+    loop {
+        let page = in_time("a page", there.load_older()).await.expect("a page");
+        if page.is_empty() {
+            break;
+        }
+        let older = page.into_iter().filter_map(|event| match event {
+            Event::Message { text, .. } => Some(text),
+            _ => None,
+        });
+        texts.splice(0..0, older);
+        assert!(texts.len() <= count, "a page came twice");
+    }
+    let wanted: Vec<String> = (0..count).map(|n| format!("message {n}")).collect();
+    assert!(texts == wanted, "each message once and in order");
+    assert!(there.loaded().await.expect("open").len() < count, "not all of it is kept");
+    assert_eq!(there.violations().await.expect("open"), []);
 }
 
 async fn fill(room: &Room, count: usize) -> Seq {

@@ -10,6 +10,7 @@ use snug_client::crypto::Device;
 use snug_client::log::ViolationCode;
 use snug_protocol::Seq;
 use snug_protocol::frame::{EntryFrame, SendFrame, ServerFrame};
+use snug_protocol::http::LogPageHead;
 use snug_tests::hostile::scene::{NAME, PASSWORD, Scene, client, code, is_text, lie_at, say, until, violation};
 use snug_tests::hostile::{Fate, HostileServer, renumbered, rewrite_page, with_envelope};
 
@@ -328,4 +329,22 @@ async fn a_page_of_history_that_differs_from_what_was_live_is_a_fork() {
     assert_eq!(page.first().and_then(Event::seq), Some(first));
     let found = violation(&mut events).await;
     assert_eq!((found.code, found.seq, found.evidence.len()), (ViolationCode::Fork, second, 2));
+}
+
+#[tokio::test]
+async fn an_empty_page_of_history_does_not_pass_for_the_beginning_of_the_room() {
+    let scene = Scene::set().await;
+    let (room, mut events) = scene.joined().await;
+    let said = scene.say("hidden").await;
+    until(&mut events, |event| is_text(event, "hidden")).await;
+    scene.server.on_http(move |answer| {
+        if answer.path.contains("/history") {
+            let length = u32::from_be_bytes(answer.body[..4].try_into().expect("four bytes")) as usize;
+            let honest: LogPageHead = serde_json::from_slice(&answer.body[4..4 + length]).expect("the head");
+            let head = LogPageHead { from: said, ..honest };
+            let head = serde_json::to_vec(&head).expect("plain");
+            answer.body = [&u32::try_from(head.len()).expect("short").to_be_bytes(), head.as_slice()].concat().into();
+        }
+    });
+    assert_eq!(code(room.history_before(said, 200).await), Err("answer_invalid"));
 }

@@ -230,9 +230,11 @@ impl Http {
         let path = format!("/api/rooms/{room}/history?limit={limit}{query}");
         let bytes = self.authorised_bytes::<()>(Method::GET, &path, None).await?;
         let page = parse_page(bytes).ok_or(ClientError::Answer)?;
-        // A page ends where it was asked to; one that ends earlier would hide entries.
-        let ends = before.is_none_or(|before| page.head.to >= before.back(1).min(page.head.head));
-        if ends { Ok(page) } else { Err(ClientError::Answer) }
+        // A page ends where it was asked to, and is empty only before the first entry; otherwise it would hide entries.
+        let whole = before.is_none_or(|before| {
+            page.head.to >= before.back(1).min(page.head.head) && (page.head.from < before || before <= Seq(1))
+        });
+        if whole { Ok(page) } else { Err(ClientError::Answer) }
     }
 
     /// Members after a device id, in order.

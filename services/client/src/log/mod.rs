@@ -3,6 +3,7 @@
 //! Pure: opening envelopes, fetching pages and telling anyone is done by others. Any order and chunking of the same entries gives the
 //! same log and the same violations, since each check belongs to a pair of entries and runs when the second of them is loaded.
 
+mod memory;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,10 @@ use snug_protocol::frame::Cursor;
 use snug_protocol::{Base64Bytes, DeviceId, Envelope, EnvelopeHash, Header, HistoryId, InstanceId, RoomId, Seq};
 
 use crate::crypto::{Opened, Prev};
+pub use memory::LOG_ENTRIES_MAX;
 use run::Run;
 pub use violation::{Evidence, Violation, ViolationCode};
 
-/// Entries a log holds at most; the oldest are forgotten first and can be loaded again.
-pub const LOG_ENTRIES_MAX: usize = 5_000;
-/// How many are forgotten at a time.
-const FORGET_STEP: usize = 512;
 /// Acknowledgements that wait for their entry, at most; the oldest are forgotten first.
 const ACKNOWLEDGED_MAX: usize = 1_024;
 /// Violations kept; one is reason enough to look, and a hostile server must not fill the memory.
@@ -89,6 +87,8 @@ pub struct RoomLog {
     history: Option<HistoryId>,
     runs: Vec<Run>,
     next_live: Option<Seq>,
+    /// The oldest place that was reached page by page from the newest run.
+    paged_to: Option<Seq>,
     pending_prev: BTreeMap<Seq, Vec<Seq>>,
     acknowledged: BTreeMap<Seq, EnvelopeHash>,
     found: HashSet<(ViolationCode, Seq)>,
@@ -105,6 +105,7 @@ impl RoomLog {
             history: None,
             runs: Vec::new(),
             next_live: None,
+            paged_to: None,
             pending_prev: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             found: HashSet::new(),
@@ -124,6 +125,10 @@ impl RoomLog {
         if self.history.is_some_and(|known| known != history) {
             self.clear();
         }
+        if self.next_live != Some(from) {
+            // What lies in the hole is older than the newest run and has not been loaded.
+            self.paged_to = None;
+        }
         self.history = Some(history);
         self.next_live = Some(from);
     }
@@ -134,6 +139,7 @@ impl RoomLog {
         self.pending_prev.clear();
         self.acknowledged.clear();
         self.next_live = None;
+        self.paged_to = None;
         self.history = None;
     }
 
@@ -169,6 +175,7 @@ impl RoomLog {
             return self.insert_missing(entry);
         }
         if entry.seq > expected {
+            self.paged_to = None;
             let mut evidence: Vec<Evidence> = self.get(expected.back(1)).map(LogEntry::evidence).into_iter().collect();
             evidence.push(entry.evidence());
             self.violation(ViolationCode::Fork, expected, evidence);
@@ -179,7 +186,7 @@ impl RoomLog {
         }
         self.next_live = Some(entry.seq.next());
         self.insert(entry);
-        self.forget_oldest();
+        self.forget_oldest(None);
         Applied::New
     }
 
@@ -197,6 +204,10 @@ impl RoomLog {
     /// Entries at or after the next live one are left to come live.
     pub fn insert_page(&mut self, entries: Vec<LogEntry>) -> usize {
         let live = self.next_live.unwrap_or(Seq(u64::MAX));
+        let end = entries.last().map(|entry| entry.seq);
+        if let (Some(first), Some(end)) = (entries.first(), end) {
+            self.paged(first.seq, end);
+        }
         let mut new = 0;
         let mut before: Option<LogEntry> = None;
         for entry in entries {
@@ -212,7 +223,7 @@ impl RoomLog {
                 new += 1;
             }
         }
-        while self.forget_oldest() {}
+        while self.forget_oldest(end) {}
         new
     }
 
@@ -277,12 +288,6 @@ impl RoomLog {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
-    }
-
-    /// The first loaded entry of the newest run; what lies before it can be loaded.
-    #[must_use]
-    pub fn loaded_from(&self) -> Option<Seq> {
-        self.runs.last().map(Run::first)
     }
 
     /// The stretches between runs that are not loaded, both ends included.
@@ -388,27 +393,5 @@ impl RoomLog {
         if entry.opened.as_ref().is_some_and(|opened| opened.prev.hash != there.hash) {
             self.violation(ViolationCode::Prev, entry.seq, vec![there.evidence(), entry.evidence()]);
         }
-    }
-
-    /// Forgets some entries if there are too many; whether it did.
-    fn forget_oldest(&mut self) -> bool {
-        if self.len() <= LOG_ENTRIES_MAX + FORGET_STEP {
-            return false;
-        }
-        let first = &mut self.runs[0];
-        let gone = first.forget(FORGET_STEP);
-        if first.len() == 0 {
-            self.runs.remove(0);
-        }
-        for prev in gone.iter().filter_map(|entry| entry.opened.as_ref()).map(|opened| opened.prev.seq) {
-            let loaded = &gone;
-            if let Some(waiting) = self.pending_prev.get_mut(&prev) {
-                waiting.retain(|seq| !loaded.iter().any(|entry| entry.seq == *seq));
-                if waiting.is_empty() {
-                    self.pending_prev.remove(&prev);
-                }
-            }
-        }
-        true
     }
 }

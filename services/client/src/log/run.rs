@@ -125,6 +125,20 @@ impl Run {
     /// Forgets the oldest `count` entries and returns them.
     pub(super) fn forget(&mut self, count: usize) -> Vec<LogEntry> {
         let gone = self.entries.drain(..count.min(self.entries.len())).collect();
+        self.recount();
+        gone
+    }
+
+    /// Cuts the run in two: what lies before `seq` stays, the rest is returned.
+    pub(super) fn split_off(&mut self, seq: Seq) -> Self {
+        let at = usize::try_from(seq.0.saturating_sub(self.first().0)).unwrap_or(usize::MAX);
+        let mut rest = Self { entries: self.entries.split_off(at.min(self.entries.len())), ..Self::default() };
+        self.recount();
+        rest.recount();
+        rest
+    }
+
+    fn recount(&mut self) {
         self.tracks.clear();
         let entries = std::mem::take(&mut self.entries);
         for entry in &entries {
@@ -132,7 +146,6 @@ impl Run {
             self.count(entry);
         }
         self.entries = entries;
-        gone
     }
 
     /// Counts an entry at the end; whether it does not join.

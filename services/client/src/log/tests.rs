@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use snug_protocol::EntryKind;
 
+use super::memory::FORGET_STEP;
 use super::*;
 use crate::crypto::{Body, Message};
 
@@ -232,6 +233,73 @@ fn the_oldest_entries_are_forgotten_and_can_be_loaded_again() {
     log.insert_page(entries[from - 50..from].to_vec());
     assert_eq!(log.loaded_from(), Some(Seq(from as u64 - 49)));
     assert_eq!(codes(&log), Vec::<&str>::new());
+}
+
+/// More than a log keeps: the newest come live, the rest page by page until nothing is older. Also says which seqs the pages gave.
+fn load_back(entries: &[LogEntry]) -> (RoomLog, Vec<u64>) {
+    let mut log = RoomLog::new(ROOM);
+    let (old, live) = entries.split_at(entries.len() - 100);
+    log.follow(HISTORY, live[0].seq);
+    for entry in live {
+        log.apply(entry.clone());
+    }
+    let mut paged = Vec::new();
+    while let Some(from) = log.older_from().filter(|from| *from > Seq(1)) {
+        let end = usize::try_from(from.0).expect("small") - 1;
+        let page = old[end.saturating_sub(200)..end].to_vec();
+        paged.extend(page.iter().rev().map(|entry| entry.seq.0));
+        log.insert_page(page);
+        assert!(log.len() <= LOG_ENTRIES_MAX + FORGET_STEP);
+    }
+    (log, paged)
+}
+
+fn long() -> Vec<LogEntry> {
+    let senders: Vec<(u8, u64)> = (0..u8::MAX).cycle().map(|at| (at % 3, 0)).take(2 * LOG_ENTRIES_MAX).collect();
+    honest(&senders)
+}
+
+#[test]
+fn paging_back_reaches_the_beginning_of_a_log_longer_than_what_is_kept() {
+    let entries = long();
+    let (log, paged) = load_back(&entries);
+    let newest = entries.len() as u64;
+    assert_eq!(paged, (1..=newest - 100).rev().collect::<Vec<_>>(), "each once, newest first");
+    assert_eq!(codes(&log), Vec::<&str>::new());
+    assert_eq!(log.edge().map(|edge| edge.seq), Some(Seq(newest)), "the live edge is kept");
+}
+
+#[test]
+fn a_change_where_two_pages_meet_is_flagged_also_beyond_what_is_kept() {
+    let honest = long();
+    let last_of_pages = (200..honest.len() - 100).step_by(200).map(|back| honest.len() - 100 - back - 1);
+    for at in last_of_pages.filter(|at| *at < honest.len() - LOG_ENTRIES_MAX) {
+        let mut entries = honest.clone();
+        // Only the page after it can tell: what it names as its predecessor is another envelope.
+        let prev = Prev { seq: entries[at - 1].seq, hash: entries[at - 1].hash };
+        entries[at] = entry(entries[at].seq.0, 9, 0, prev, 0);
+        assert!(flagged(&load_back(&entries).0), "at {at}");
+    }
+}
+
+#[test]
+fn after_a_hole_or_for_a_new_reader_paging_back_begins_before_the_newest_run() {
+    let entries = honest(&[(1, 0); 40]);
+    let mut log = RoomLog::new(ROOM);
+    log.follow(HISTORY, Seq(11));
+    log.apply(entries[10].clone());
+    log.insert_page(entries[5..10].to_vec());
+    assert_eq!(log.older_from(), Some(Seq(6)));
+    log.insert_page(entries[1..3].to_vec());
+    assert_eq!(log.older_from(), Some(Seq(6)), "a page from elsewhere does not count");
+    log.follow(HISTORY, Seq(31));
+    log.apply(entries[30].clone());
+    assert_eq!(log.older_from(), Some(Seq(31)));
+    log.insert_page(entries[20..30].to_vec());
+    log.insert_page(entries[11..20].to_vec());
+    assert_eq!(log.older_from(), Some(Seq(6)), "what was loaded before the hole is not loaded again");
+    log.restart_paging();
+    assert_eq!(log.older_from(), log.loaded_from());
 }
 
 #[test]

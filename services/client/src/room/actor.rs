@@ -265,10 +265,11 @@ impl Actor {
         match command {
             Command::Events { events } => {
                 self.pending = self.events_of(self.log.newest_run()).into();
+                self.log.restart_paging();
                 self.events = Some(events);
             }
             Command::Loaded { reply } => drop(reply.send(self.events_of(self.log.entries()))),
-            Command::LoadedFrom { reply } => drop(reply.send(self.log.loaded_from())),
+            Command::OlderFrom { reply } => drop(reply.send(self.log.older_from())),
             Command::Page { page, reply } => {
                 let answer = self.page(page).await;
                 drop(reply.send(answer));

@@ -79,7 +79,7 @@ pub struct RoomSecrets {
 pub(crate) enum Command {
     Events { events: mpsc::Sender<Event> },
     Loaded { reply: oneshot::Sender<Vec<Event>> },
-    LoadedFrom { reply: oneshot::Sender<Option<Seq>> },
+    OlderFrom { reply: oneshot::Sender<Option<Seq>> },
     Page { page: LogPage, reply: oneshot::Sender<Result<Vec<Event>, ClientError>> },
     Members { members: Vec<Member>, reply: oneshot::Sender<Result<Vec<RoomMember>, ClientError>> },
     Here { reply: oneshot::Sender<Vec<DeviceId>> },
@@ -232,12 +232,16 @@ impl Room {
         self.ask(|reply| Command::Page { page, reply }).await?
     }
 
-    /// The page before the oldest entry of the newest loaded run.
+    /// The page before what was loaded so far: before the newest loaded run at first and after [`Room::events`] or [`Event::Hole`],
+    /// then before the last page. Empty at the beginning of the room.
+    ///
+    /// So the whole room can be read, also one with more entries than [`Room::loaded`] keeps. To read again what was forgotten, use
+    /// [`Room::history_before`].
     ///
     /// # Errors
     /// As [`Room::history_before`].
     pub async fn load_older(&self) -> Result<Vec<Event>, ClientError> {
-        let from = self.ask(|reply| Command::LoadedFrom { reply }).await?;
+        let from = self.ask(|reply| Command::OlderFrom { reply }).await?;
         match from {
             Some(from) if from > Seq(1) => self.history_before(from, HISTORY_PAGE_MAX).await,
             _ => Ok(Vec::new()),

@@ -1,0 +1,129 @@
+//! A person without a browser: the Rust SDK behind lines of JSON, for tests in which people with and without a browser meet in one room.
+//!
+//! Reads one command a line on stdin and prints one answer to each, in order: `{"answer":…}`, or `{"refused":"<code>"}`. What happens in
+//! the room is printed in between as `{"event":…}`. Ends when stdin does. Uses nothing but the SDK's public interface.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use snug_client::crypto::{Device, InviteLink};
+use snug_client::{Client, ClientConfig, ClientError, Event, Events, Room};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// What one command may take. Less than the tests' own patience, so that they learn which one it was.
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// What this person is told to do. Everything but coming in is about the room that was entered last.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Command {
+    Create { room: String, password: String, name: String },
+    Join { room: String, password: String, name: String },
+    JoinByLink { link: String, name: String },
+    Invite,
+    Send { text: String },
+    Here,
+    Violations,
+    Leave,
+}
+
+/// A client and the room it is in.
+struct Person {
+    client: Client,
+    room: Option<Room>,
+    readers: TaskTracker,
+}
+
+impl Person {
+    async fn obey(&mut self, command: Command) -> Result<Value, ClientError> {
+        Ok(match command {
+            Command::Create { room, password, name } => {
+                let (room, _recovery) = self.client.create_room(&room, &password, &name).await?;
+                self.enter(room).await?
+            }
+            Command::Join { room, password, name } => {
+                let room = self.client.join(&room, &password, &name).await?;
+                self.enter(room).await?
+            }
+            Command::JoinByLink { link, name } => {
+                let room = self.client.join_by_link(&InviteLink::parse(&link)?, &name).await?;
+                self.enter(room).await?
+            }
+            Command::Invite => json!(*self.room()?.create_invite(None, None).await?.0.to_text()),
+            Command::Send { text } => json!(self.room()?.send(&text).await?.seq),
+            Command::Here => json!(names_here(self.room()?).await?),
+            Command::Violations => {
+                let violations = self.room()?.violations().await?;
+                json!(violations.iter().map(|violation| violation.code.as_str()).collect::<Vec<_>>())
+            }
+            Command::Leave => json!(self.room()?.leave().await?),
+        })
+    }
+
+    fn room(&self) -> Result<&Room, ClientError> {
+        self.room.as_ref().ok_or(ClientError::Closed)
+    }
+
+    async fn enter(&mut self, room: Room) -> Result<Value, ClientError> {
+        self.readers.spawn(read(room.events().await?));
+        let name = json!(room.name());
+        self.room = Some(room);
+        Ok(name)
+    }
+}
+
+/// The names of who is here, in order.
+async fn names_here(room: &Room) -> Result<Vec<String>, ClientError> {
+    let members: HashMap<_, _> = room.members().await?.into_iter().map(|member| (member.device, member.name)).collect();
+    let here = room.here().await?;
+    let mut names: Vec<String> = here.iter().filter_map(|device| members.get(device)?.clone()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Prints what happens in a room until it is closed.
+async fn read(mut events: Events) {
+    while let Some(event) = events.next().await {
+        if let Some(event) = told(event) {
+            println!("{}", json!({ "event": event }));
+        }
+    }
+}
+
+/// An event as a test reads it; `None` for what comes and goes.
+fn told(event: Event) -> Option<Value> {
+    Some(match event {
+        Event::Message { name, text, mine, .. } => json!({ "is": "message", "name": name, "text": text, "mine": mine }),
+        Event::Joined { name, .. } => json!({ "is": "joined", "name": name }),
+        Event::Left { name, .. } => json!({ "is": "left", "name": name }),
+        Event::Violation(violation) => json!({ "is": "violation", "code": violation.code.as_str() }),
+        Event::Closed { code } => json!({ "is": "closed", "code": code }),
+        Event::Presence { .. } | Event::Typing { .. } => return None,
+        // In the rooms of these tests nothing else should happen, so its name is enough.
+        other => json!({ "is": "other", "what": format!("{other:?}") }),
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let url = std::env::args().nth(1).context("usage: sdk-person <address of the server>")?;
+    let client = Client::connect(ClientConfig::new(url), Device::generate())?;
+    let mut person = Person { client, room: None, readers: TaskTracker::new() };
+    while let Some(line) = spawn_blocking(|| std::io::stdin().lines().next()).await? {
+        let line = line?;
+        let command = serde_json::from_str(&line).with_context(|| format!("not a command: {line}"))?;
+        let answer = match timeout(LIMIT, person.obey(command)).await {
+            Ok(Ok(answer)) => json!({ "answer": answer }),
+            Ok(Err(error)) => json!({ "refused": error.code() }),
+            Err(_) => json!({ "refused": "took_too_long" }),
+        };
+        println!("{answer}");
+    }
+    timeout(LIMIT, person.client.close()).await.context("the client did not close")?;
+    Ok(())
+}
