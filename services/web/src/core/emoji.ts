@@ -5,7 +5,7 @@ import { utf8 } from "./bytes.ts";
 import { codePoints } from "./names.ts";
 
 // Controls, lone surrogates, line and paragraph separators, letters (general category L), bidirectional controls.
-const FORBIDDEN = /[\p{Cc}\p{Cs}\p{White_Space}\p{L}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u; // eslint-disable-line no-irregular-whitespace
+const FORBIDDEN = /[\p{Cc}\p{Cs}\p{White_Space}\p{L}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
 const DIGIT = /\p{Nd}/u;
 const KEYCAP = "\u20E3";
 

@@ -1,0 +1,134 @@
+//! Moving to another device: the link's secret, the new device's offer, the code to compare, the old device's answer.
+//! Private keys never move.
+
+import { b64, fromB64 } from "../base64url.ts";
+import { concat, fromUtf8, random, Reader, utf8, zeros, type Bytes } from "../bytes.ts";
+import { fieldsOf, bytesField, listField, textField, wholeField } from "../chain/fields.ts";
+import { EPOCH_MAX } from "../chain/state.ts";
+import { memberName } from "../names.ts";
+import { MOVE_ANSWER_BYTES_MAX, MOVE_OFFER_BYTES } from "../../protocol.gen.ts";
+import { deviceId, type Device, type PublicKeys } from "./device.ts";
+import { hkdf, hkdfKey, KEY_BYTES, sha256 } from "./primitives.ts";
+import { openSealed, SealRefused, sealTo } from "./sealed-key.ts";
+
+const PREFIX = "#move=";
+const ID_BYTES = 16;
+const CODE_DIGITS = 6;
+/** Room id, grant id, secret of an invite. */
+const JOIN_BYTES = 64;
+/** What an answer adds to its plaintext: `enc` and tag. */
+const SEAL_BYTES = 48;
+/** Rooms and keys in an answer are bounded by its size; these bound the lists before they are read. */
+const ITEMS_MAX = 1_000;
+
+/** What the new device is given. */
+export interface MoveAnswer {
+  readonly name: string;
+  readonly rooms: readonly {
+    /** Room id, grant id and secret of an invite, 64 bytes, base64url. */
+    readonly join: string;
+    /** Raw room keys, base64url of 32 bytes each; each is checked against its record's commitment before use. */
+    readonly keys: readonly { readonly epoch: number; readonly key: string }[];
+  }[];
+}
+
+export function generateMoveSecret(): Bytes {
+  return random(KEY_BYTES);
+}
+
+/** The link that the old device shows. `origin` has no trailing slash. */
+export function moveLink(origin: string, secret: Bytes): string {
+  return `${origin}/${PREFIX}${b64(secret)}`;
+}
+
+/** The secret in a fragment or a pasted link; `undefined` when there is none or it is damaged. */
+export function parseMove(text: string): Bytes | undefined {
+  const start = text.indexOf(PREFIX);
+  if (start < 0) return undefined;
+  try {
+    return fromB64(text.slice(start + PREFIX.length).trim(), KEY_BYTES);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The mailbox's id, 16 bytes. */
+export async function moveId(secret: Bytes): Promise<Bytes> {
+  return (await hkdf(await hkdfKey(secret), zeros(0), "snug/v1/move-id")).slice(0, ID_BYTES);
+}
+
+async function macKey(secret: Bytes): Promise<CryptoKey> {
+  const raw = await hkdf(await hkdfKey(secret), zeros(0), "snug/v1/move-mac");
+  return crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
+}
+
+function offered(keys: PublicKeys): Bytes {
+  return concat(utf8("snug/v1/move-offer"), keys.signKey, keys.agreeKey);
+}
+
+/** The new device's offer, 96 bytes. */
+export async function moveOffer(secret: Bytes, keys: PublicKeys): Promise<Bytes> {
+  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", await macKey(secret), offered(keys)));
+  return concat(keys.signKey, keys.agreeKey, mac);
+}
+
+/** The new device's keys; `undefined` when the offer was not made by who knows the secret. */
+export async function openOffer(secret: Bytes, offer: Bytes): Promise<PublicKeys | undefined> {
+  if (offer.length !== MOVE_OFFER_BYTES) return undefined;
+  const reader = new Reader(offer);
+  const keys = { signKey: reader.take(KEY_BYTES), agreeKey: reader.take(KEY_BYTES) };
+  const made = await crypto.subtle.verify("HMAC", await macKey(secret), reader.rest(), offered(keys));
+  return made ? keys : undefined;
+}
+
+/** The six digits that both devices show. */
+export async function moveCode(secret: Bytes, keys: PublicKeys): Promise<string> {
+  const hash = await sha256(utf8("snug/v1/move-code"), secret, keys.signKey, keys.agreeKey);
+  return String(new Reader(hash).u32() % 10 ** CODE_DIGITS).padStart(CODE_DIGITS, "0");
+}
+
+function answerInfo(id: Bytes): Bytes {
+  return concat(utf8("snug/v1/move"), id);
+}
+
+/** Whether `answer` is small enough to be sealed; what is left out of it is the caller's choice. */
+export function answerFits(answer: MoveAnswer): boolean {
+  return utf8(JSON.stringify(answer)).length + SEAL_BYTES <= MOVE_ANSWER_BYTES_MAX;
+}
+
+/** The answer, sealed to the new device. `ephemeral` is for test vectors. Throws `RangeError` when it is too large. */
+export async function sealAnswer(secret: Bytes, to: PublicKeys, answer: MoveAnswer, ephemeral?: Bytes): Promise<Bytes> {
+  if (!answerFits(answer)) throw new RangeError("the answer is too large");
+  const aad = fromB64(await deviceId(to));
+  const plaintext = utf8(JSON.stringify(answer));
+  return sealTo(to.agreeKey, answerInfo(await moveId(secret)), aad, plaintext, ephemeral);
+}
+
+/** Opens and checks the answer. Throws `SealRefused`. */
+export async function openAnswer(
+  secret: Bytes,
+  device: Pick<Device, "id" | "agree" | "agreeKey">,
+  sealed: Bytes,
+): Promise<MoveAnswer> {
+  if (sealed.length > MOVE_ANSWER_BYTES_MAX) throw new SealRefused();
+  const plaintext = await openSealed(device, answerInfo(await moveId(secret)), fromB64(device.id), sealed);
+  try {
+    return parseAnswer(fieldsOf(JSON.parse(fromUtf8(plaintext))));
+  } catch {
+    throw new SealRefused();
+  }
+}
+
+function parseAnswer(fields: ReturnType<typeof fieldsOf>): MoveAnswer {
+  const checked = memberName(textField(fields, "name"));
+  if (!checked.ok) throw new TypeError("not a name");
+  const rooms = listField(fields, "rooms", ITEMS_MAX).map((json) => {
+    const room = fieldsOf(json);
+    const keys = listField(room, "keys", ITEMS_MAX).map((item) => {
+      const key = fieldsOf(item);
+      return { epoch: wholeField(key, "epoch", 0, EPOCH_MAX), key: bytesField(key, "key", KEY_BYTES) };
+    });
+    return { join: bytesField(room, "join", JOIN_BYTES), keys };
+  });
+  return { name: checked.name, rooms };
+}

@@ -1,0 +1,92 @@
+import { beforeAll, expect, it } from "vitest";
+
+import { b64 } from "../base64url.ts";
+import { random, utf8, type Bytes } from "../bytes.ts";
+import { generateDevice, type Device } from "./device.ts";
+import {
+  answerFits,
+  generateMoveSecret,
+  moveCode,
+  moveLink,
+  moveOffer,
+  openAnswer,
+  openOffer,
+  parseMove,
+  sealAnswer,
+} from "./move.ts";
+import { openRoomKey, openSealed, SealRefused, sealRoomKey, sealTo } from "./sealed-key.ts";
+
+let ana: Device;
+let ben: Device;
+const room = random(16);
+
+beforeAll(async () => {
+  [ana, ben] = [await generateDevice(), await generateDevice()];
+});
+
+const recipient = (device: Device) => ({ device: device.id, agreeKey: b64(device.agreeKey) });
+
+function flipped(bytes: Bytes, at: number): Bytes {
+  const copy = bytes.slice();
+  copy[at] = (copy[at] ?? 0) ^ 1;
+  return copy;
+}
+
+it("a room key sealed to a device opens with its private key, which nobody can read", async () => {
+  expect(ana.agree.extractable).toBe(false);
+  const roomKey = random(32);
+  const sealed = await sealRoomKey(recipient(ana), room, 3, roomKey);
+  expect(sealed.length).toBe(80);
+  expect(await openRoomKey(ana, room, 3, sealed)).toEqual(roomKey);
+  expect(await sealRoomKey(recipient(ana), room, 3, roomKey)).not.toEqual(sealed);
+});
+
+it("a sealed room key opens for no other device, room, epoch or bytes", async () => {
+  const sealed = await sealRoomKey(recipient(ana), room, 3, random(32));
+  await expect(openRoomKey(ben, room, 3, sealed)).rejects.toThrow(SealRefused);
+  await expect(openRoomKey({ ...ana, id: ben.id }, room, 3, sealed)).rejects.toThrow(SealRefused);
+  await expect(openRoomKey(ana, random(16), 3, sealed)).rejects.toThrow(SealRefused);
+  await expect(openRoomKey(ana, room, 4, sealed)).rejects.toThrow(SealRefused);
+  for (const at of [0, 31, 32, 79]) {
+    await expect(openRoomKey(ana, room, 3, flipped(sealed, at))).rejects.toThrow(SealRefused);
+  }
+  await expect(openRoomKey(ana, room, 3, sealed.slice(1))).rejects.toThrow(SealRefused);
+  const short = await sealTo(ana.agreeKey, utf8("x"), utf8("y"), random(31));
+  expect((await openSealed(ana, utf8("x"), utf8("y"), short)).length).toBe(31);
+});
+
+it("a move's offer is taken only from who knows the secret, and both sides show one code", async () => {
+  const secret = generateMoveSecret();
+  expect(parseMove(moveLink("https://chat.example", secret))).toEqual(secret);
+  expect(parseMove("https://chat.example/#move=short")).toBeUndefined();
+  expect(parseMove("https://chat.example/")).toBeUndefined();
+  const offer = await moveOffer(secret, ben);
+  expect(offer.length).toBe(96);
+  const keys = await openOffer(secret, offer);
+  expect(keys).toEqual({ signKey: ben.signKey, agreeKey: ben.agreeKey });
+  for (const at of [0, 32, 95]) expect(await openOffer(secret, flipped(offer, at))).toBeUndefined();
+  expect(await openOffer(generateMoveSecret(), offer)).toBeUndefined();
+  expect(await openOffer(secret, offer.slice(1))).toBeUndefined();
+  const code = await moveCode(secret, ben);
+  expect(code).toMatch(/^\d{6}$/u);
+  expect(await moveCode(secret, ben)).toBe(code);
+});
+
+it("a move's answer opens on the new device alone", async () => {
+  const secret = generateMoveSecret();
+  const answer = { name: "Ana", rooms: [{ join: b64(random(64)), keys: [{ epoch: 0, key: b64(random(32)) }] }] };
+  const sealed = await sealAnswer(secret, ben, answer);
+  expect(await openAnswer(secret, ben, sealed)).toEqual(answer);
+  await expect(openAnswer(secret, ana, sealed)).rejects.toThrow(SealRefused);
+  await expect(openAnswer(generateMoveSecret(), ben, sealed)).rejects.toThrow(SealRefused);
+  await expect(openAnswer(secret, ben, flipped(sealed, 60))).rejects.toThrow(SealRefused);
+  const unnamed = await sealAnswer(secret, ben, { ...answer, name: "a\u202Eb" });
+  await expect(openAnswer(secret, ben, unnamed)).rejects.toThrow(SealRefused);
+});
+
+it("an answer beyond 48 KiB is not sealed", async () => {
+  const keys = Array.from({ length: 1000 }, (_, epoch) => ({ epoch, key: b64(new Uint8Array(32)) }));
+  const answer = { name: "Ana", rooms: [{ join: b64(random(64)), keys }] };
+  expect(answerFits(answer)).toBe(false);
+  await expect(sealAnswer(generateMoveSecret(), ben, answer)).rejects.toThrow(RangeError);
+});
