@@ -1,6 +1,6 @@
 /** A room, without its messages: who is in it, what can be done with it, and the composer. */
 
-import { count, LANGUAGE } from "./wording.ts";
+import { count, LANGUAGE, listing } from "./wording.ts";
 
 export const room = {
   peopleHere: (here: number, all: number) =>
@@ -22,9 +22,13 @@ export const room = {
   readOnly: {
     deleted: "This room was deleted by its owner. Its messages are gone from the server.",
     not_a_member: "You are not a member of this room any more. Ask someone inside for a new invite.",
+    removed: "You were removed from this room. What you had read stays here; nothing new arrives.",
+    banned: "You were banned from this room. What you had read stays here; nothing new arrives.",
   },
   backToRooms: "Back to your rooms",
   takeOffList: "Take it off the list",
+  locked: "Locked: nobody new can come in",
+  topic: "Topic",
 } as const;
 
 export const composer = {
@@ -33,6 +37,74 @@ export const composer = {
   send: "Send",
   left: (n: number) => count(n, "character left", "characters left"),
   over: (n: number) => `${count(n, "character", "characters")} too many`,
+  replyingTo: (name: string) => `Replying to ${name}`,
+  replyingToYourself: "Replying to yourself",
+  cancelReply: "Cancel the reply",
+  editing: "Editing your message",
+  cancelEdit: "Cancel editing",
+  save: "Save the change",
+  mutedUntil: (time: string) => `You cannot write here until ${time}. Your text stays here.`,
+  muted: "You cannot write here until somebody lets you again. Your text stays here.",
+  slow: (every: string) => `Slow mode: one message every ${every}`,
+  slowWait: (seconds: number) => `Slow mode: you can send in ${seconds} s`,
+  slowOver: "You can send again",
+  keyMissing: "This room has a new password. Join again with it to read on and to write. Your text stays here.",
+  mention: "People to mention",
+  mentionsFound: (n: number) => (n === 0 ? "Nobody by that name" : count(n, "person", "people")),
+} as const;
+
+/** What can be done with one message. */
+export const acts = {
+  label: (name: string) => `What to do with the message of ${name}`,
+  mine: "What to do with your message",
+  toolbar: "Message actions",
+  more: "More actions",
+  reply: "Reply",
+  react: "React",
+  reactWith: (emoji: string) => `React with ${emoji}`,
+  takeBack: (emoji: string) => `Take back ${emoji}`,
+  otherEmoji: "Another emoji",
+  emojiLabel: "Any emoji",
+  emojiHint: "One emoji, from your keyboard or pasted",
+  emojiWrong: "That is not one emoji. Letters and words do not count.",
+  add: "React",
+  edit: "Edit",
+  delete: "Delete",
+  pin: "Pin",
+  unpin: "Unpin",
+  copy: "Copy text",
+  copied: "Text copied",
+  copyFailed: "The browser did not let the text be copied.",
+  reactions: "Reactions",
+  reaction: (emoji: string, names: readonly string[], mine: boolean) =>
+    `${emoji} ${reactors(names, mine)}. ${mine ? "Press to take yours back" : "Press to join in"}`,
+  reactors: (names: readonly string[], mine: boolean) => reactors(names, mine),
+} as const;
+
+const NAMED_MAX = 12;
+
+/** `names` has mine in it where `mine` is set; it is a name like the others there. */
+function reactors(names: readonly string[], mine: boolean): string {
+  const more = names.length - NAMED_MAX;
+  const shown = more > 0 ? [...names.slice(0, NAMED_MAX), count(more, "other", "others")] : names;
+  return `${listing.format(shown)}${mine ? " (you too)" : ""}`;
+}
+
+export const deletingMessage = {
+  heading: "Delete this message?",
+  body: "It is erased from the server, with its reactions, for everyone. A line stays that says so.",
+  bodyOfOther: (name: string) =>
+    `The message of ${name} is erased for everyone. A line stays that says that you did it.`,
+  submit: "Delete",
+} as const;
+
+export const pins = {
+  label: "Pinned messages",
+  newest: (name: string) => `Go to the pinned message of ${name}`,
+  all: (n: number) => `All ${n} pinned messages`,
+  hide: "Hide the list",
+  by: (name: string) => `Pinned by ${name}`,
+  unpin: "Unpin",
 } as const;
 
 export const people = {

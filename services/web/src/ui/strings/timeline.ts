@@ -1,6 +1,8 @@
 /** The messages of a room and what stands between them. */
 
+import type { DeletedEntry } from "../../view.ts";
 import type { NoticeSummary } from "../timeline/arrange.ts";
+import { stepText } from "./changes.ts";
 import { count, listing } from "./wording.ts";
 
 export const timeline = {
@@ -31,9 +33,41 @@ export const timeline = {
       ? "Several people are typing"
       : `${listing.format(names)} ${names.length === 1 ? "is" : "are"} typing`,
   notices: (summary: NoticeSummary) => noticeText(summary),
+  step: stepText,
+  deleted: (entries: readonly DeletedEntry[]) => deletedText(entries),
+  edited: "edited",
+  editedAt: (time: string) => `Edited ${time}`,
+  mentionsYou: "Mentions you",
+  pinned: "Pinned",
+  quoted: (name: string) => `In reply to ${name}`,
+  goToQuoted: (name: string) => `Go to the message of ${name}`,
+  quoteLoading: "Loading the message…",
+  quoteDeleted: (name: string) => (name === "" ? "A deleted message" : `A deleted message of ${name}`),
+  quoteUnavailable: "A message that is not here any more",
+  jumpFailed: "That message could not be shown.",
   copyCode: "Copy code",
   code: (language: string) => (language === "" ? "Code" : `Code, ${language}`),
 } as const;
+
+function deletedText(entries: readonly DeletedEntry[]): string {
+  const [first] = entries;
+  if (first === undefined) return "";
+  const name = first.fingerprint === null ? first.authorName : `${first.authorName} (${first.fingerprint})`;
+  const many = entries.length > 1;
+  const what = many ? `${count(entries.length, "message", "messages")}` : "a message";
+  const whose = first.mine ? (many ? `${what} of yours` : "your message") : `${what} of ${name}`;
+  const capital = whose.charAt(0).toUpperCase() + whose.slice(1);
+  switch (first.by) {
+    case "author":
+      return first.mine ? `You deleted ${what}` : `${name} deleted ${what}`;
+    case "admin":
+      return first.byName === null ? `${capital} ${many ? "were" : "was"} deleted` : `${first.byName} deleted ${whose}`;
+    case "age":
+      return `${capital} ${many ? "were" : "was"} erased by age, as this room is set`;
+    case "server":
+      return `${capital} ${many ? "are" : "is"} missing. The server erased ${many ? "them" : "it"} and nobody here asked for that`;
+  }
+}
 
 /** At most two names, then a number: a line stays a line. */
 function few(names: readonly string[]): string {
