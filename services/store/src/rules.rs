@@ -1,47 +1,23 @@
 //! What every backend decides in the same way. No I/O and no state here.
 
+pub(crate) mod append;
+pub(crate) mod epoch;
+pub(crate) mod step;
+
 use std::time::Duration;
 
-use snug_protocol::{Header, Seq};
+use snug_protocol::Seq;
 
-use crate::{AppendError, Quotas, Token};
+use crate::{Quotas, Token};
 
 /// A token's expiry is moved at most this often.
 pub(crate) const SLIDE_PERIOD: Duration = Duration::from_secs(3600);
+/// Mailboxes of moves at one time; an offer needs no token.
+pub(crate) const MOVES_MAX: usize = 10_000;
 /// The most entries of [`crate::Page::later`], newest kept. Only reached by a page of one entry that has been answered this often.
 pub(crate) const LATER_ENTRIES_MAX: usize = 10_000;
 /// The most bytes of [`crate::Page::later`], newest kept; likewise only reached by a page of one entry.
 pub(crate) const LATER_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// What to do with an envelope.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    /// It is the instance's next.
-    Append,
-    /// It, or another with its identity, was appended before.
-    Duplicate,
-    /// Neither.
-    Refused(AppendError),
-}
-
-/// Decides on an envelope with this `header`, `next` being its instance's next counter.
-///
-/// Duplicates come first: what was acknowledged stays acknowledged, even to a device that has left, or after a change of epoch.
-pub(crate) fn judge(header: &Header, next: u64, is_member: bool, epoch: u32) -> Verdict {
-    if header.kind.is_chain() {
-        Verdict::Refused(AppendError::EntryNotAccepted)
-    } else if header.counter < next {
-        Verdict::Duplicate
-    } else if !is_member {
-        Verdict::Refused(AppendError::NotAMember)
-    } else if header.epoch != epoch {
-        Verdict::Refused(AppendError::StaleEpoch { epoch })
-    } else if header.counter > next {
-        Verdict::Refused(AppendError::OutOfOrder { expected: next })
-    } else {
-        Verdict::Append
-    }
-}
 
 /// A token's ends, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -266,6 +266,15 @@ pub struct Page {
     pub later: Vec<EntryFrame>,
 }
 
+impl Page {
+    /// A page of entries picked out of a log, ascending, that was looked at up to `end`.
+    pub(crate) fn sparse(history: HistoryId, head: Seq, end: Seq, entries: Vec<EntryFrame>) -> Self {
+        let range = entries.first().zip(entries.last()).map(|(first, last)| (first.seq(), last.seq()));
+        let (from, to) = range.unwrap_or((end.next(), end));
+        Self { history, head, from, to, entries, later: Vec::new() }
+    }
+}
+
 /// What a room's name leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lookup {

@@ -1,46 +1,125 @@
-//! Epochs.
-use snug_protocol::limits::EPOCH_KEY_BYTES;
-use snug_protocol::{DeviceId, EnvelopeHash, RoomId, Seq};
+//! Epochs in memory.
 
-use super::Memory;
-use crate::{Appended, EpochKeys, Grant, NewEpoch, OfferOutcome, Page, Standing, StepError, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+use snug_protocol::http::{MemberState, Role};
+use snug_protocol::limits::{EPOCH_KEY_BYTES, EPOCH_KEYS_PAGE_MAX};
+use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId};
+
+use super::chain::Place;
+use super::{Log, Membership, Memory, now_ms};
+use crate::rules::epoch::judge_epoch;
+use crate::rules::step::{Subject, admin_role};
+use crate::{Appended, EpochKeys, Grant, GrantKind, NewEpoch, Standing, StepError, StoreError};
 
 impl Memory {
     pub fn stage_epoch_keys(
         &self,
-        _room: RoomId,
-        _author: DeviceId,
-        _epoch: u32,
-        _record: EnvelopeHash,
-        _keys: Vec<(DeviceId, [u8; EPOCH_KEY_BYTES])>,
+        room: RoomId,
+        author: DeviceId,
+        epoch: u32,
+        record: EnvelopeHash,
+        keys: Vec<(DeviceId, [u8; EPOCH_KEY_BYTES])>,
     ) -> Result<(), StepError> {
-        Err(StoreError::unavailable("not built").into())
+        let mut state = self.open()?;
+        if keys.len() > EPOCH_KEYS_PAGE_MAX {
+            return Err(StepError::TooManyEntries);
+        }
+        let log = state.rooms.get_mut(&room).ok_or(StepError::NotAMember)?;
+        admin_role(log.standing(author))?;
+        if epoch != log.room.epoch.saturating_add(1) || log.is_in_force(record) {
+            return Err(StepError::StaleEpoch { epoch: log.room.epoch });
+        }
+        let standings = keys.iter().map(|(device, _)| log.standing(*device));
+        if standings.into_iter().any(|it| !matches!(it, Some(Standing::Member(_) | Standing::Recovery))) {
+            return Err(StepError::MembersChanged);
+        }
+        if let Some((before, _)) = log.stagings.insert(author, (record, now_ms()))
+            && before != record
+            && !log.is_in_force(before)
+        {
+            log.keys.remove(&before);
+        }
+        log.keys.entry(record).or_default().extend(keys);
+        Ok(())
     }
-    pub fn begin_epoch(&self, _new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
-        Err(StoreError::unavailable("not built").into())
+
+    #[expect(clippy::needless_pass_by_value, reason = "the signature of every backend")]
+    pub fn begin_epoch(&self, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
+        let mut state = self.open()?;
+        let log = state.rooms.get_mut(&new.record.header().room).ok_or(StepError::NotAMember)?;
+        match log.place(&new.record, EntryKind::EpochRecord, 1)? {
+            Place::Known(appended) => Ok((appended, Vec::new())),
+            Place::Next(role) => log.begin_epoch(&new, role),
+        }
     }
-    pub fn epoch_keys(&self, _room: RoomId, _epoch: u32, _device: DeviceId) -> Result<EpochKeys, StoreError> {
-        Err(StoreError::unavailable("not built"))
+
+    pub fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
+        let state = self.open()?;
+        let keys = state.log(room).and_then(|log| log.keys.get(log.epochs.get(&epoch)?));
+        Ok(keys.map_or_else(EpochKeys::default, |keys| EpochKeys {
+            recipients: keys.keys().copied().collect(),
+            key: keys.get(&device).copied(),
+        }))
     }
-    pub fn chain(&self, _room: RoomId, _before: Option<Seq>, _limit: usize) -> Result<Option<Page>, StoreError> {
-        Err(StoreError::unavailable("not built"))
+}
+
+impl Log {
+    fn is_in_force(&self, record: EnvelopeHash) -> bool {
+        self.epochs.values().any(|begun| *begun == record)
     }
-    pub fn pins(&self, _room: RoomId, _limit: usize) -> Result<Option<Page>, StoreError> {
-        Err(StoreError::unavailable("not built"))
+
+    fn begin_epoch(&mut self, new: &NewEpoch, role: Role) -> Result<(Appended, Vec<Grant>), StepError> {
+        let (header, record, now_ms) = (new.record.header(), new.record.hash(), now_ms());
+        let subjects: BTreeMap<DeviceId, Subject> =
+            self.members.iter().map(|(device, member)| (*device, Membership::subject(member))).collect();
+        let keys: BTreeSet<DeviceId> = self.keys.get(&record).into_iter().flat_map(BTreeMap::keys).copied().collect();
+        judge_epoch(new, role, &subjects, &keys)?;
+        if self.grants.get(&new.grant).is_some_and(|grant| grant.kind == GrantKind::Password) {
+            return Err(StepError::IdTaken);
+        }
+        let mut revoked: Vec<Grant> = self.invites(now_ms).collect();
+        revoked.sort_by_key(|grant| std::cmp::Reverse((grant.created_at_ms, grant.grant)));
+        self.grants.retain(|_, grant| grant.kind != GrantKind::Invite);
+        self.replace_password(Grant {
+            room: header.room,
+            grant: new.grant,
+            kind: GrantKind::Password,
+            kdf: new.kdf,
+            secret: new.secret.clone(),
+            made_by: header.device,
+            created_at_ms: now_ms,
+            expires_at_ms: None,
+            expired: false,
+            uses: 0,
+            uses_max: None,
+        })?;
+        for device in &new.remove {
+            self.change(*device, |member| {
+                member.state = Some(if new.ban { MemberState::Banned } else { MemberState::Removed });
+                member.role = Role::Member;
+                member.muted_until_ms = 0;
+            });
+        }
+        for device in &new.excluded {
+            self.change(*device, |member| member.state = Some(MemberState::Left));
+        }
+        for member in self.members.values_mut().filter(|member| member.muted_until_ms <= now_ms) {
+            member.muted_until_ms = 0;
+        }
+        self.epochs.insert(header.epoch, record);
+        self.room.epoch = header.epoch;
+        self.room.access_version += 1;
+        let appended = self.push(&new.record, now_ms);
+        self.epoch_seq = appended.seq;
+        Ok((appended, revoked))
     }
-    pub fn standing(&self, room: RoomId, device: DeviceId) -> Result<Option<Standing>, StoreError> {
-        Ok(self.role(room, device)?.map(Standing::Member))
-    }
-    pub fn put_offer(&self, _id: [u8; 16], _offer: &[u8]) -> Result<OfferOutcome, StoreError> {
-        Err(StoreError::unavailable("not built"))
-    }
-    pub fn offer(&self, _id: [u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(StoreError::unavailable("not built"))
-    }
-    pub fn put_answer(&self, _id: [u8; 16], _answer: &[u8]) -> Result<bool, StoreError> {
-        Err(StoreError::unavailable("not built"))
-    }
-    pub fn answer(&self, _id: [u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(StoreError::unavailable("not built"))
+
+    /// Forgets the keys staged up to `end_ms` for records that never came. Returns how many.
+    pub(super) fn forget_stagings(&mut self, end_ms: u64) -> u64 {
+        let old: Vec<EnvelopeHash> =
+            self.stagings.extract_if(|_, (_, at_ms)| *at_ms <= end_ms).map(|(_, (record, _))| record).collect();
+        let old = old.into_iter().filter(|record| !self.epochs.values().any(|begun| begun == record));
+        old.filter_map(|record| self.keys.remove(&record)).map(|keys| keys.len() as u64).sum()
     }
 }

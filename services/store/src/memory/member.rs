@@ -6,7 +6,7 @@ use snug_protocol::http::{MemberState, Role};
 use snug_protocol::{DeviceId, GrantId, RoomId};
 
 use super::{Log, Membership, Memory, State, now_ms};
-use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, StoreError};
+use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, Standing, StoreError};
 
 impl Memory {
     pub fn enter(
@@ -21,16 +21,23 @@ impl Memory {
         let rooms_of_device = state.rooms_of(device.device).count() as u64;
         let log = state.rooms.get_mut(&room).ok_or(EnterError::Gone)?;
         let grant = log.grants.get(&grant).ok_or(EnterError::Gone)?.read_at(now_ms);
+        let standing = log.standing(device.device);
+        if standing == Some(Standing::Banned) {
+            return Err(EnterError::Banned);
+        }
         if grant.expired {
             return Err(EnterError::Expired);
         }
-        let new_member = log.role(device.device).is_none();
+        let new_member = standing.and_then(Standing::role).is_none();
         if new_member {
+            if log.room.locked {
+                return Err(EnterError::Locked);
+            }
             if grant.uses_max.is_some_and(|max| grant.uses >= max) {
                 return Err(EnterError::UsedUp);
             }
-            let is_known = log.members.contains_key(&device.device);
-            if !is_known && log.members.len() as u64 >= quotas.members_per_room_max {
+            let members = log.members.values().filter(|member| member.state.is_some()).count() as u64;
+            if standing.is_none() && members >= quotas.members_per_room_max {
                 return Err(EnterError::TooManyMembers);
             }
             if rooms_of_device >= quotas.rooms_per_device_max {
@@ -41,7 +48,7 @@ impl Memory {
         }
         let entering = Entering {
             room: log.room.clone(),
-            role: log.role(device.device).expect("it is a member now"),
+            role: log.standing(device.device).and_then(Standing::role).expect("it is a member now"),
             new_member,
             epoch_record: log.entry(log.epoch_seq).cloned().expect("a room has its epoch's record"),
         };
@@ -49,22 +56,22 @@ impl Memory {
         Ok(entering)
     }
 
-    pub fn role(&self, room: RoomId, device: DeviceId) -> Result<Option<Role>, StoreError> {
-        Ok(self.open()?.log(room).and_then(|log| log.role(device)))
+    pub fn standing(&self, room: RoomId, device: DeviceId) -> Result<Option<Standing>, StoreError> {
+        Ok(self.open()?.log(room).and_then(|log| log.standing(device)))
     }
 
     pub fn member(&self, room: RoomId, device: DeviceId) -> Result<Option<Member>, StoreError> {
         let state = self.open()?;
         let Some(log) = state.log(room) else { return Ok(None) };
-        Ok(log.members.get(&device).map(|membership| state.member(log, device, membership)))
+        Ok(log.members.get(&device).and_then(|membership| state.member(log, device, membership)))
     }
 
     pub fn members(&self, room: RoomId, after: Option<DeviceId>, limit: usize) -> Result<Vec<Member>, StoreError> {
         let state = self.open()?;
         let Some(log) = state.log(room) else { return Ok(Vec::new()) };
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let found = log.members.range((after, Bound::Unbounded)).take(limit);
-        Ok(found.map(|(device, membership)| state.member(log, *device, membership)).collect())
+        let found = log.members.range((after, Bound::Unbounded));
+        Ok(found.filter_map(|(device, membership)| state.member(log, *device, membership)).take(limit).collect())
     }
 
     pub fn device(&self, device: DeviceId) -> Result<Option<DeviceKeys>, StoreError> {
@@ -75,25 +82,22 @@ impl Memory {
 impl Log {
     /// Makes `device` a member, again if it was one; it is not one now.
     fn admit(&mut self, device: DeviceId, now_ms: u64) {
-        let membership = self.members.entry(device).or_insert(Membership {
-            role: Role::Member,
-            state: MemberState::Member,
-            joined_at_ms: now_ms,
-            profile: None,
-        });
-        membership.state = MemberState::Member;
+        let membership =
+            self.members.entry(device).or_insert(Membership::new(Role::Member, Some(MemberState::Member), now_ms));
+        membership.state = Some(MemberState::Member);
         membership.joined_at_ms = now_ms;
     }
 }
 
 impl State {
-    fn member(&self, log: &Log, device: DeviceId, membership: &Membership) -> Member {
-        Member {
+    /// `None` for the recovery device.
+    fn member(&self, log: &Log, device: DeviceId, membership: &Membership) -> Option<Member> {
+        Some(Member {
             keys: *self.devices.get(&device).expect("a member's device is known"),
             role: membership.role,
-            state: membership.state,
+            state: membership.state?,
             joined_at_ms: membership.joined_at_ms,
             profile: membership.profile.and_then(|seq| log.entry(seq)).cloned(),
-        }
+        })
     }
 }

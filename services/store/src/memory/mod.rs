@@ -2,9 +2,11 @@
 //!
 //! For tests and simulation. It keeps every promise of the store but durability, and has no quota of bytes.
 
+mod chain;
 mod epoch;
 mod log;
 mod member;
+mod moving;
 mod room;
 mod step;
 mod token;
@@ -15,10 +17,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{MemberState, Role};
-use snug_protocol::{DeviceId, GrantId, InstanceId, RoomId, Seq};
+use snug_protocol::limits::EPOCH_KEY_BYTES;
+use snug_protocol::{DeviceId, EnvelopeHash, GrantId, InstanceId, RoomId, Seq};
 
 use crate::rules::TokenEnds;
-use crate::{DeviceKeys, Grant, Room, StoreError};
+use crate::{DeviceKeys, Grant, Room, Standing, StoreError};
 
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -33,6 +36,14 @@ struct State {
     devices: HashMap<DeviceId, DeviceKeys>,
     tokens: HashMap<[u8; 32], (DeviceId, TokenEnds)>,
     peppers: BTreeMap<u32, [u8; 32]>,
+    moves: HashMap<[u8; 16], Mailbox>,
+}
+
+/// A move to another device.
+struct Mailbox {
+    offer: Vec<u8>,
+    answer: Option<Vec<u8>>,
+    offered_at_ms: u64,
 }
 
 /// A room and everything in it.
@@ -40,9 +51,17 @@ struct Log {
     room: Room,
     likeness: String,
     epoch_seq: Seq,
+    slow_ms: u64,
+    retention_ms: u64,
+    /// The record that began each epoch.
+    epochs: BTreeMap<u32, EnvelopeHash>,
+    /// Sealed keys by their epoch's record, those that are staged included.
+    keys: HashMap<EnvelopeHash, BTreeMap<DeviceId, [u8; EPOCH_KEY_BYTES]>>,
+    /// For which record each author stages, and since when.
+    stagings: HashMap<DeviceId, (EnvelopeHash, u64)>,
     /// The entry of seq n stands at n - 1.
     entries: Vec<EntryFrame>,
-    /// Target and seq of the entries that have a target.
+    /// Target and seq of the edits, deletions, reactions and pins.
     targets: BTreeSet<(Seq, Seq)>,
     /// Where each counter of an instance was appended: the next counter is the length.
     senders: HashMap<(DeviceId, InstanceId), Vec<Seq>>,
@@ -52,9 +71,32 @@ struct Log {
 
 struct Membership {
     role: Role,
-    state: MemberState,
+    /// `None`: the recovery device.
+    state: Option<MemberState>,
     joined_at_ms: u64,
+    muted_until_ms: u64,
+    wrote_at_ms: u64,
     profile: Option<Seq>,
+}
+
+impl Membership {
+    const fn new(role: Role, state: Option<MemberState>, joined_at_ms: u64) -> Self {
+        Self { role, state, joined_at_ms, muted_until_ms: 0, wrote_at_ms: 0, profile: None }
+    }
+
+    const fn standing(&self) -> Standing {
+        match self.state {
+            Some(MemberState::Member) => Standing::Member(self.role),
+            Some(MemberState::Left) => Standing::Left,
+            Some(MemberState::Removed) => Standing::Removed,
+            Some(MemberState::Banned) => Standing::Banned,
+            None => Standing::Recovery,
+        }
+    }
+
+    const fn is_present(&self) -> bool {
+        matches!(self.state, Some(MemberState::Member))
+    }
 }
 
 impl State {
@@ -73,8 +115,13 @@ impl Log {
         self.entries.get(at)
     }
 
+    /// The role of a present member.
     fn role(&self, device: DeviceId) -> Option<Role> {
-        self.members.get(&device).filter(|member| member.state == MemberState::Member).map(|member| member.role)
+        self.members.get(&device).filter(|member| member.is_present()).map(|member| member.role)
+    }
+
+    fn standing(&self, device: DeviceId) -> Option<Standing> {
+        self.members.get(&device).map(Membership::standing)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Log, Membership, Memory, now_ms};
 use crate::rules::{expired_invites_max, ms};
 use crate::{
     CreateInviteError, CreateRoomError, Grant, GrantKind, GrantSecret, Lookup, NewInvite, NewRoom, Quotas, Room,
-    StoreError,
+    Standing, StoreError,
 };
 
 impl Memory {
@@ -22,11 +22,15 @@ impl Memory {
         if state.rooms.contains_key(&new.room) {
             return Err(CreateRoomError::IdTaken);
         }
+        if new.recovery.device == new.owner.device {
+            return Err(CreateRoomError::IdTaken);
+        }
         if state.rooms_of(new.owner.device).count() as u64 >= quotas.rooms_per_device_max {
             return Err(CreateRoomError::TooManyRooms);
         }
         let now_ms = now_ms();
         state.devices.entry(new.owner.device).or_insert(new.owner);
+        state.devices.entry(new.recovery.device).or_insert(new.recovery);
         state.likenesses.insert(new.likeness.clone(), new.room);
         let record = new.epoch_record.clone();
         let mut log = Log::new(new, now_ms);
@@ -88,8 +92,12 @@ impl Memory {
         let mut state = self.open()?;
         let now_ms = now_ms();
         let log = state.rooms.get_mut(&new.room).ok_or(CreateInviteError::NotAMember)?;
-        if log.role(new.made_by).is_none() {
+        let standing = log.standing(new.made_by);
+        if standing.and_then(Standing::role).is_none() {
             return Err(CreateInviteError::NotAMember);
+        }
+        if log.room.locked && standing != Some(Standing::Recovery) {
+            return Err(CreateInviteError::Locked);
         }
         if log.grants.contains_key(&new.grant) {
             return Err(CreateInviteError::IdTaken);
@@ -169,20 +177,28 @@ impl Log {
             uses: 0,
             uses_max: None,
         };
-        let owner = Membership { role: Role::Owner, state: MemberState::Member, joined_at_ms: now_ms, profile: None };
+        let owner = Membership::new(Role::Owner, Some(MemberState::Member), now_ms);
+        let recovery = Membership::new(Role::Owner, None, now_ms);
+        let record = new.epoch_record.hash();
+        let keys = BTreeMap::from([(new.recovery.device, new.recovery_key)]);
         Self {
             room,
             likeness: new.likeness,
             epoch_seq: Seq(1),
+            slow_ms: 0,
+            retention_ms: 0,
+            epochs: BTreeMap::from([(new.epoch_record.header().epoch, record)]),
+            keys: HashMap::from([(record, keys)]),
+            stagings: HashMap::new(),
             entries: Vec::new(),
             targets: BTreeSet::new(),
             senders: HashMap::new(),
             grants: HashMap::from([(grant.grant, grant)]),
-            members: BTreeMap::from([(new.owner.device, owner)]),
+            members: BTreeMap::from([(new.owner.device, owner), (new.recovery.device, recovery)]),
         }
     }
 
-    fn invites(&self, now_ms: u64) -> impl Iterator<Item = Grant> {
+    pub(super) fn invites(&self, now_ms: u64) -> impl Iterator<Item = Grant> {
         let invites = self.grants.values().filter(|grant| grant.kind == GrantKind::Invite);
         invites.map(move |grant| grant.read_at(now_ms)).filter(|grant| !grant.expired)
     }

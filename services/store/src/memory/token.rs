@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use snug_protocol::DeviceId;
+use snug_protocol::limits::MOVE_LIFE;
 
 use super::{Memory, now_ms};
+use crate::rules::epoch::STAGED_KEPT;
 use crate::rules::{TokenEnds, ms};
 use crate::{GrantKind, Quotas, StoreError, Swept, Token};
 
@@ -53,7 +55,11 @@ impl Memory {
                 grant.kind == GrantKind::Invite && grant.expires_at_ms.is_some_and(|end| end <= kept_since_ms)
             });
             swept.invites += old.count() as u64;
+            swept.expired_entries += log.erase_by_age(now_ms);
+            swept.staged_keys += log.forget_stagings(now_ms.saturating_sub(ms(STAGED_KEPT)));
         }
+        let opened_since_ms = now_ms.saturating_sub(ms(MOVE_LIFE));
+        swept.moves = state.moves.extract_if(|_, mailbox| mailbox.offered_at_ms <= opened_since_ms).count() as u64;
         Ok(swept)
     }
 }

@@ -4,15 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::{DeviceId, InstanceId, RoomId, Seq};
+use snug_protocol::http::Role;
+use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, RoomId, Seq};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::batch::Draft;
 use super::plan::{Decision, Plan, RoomState, Sender};
 use super::texts::{Texts, chunks};
-use super::{NOW_MS, row};
-use crate::{AppendError, Appended, StoreError};
+use super::{NOW_MS, row, tombstone};
+use crate::rules::append::{Author, Headcount, Target, Terms};
+use crate::{AppendError, Appended, Standing, StoreError};
 
 /// Everything that decides on a sender's messages, in one statement. Lists of rows are joined and not compared with `in`: SQLite finds
 /// rows of several columns by their key only in a join.
@@ -20,8 +22,9 @@ static SENDERS: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(3, |rows| {
         format!(
             "with asked (room, device, instance) as (values {rows})
-             select asked.room, asked.device, asked.instance, room.head, room.epoch, room.access_version,
-                    coalesce(member.state = 1, false) as is_member, coalesce(sender.next, 0) as next, ({NOW_MS}) as now_ms
+             select asked.room, asked.device, asked.instance, room.head, room.epoch, room.slow_ms, room.access_version,
+                    member.state, member.role, coalesce(member.muted_until_ms, 0) as muted_until_ms,
+                    coalesce(member.wrote_at_ms, 0) as wrote_at_ms, coalesce(sender.next, 0) as next, ({NOW_MS}) as now_ms
              from asked
              join room on room.room = asked.room
              left join member on member.room = asked.room and member.device = asked.device
@@ -34,12 +37,27 @@ static KNOWN: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(4, |rows| {
         format!(
             "with asked (room, device, instance, counter) as (values {rows})
-             select entry.room, entry.device, entry.instance, entry.counter, entry.seq, entry.at_ms
+             select entry.room, entry.device, entry.instance, entry.counter, entry.seq, entry.at_ms,
+                    length(entry.envelope) = 76 as is_erased
              from asked join entry on entry.room = asked.room and entry.device = asked.device
                  and entry.instance = asked.instance and entry.counter = asked.counter"
         )
     })
 });
+/// What messages are about.
+static TARGETS: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(2, |rows| {
+        format!(
+            "with asked (room, seq) as (values {rows})
+             select asked.room, asked.seq, entry.kind, entry.device, length(entry.envelope) = 76 as is_erased,
+                    coalesce(member.role, 3) as role
+             from asked join entry on entry.room = asked.room and entry.seq = asked.seq
+             left join member on member.room = entry.room and member.device = entry.device"
+        )
+    })
+});
+const HEADCOUNT: &str = "select count(*) as members, count(*) filter (where role = 1) as owners
+     from member where room = $1 and state = 1";
 static ENTRIES: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(10, |rows| {
         format!(
@@ -66,8 +84,8 @@ static HEADS: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-/// Where an entry that was appended before stands.
-type Known = HashMap<(Sender, u64), (Seq, u64)>;
+/// Where an entry that was appended before stands; `None` if it has been erased.
+type Known = HashMap<(Sender, u64), Option<(Seq, u64)>>;
 
 /// Appends `drafts` in order and applies their effects. The answers are the drafts', in their order; a refused one changes nothing.
 ///
@@ -77,7 +95,9 @@ pub(super) async fn append(
     connection: &mut SqliteConnection,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
-    let (mut plan, now_ms) = read(connection, &drafts).await?;
+    let mut plan = read(connection, &drafts).await?;
+    read_targets(connection, &drafts, &mut plan).await?;
+    read_headcounts(connection, &drafts, &mut plan).await?;
     let decisions: Vec<Decision> = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
     let known = read_known(connection, &drafts, &decisions).await?;
 
@@ -89,10 +109,10 @@ pub(super) async fn append(
     }
     if !new.is_empty() {
         new.sort_by_key(|(draft, seq)| (draft.envelope.header().room, *seq));
-        insert_entries(connection, &new, now_ms).await?;
+        insert_entries(connection, &new, plan.now_ms).await?;
         write_effects(connection, &plan, &new).await?;
     }
-    let answers = drafts.iter().zip(decisions).map(|(draft, decision)| answer(draft, decision, &known, now_ms));
+    let answers = drafts.iter().zip(decisions).map(|(draft, decision)| answer(draft, decision, &known, plan.now_ms));
     Ok(answers.collect())
 }
 
@@ -104,7 +124,7 @@ fn answer(draft: &Draft, decision: Decision, known: &Known, now_ms: u64) -> Resu
         }
         Decision::KnownHere(seq) => Ok(Appended { seq, at_ms: now_ms, frame: None }),
         Decision::Known => {
-            let (seq, at_ms) = *known.get(&identity(draft)).ok_or(AppendError::Gone)?;
+            let (seq, at_ms) = *known.get(&identity(draft)).and_then(Option::as_ref).ok_or(AppendError::Gone)?;
             Ok(Appended { seq, at_ms, frame: None })
         }
         Decision::Refused(why) => Err(why),
@@ -126,8 +146,8 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// Reads rooms, memberships and next counters of everyone in the batch, and the time. Senders to rooms that are not there are missing.
-async fn read(connection: &mut SqliteConnection, drafts: &[Draft]) -> Result<(Plan, u64), StoreError> {
-    let (mut plan, mut now_ms) = (Plan::default(), 0);
+async fn read(connection: &mut SqliteConnection, drafts: &[Draft]) -> Result<Plan, StoreError> {
+    let mut plan = Plan::default();
     for chunk in chunks(&distinct(drafts.iter().map(sender))) {
         let mut query = sqlx::query(SENDERS.for_rows(chunk.len()));
         for (room, device, instance) in chunk {
@@ -137,18 +157,63 @@ async fn read(connection: &mut SqliteConnection, drafts: &[Draft]) -> Result<(Pl
             let (room, device, instance) = sender_of(&row)?;
             let state = RoomState {
                 head: row::seq(&row, "head")?,
-                epoch: row::small(&row, "epoch")?,
+                terms: Terms { epoch: row::small(&row, "epoch")?, slow_ms: row::number(&row, "slow_ms")? },
                 access_version: row::number(&row, "access_version")?,
             };
             plan.rooms.insert(room, state);
-            if row.try_get("is_member")? {
-                plan.members.insert((room, device));
-            }
+            let author = Author {
+                standing: row::optional_standing(&row)?,
+                muted_until_ms: row::number(&row, "muted_until_ms")?,
+                wrote_at_ms: row::number(&row, "wrote_at_ms")?,
+            };
+            plan.authors.insert((room, device), author);
             plan.next.insert((room, device, instance), row::number(&row, "next")?);
-            now_ms = row::number(&row, "now_ms")?;
+            plan.now_ms = row::number(&row, "now_ms")?;
         }
     }
-    Ok((plan, now_ms))
+    Ok(plan)
+}
+
+/// Reads what messages of the batch are about. No statement if none is about another.
+async fn read_targets(connection: &mut SqliteConnection, drafts: &[Draft], plan: &mut Plan) -> Result<(), StoreError> {
+    let headers = drafts.iter().map(|draft| draft.envelope.header());
+    let asked = distinct(headers.filter(|header| header.kind.is_about_a_message()).map(|it| (it.room, it.target)));
+    plan.has_targets = !asked.is_empty();
+    for chunk in chunks(&asked) {
+        let mut query = sqlx::query(TARGETS.for_rows(chunk.len()));
+        for (room, seq) in chunk {
+            query = query.bind(&room.0[..]).bind(row::stored(seq.0));
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let target = Target {
+                kind: row::entry_kind(&row)?,
+                author: DeviceId(row::bytes(&row, "device")?),
+                role: row::role(&row)?,
+                is_erased: row.try_get("is_erased")?,
+            };
+            plan.targets.insert((RoomId(row::bytes(&row, "room")?), row::seq(&row, "seq")?), target);
+        }
+    }
+    Ok(())
+}
+
+/// Counts the members of the rooms that owners want to leave.
+async fn read_headcounts(
+    connection: &mut SqliteConnection,
+    drafts: &[Draft],
+    plan: &mut Plan,
+) -> Result<(), StoreError> {
+    let leaves = drafts.iter().map(|draft| draft.envelope.header()).filter(|it| it.kind == EntryKind::Leave);
+    let is_owner = |header: &&Header| {
+        let author = plan.authors.get(&(header.room, header.device));
+        author.and_then(|author| author.standing) == Some(Standing::Member(Role::Owner))
+    };
+    for room in distinct(leaves.filter(is_owner).map(|header| header.room)) {
+        let counted = sqlx::query(HEADCOUNT).bind(&room.0[..]).fetch_one(&mut *connection).await?;
+        let count = Headcount { owners: row::number(&counted, "owners")?, members: row::number(&counted, "members")? };
+        plan.headcounts.insert(room, count);
+    }
+    Ok(())
 }
 
 fn sender_of(row: &sqlx::sqlite::SqliteRow) -> Result<Sender, StoreError> {
@@ -175,7 +240,8 @@ async fn read_known(
         }
         for row in query.fetch_all(&mut *connection).await? {
             let identity = (sender_of(&row)?, row::number(&row, "counter")?);
-            known.insert(identity, (row::seq(&row, "seq")?, row::number(&row, "at_ms")?));
+            let place = (row::seq(&row, "seq")?, row::number(&row, "at_ms")?);
+            known.insert(identity, (!row.try_get::<bool, _>("is_erased")?).then_some(place));
         }
     }
     Ok(known)
@@ -223,7 +289,7 @@ pub(super) async fn upsert_senders(
     Ok(())
 }
 
-/// Writes everything but the entries: counters, heads, profiles, and who has left.
+/// Writes everything but the entries: counters, heads, profiles, who has left or must wait, and what is deleted.
 async fn write_effects(
     connection: &mut SqliteConnection,
     plan: &Plan,
@@ -257,6 +323,17 @@ async fn write_effects(
             .execute(&mut *connection)
             .await?;
     }
+    for (room, device) in &plan.slowed {
+        sqlx::query("update member set wrote_at_ms = $3 where room = $1 and device = $2")
+            .bind(&room.0[..])
+            .bind(&device.0[..])
+            .bind(row::stored(plan.now_ms))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (room, seq) in &plan.deleted {
+        tombstone::erase_message(connection, *room, *seq).await?;
+    }
     Ok(())
 }
 
@@ -267,10 +344,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_finds_its_rows_by_their_keys() {
-        for texts in [&SENDERS, &KNOWN, &ENTRIES, &COUNTERS, &HEADS] {
+        for texts in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES, &COUNTERS, &HEADS] {
             for rows in [1, 64] {
                 assert_searches(texts.for_rows(rows)).await;
             }
         }
+        assert_searches(HEADCOUNT).await;
     }
 }

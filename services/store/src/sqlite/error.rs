@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{AppendError, CreateInviteError, CreateRoomError, EnterError, StoreError};
+use crate::{AppendError, CreateInviteError, CreateRoomError, EnterError, StepError, StoreError};
 
 /// SQLite's primary result codes; the higher bits of a code only refine it.
 pub(super) mod code {
@@ -52,4 +52,4 @@ macro_rules! through_store_error {
         })*
     };
 }
-through_store_error!(AppendError, CreateRoomError, CreateInviteError, EnterError);
+through_store_error!(AppendError, CreateRoomError, CreateInviteError, EnterError, StepError);

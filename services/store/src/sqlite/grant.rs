@@ -4,9 +4,9 @@ use snug_protocol::{DeviceId, GrantId, RoomId};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::{Sqlite, member, row, select_now_ms};
+use super::{Sqlite, member, room, row, select_now_ms};
 use crate::rules::{expired_invites_max, ms};
-use crate::{CreateInviteError, Grant, GrantKind, GrantSecret, NewInvite, Quotas, StoreError};
+use crate::{CreateInviteError, Grant, GrantKind, GrantSecret, NewInvite, Quotas, Standing, StoreError};
 
 /// The columns of a [`Grant`]; `expired` by the clock at reading.
 macro_rules! select_grants {
@@ -60,11 +60,7 @@ impl Sqlite {
     }
 
     pub async fn invites(&self, room: RoomId) -> Result<Vec<Grant>, StoreError> {
-        const SELECT: &str = select_grants!("where room = $1 and kind = 2 order by created_at_ms desc, grant_id desc");
-        let rows = sqlx::query(SELECT).bind(&room.0[..]).fetch_all(&self.readers).await?;
-        let mut invites = rows.iter().map(grant_of).collect::<Result<Vec<_>, _>>()?;
-        invites.retain(|invite| !invite.expired);
-        Ok(invites)
+        select_invites(&mut *self.readers.acquire().await?, room).await
     }
 
     pub async fn delete_invite(&self, room: RoomId, grant: GrantId) -> Result<bool, StoreError> {
@@ -109,6 +105,15 @@ pub(super) async fn select_grant(
     const SELECT: &str = select_grants!("where room = $1 and grant_id = $2");
     let found = sqlx::query(SELECT).bind(&room.0[..]).bind(&grant.0[..]).fetch_optional(connection).await?;
     found.map(|row| grant_of(&row)).transpose()
+}
+
+/// A room's invites that have not expired, newest first.
+pub(super) async fn select_invites(connection: &mut SqliteConnection, room: RoomId) -> Result<Vec<Grant>, StoreError> {
+    const SELECT: &str = select_grants!("where room = $1 and kind = 2 order by created_at_ms desc, grant_id desc");
+    let rows = sqlx::query(SELECT).bind(&room.0[..]).fetch_all(connection).await?;
+    let mut invites = rows.iter().map(grant_of).collect::<Result<Vec<_>, _>>()?;
+    invites.retain(|invite| !invite.expired);
+    Ok(invites)
 }
 
 pub(super) async fn insert_grant(connection: &mut SqliteConnection, grant: &Grant) -> Result<(), StoreError> {
@@ -168,8 +173,12 @@ async fn create_invite(
     new: NewInvite,
     quotas: &Quotas,
 ) -> Result<Grant, CreateInviteError> {
-    if member::select_role(connection, new.room, new.made_by).await?.is_none() {
+    let standing = member::select_standing(connection, new.room, new.made_by).await?;
+    if standing.and_then(Standing::role).is_none() {
         return Err(CreateInviteError::NotAMember);
+    }
+    if standing != Some(Standing::Recovery) && room::is_locked(connection, new.room).await? {
+        return Err(CreateInviteError::Locked);
     }
     if select_grant(connection, new.room, new.grant).await?.is_some() {
         return Err(CreateInviteError::IdTaken);

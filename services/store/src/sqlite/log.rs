@@ -14,13 +14,13 @@ use crate::{Page, RoomHead, StoreError};
 /// Rooms of one head check: below SQLite's limit of parameters.
 const HEADS_MAX: usize = 30_000;
 
-/// For each entry of a range that was answered after it, the bytes of those answers. The condition target_seq > 0 is there for the
-/// partial index.
+/// For each entry of a range that was answered after it, the bytes of those answers. The kinds are those of the partial index, which
+/// has no chain entries: their target is another chain entry.
 const LATER_BYTES: &str = "select target_seq, sum(length(envelope)) as bytes from entry
-     where room = $1 and target_seq > 0 and target_seq between $2 and $3 and +seq > $3 group by target_seq";
+     where room = $1 and kind in (5, 6, 7, 9) and target_seq between $2 and $3 and +seq > $3 group by target_seq";
 /// The answers to a range after it, newest first. With `+seq` the planner cannot prefer to read the whole log after the range.
 const LATER: &str = "select seq, at_ms, hash, envelope from entry
-     where room = $1 and target_seq > 0 and target_seq between $2 and $3 and +seq > $3 order by +seq desc limit $4";
+     where room = $1 and kind in (5, 6, 7, 9) and target_seq between $2 and $3 and +seq > $3 order by +seq desc limit $4";
 
 impl Sqlite {
     pub async fn read_after(
@@ -109,7 +109,7 @@ fn room_head(row: &SqliteRow) -> Result<RoomHead, StoreError> {
 }
 
 /// Reads entries as long as they fit into `bytes_max`, and at least one.
-async fn read_entries(
+pub(super) async fn read_entries(
     connection: &mut SqliteConnection,
     query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
     bytes_max: usize,

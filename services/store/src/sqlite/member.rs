@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::{Sqlite, grant, room, row, select_now_ms};
-use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, StoreError};
+use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, Standing, StoreError};
 
 /// The columns of a [`Member`]; those of the profile's entry are null if there is none.
 macro_rules! select_members {
@@ -37,12 +37,12 @@ impl Sqlite {
             .await
     }
 
-    pub async fn role(&self, room: RoomId, device: DeviceId) -> Result<Option<Role>, StoreError> {
-        select_role(&mut *self.readers.acquire().await?, room, device).await
+    pub async fn standing(&self, room: RoomId, device: DeviceId) -> Result<Option<Standing>, StoreError> {
+        select_standing(&mut *self.readers.acquire().await?, room, device).await
     }
 
     pub async fn member(&self, room: RoomId, device: DeviceId) -> Result<Option<Member>, StoreError> {
-        const SELECT: &str = select_members!("where member.room = $1 and member.device = $2");
+        const SELECT: &str = select_members!("where member.room = $1 and member.device = $2 and member.state <> 5");
         let found = sqlx::query(SELECT).bind(&room.0[..]).bind(&device.0[..]).fetch_optional(&self.readers).await?;
         found.map(|row| member_of(&row)).transpose()
     }
@@ -53,8 +53,10 @@ impl Sqlite {
         after: Option<DeviceId>,
         limit: usize,
     ) -> Result<Vec<Member>, StoreError> {
-        const SELECT: &str =
-            select_members!("where member.room = $1 and member.device > $2 order by member.device limit $3");
+        const SELECT: &str = select_members!(
+            "where member.room = $1 and member.device > $2 and member.state <> 5
+                             order by member.device limit $3"
+        );
         // Every id is greater than no bytes.
         let after = after.map_or_else(Vec::new, |device| device.0.to_vec());
         let query = sqlx::query(SELECT).bind(&room.0[..]).bind(after).bind(row::limit(limit));
@@ -89,14 +91,14 @@ fn member_of(row: &SqliteRow) -> Result<Member, StoreError> {
     })
 }
 
-pub(super) async fn select_role(
+pub(super) async fn select_standing(
     connection: &mut SqliteConnection,
     room: RoomId,
     device: DeviceId,
-) -> Result<Option<Role>, StoreError> {
-    const SELECT: &str = "select role from member where room = $1 and device = $2 and state = 1";
+) -> Result<Option<Standing>, StoreError> {
+    const SELECT: &str = "select state, role from member where room = $1 and device = $2";
     let found = sqlx::query(SELECT).bind(&room.0[..]).bind(&device.0[..]).fetch_optional(connection).await?;
-    found.map(|row| row::role(&row)).transpose()
+    found.map(|row| row::standing(&row)).transpose()
 }
 
 /// Rooms that `device` is a member of now.
@@ -106,17 +108,8 @@ pub(super) async fn count_rooms(connection: &mut SqliteConnection, device: Devic
 }
 
 async fn count_members(connection: &mut SqliteConnection, room: RoomId) -> Result<u64, StoreError> {
-    const COUNT: &str = "select count(*) as members from member where room = $1";
+    const COUNT: &str = "select count(*) as members from member where room = $1 and state <> 5";
     row::number(&sqlx::query(COUNT).bind(&room.0[..]).fetch_one(connection).await?, "members")
-}
-
-async fn has_been_member(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-    device: DeviceId,
-) -> Result<bool, StoreError> {
-    const SELECT: &str = "select exists (select 1 from member where room = $1 and device = $2)";
-    Ok(sqlx::query_scalar(SELECT).bind(&room.0[..]).bind(&device.0[..]).fetch_one(connection).await?)
 }
 
 /// Its id is a hash of its keys, so one that is known has the same.
@@ -148,6 +141,18 @@ pub(super) async fn admit(
     Ok(())
 }
 
+/// Notes a room's recovery device, which is no member.
+pub(super) async fn insert_recovery(
+    connection: &mut SqliteConnection,
+    room: RoomId,
+    device: DeviceId,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    const INSERT: &str = "insert into member (room, device, role, state, joined_at_ms) values ($1, $2, 1, 5, $3)";
+    sqlx::query(INSERT).bind(&room.0[..]).bind(&device.0[..]).bind(row::stored(now_ms)).execute(connection).await?;
+    Ok(())
+}
+
 async fn enter(
     connection: &mut SqliteConnection,
     room: RoomId,
@@ -156,17 +161,22 @@ async fn enter(
     quotas: &Quotas,
 ) -> Result<Entering, EnterError> {
     let grant = grant::select_grant(connection, room, grant).await?.ok_or(EnterError::Gone)?;
+    let standing = select_standing(connection, room, keys.device).await?;
+    if standing == Some(Standing::Banned) {
+        return Err(EnterError::Banned);
+    }
     if grant.expired {
         return Err(EnterError::Expired);
     }
-    let new_member = select_role(connection, room, keys.device).await?.is_none();
+    let new_member = standing.and_then(Standing::role).is_none();
     if new_member {
+        if room::is_locked(connection, room).await? {
+            return Err(EnterError::Locked);
+        }
         if grant.uses_max.is_some_and(|max| grant.uses >= max) {
             return Err(EnterError::UsedUp);
         }
-        if !has_been_member(connection, room, keys.device).await?
-            && count_members(connection, room).await? >= quotas.members_per_room_max
-        {
+        if standing.is_none() && count_members(connection, room).await? >= quotas.members_per_room_max {
             return Err(EnterError::TooManyMembers);
         }
         if count_rooms(connection, keys.device).await? >= quotas.rooms_per_device_max {
@@ -178,7 +188,8 @@ async fn enter(
         grant::count_use(connection, room, grant.grant).await?;
     }
     let (room, epoch_seq) = room::select_room(connection, room).await?.ok_or(EnterError::Gone)?;
-    let role = select_role(connection, room.room, keys.device).await?;
+    let standing = select_standing(connection, room.room, keys.device).await?;
+    let role = standing.and_then(Standing::role);
     let role = role.ok_or_else(|| StoreError::corrupt("a device was admitted and is not a member"))?;
     let epoch_record = select_entry(connection, room.room, epoch_seq).await?;
     Ok(Entering { room, role, new_member, epoch_record })

@@ -5,12 +5,14 @@
 
 mod append;
 mod batch;
+mod chain;
 mod epoch;
 mod erase;
 mod error;
 mod grant;
 mod log;
 mod member;
+mod moving;
 mod open;
 mod plan;
 mod room;
@@ -18,6 +20,7 @@ mod row;
 mod step;
 mod texts;
 mod token;
+mod tombstone;
 mod writer;
 
 use std::time::Duration;

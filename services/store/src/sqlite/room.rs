@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::append::{insert_entries, upsert_senders};
 use super::batch::Draft;
-use super::{Sqlite, grant, member, row, select_now_ms};
+use super::{Sqlite, epoch, grant, member, row, select_now_ms};
 use crate::{CreateRoomError, Grant, GrantKind, Lookup, NewRoom, Quotas, Room, StoreError};
 
 impl Sqlite {
@@ -75,6 +75,12 @@ pub(super) async fn select_room(
     found.map(|row| Ok((room_of(&row)?, row::seq(&row, "epoch_seq")?))).transpose()
 }
 
+/// Whether newcomers are refused. A room that is not there refuses nobody.
+pub(super) async fn is_locked(connection: &mut SqliteConnection, room: RoomId) -> Result<bool, StoreError> {
+    const SELECT: &str = "select exists (select 1 from room where room = $1 and locked)";
+    Ok(sqlx::query_scalar(SELECT).bind(&room.0[..]).fetch_one(connection).await?)
+}
+
 async fn is_name_taken(connection: &mut SqliteConnection, likeness: &str) -> Result<bool, StoreError> {
     const SELECT: &str = "select exists (select 1 from room where likeness = $1) as is_taken";
     Ok(sqlx::query_scalar(SELECT).bind(likeness).fetch_one(connection).await?)
@@ -95,6 +101,9 @@ async fn create_room(
         return Err(CreateRoomError::NameTaken);
     }
     if is_id_taken(connection, new.room).await? {
+        return Err(CreateRoomError::IdTaken);
+    }
+    if new.recovery.device == new.owner.device {
         return Err(CreateRoomError::IdTaken);
     }
     if member::count_rooms(connection, new.owner.device).await? >= quotas.rooms_per_device_max {
@@ -128,9 +137,14 @@ async fn create_room(
         uses_max: None,
     };
     member::insert_device(connection, &new.owner).await?;
+    member::insert_device(connection, &new.recovery).await?;
     insert_room(connection, &room, &new.likeness).await?;
     grant::insert_grant(connection, &password).await?;
     member::admit(connection, new.room, new.owner.device, Role::Owner, now_ms).await?;
+    member::insert_recovery(connection, new.room, new.recovery.device, now_ms).await?;
+    let record = new.epoch_record.hash();
+    epoch::insert_epoch(connection, new.room, room.epoch, record).await?;
+    epoch::insert_keys(connection, new.room, record, &[(new.recovery.device, new.recovery_key)]).await?;
     let frame = append_record(connection, Draft { hash: new.epoch_record.hash(), envelope: new.epoch_record }, now_ms);
     Ok((room, frame.await?))
 }

@@ -3,7 +3,7 @@
 use snug_protocol::envelope::HEADER_BYTES;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{MemberState, Role};
-use snug_protocol::{EnvelopeHash, Seq};
+use snug_protocol::{EntryKind, EnvelopeHash, Seq};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -28,6 +28,11 @@ pub(super) fn optional_number(row: &SqliteRow, column: &str) -> Result<Option<u6
 
 pub(super) fn small(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
     u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unfit(column))
+}
+
+/// The outcome of a condition.
+pub(super) fn flag(row: &SqliteRow, column: &str) -> Result<bool, StoreError> {
+    Ok(row.try_get(column)?)
 }
 
 pub(super) fn seq(row: &SqliteRow, column: &str) -> Result<Seq, StoreError> {
@@ -90,6 +95,16 @@ pub(super) fn standing(row: &SqliteRow) -> Result<Standing, StoreError> {
         state::RECOVERY => Ok(Standing::Recovery),
         _ => Err(unfit("state")),
     }
+}
+
+/// As [`standing`], or `None` where an outer join found no member.
+pub(super) fn optional_standing(row: &SqliteRow) -> Result<Option<Standing>, StoreError> {
+    row.try_get::<Option<i64>, _>("state")?.map(|_| standing(row)).transpose()
+}
+
+pub(super) fn entry_kind(row: &SqliteRow) -> Result<EntryKind, StoreError> {
+    let number = u8::try_from(row.try_get::<i64, _>("kind")?).ok();
+    number.and_then(EntryKind::from_u8).ok_or_else(|| unfit("kind"))
 }
 
 /// The state of one who is or was a member.

@@ -1,9 +1,172 @@
-//! Steps of the chain.
-use super::Sqlite;
-use crate::{Appended, NewStep, StepError, StoreError};
+//! Steps and what they do.
+
+use snug_protocol::http::Role;
+use snug_protocol::{DeviceId, EntryKind, GrantId, RoomId};
+use sqlx::sqlite::SqliteConnection;
+
+use super::batch::Draft;
+use super::chain::{self, Place};
+use super::{Sqlite, answered, grant, row, tombstone};
+use crate::rules::step::{Counts, judge_effect, subject_of};
+use crate::{Appended, Grant, GrantKind, GrantSecret, NewStep, StepEffect, StepError, StoreError};
+
+const COUNTS: &str = "select count(*) filter (where role = 1 and state = 1) as owners,
+            count(*) filter (where role < 3) as admins, count(*) filter (where muted_until_ms > 0) as muted
+     from member where room = $1";
 
 impl Sqlite {
-    pub async fn administer(&self, _step: NewStep) -> Result<Appended, StepError> {
-        Err(StoreError::unavailable("not built").into())
+    pub async fn administer(&self, step: NewStep) -> Result<Appended, StepError> {
+        let room = step.envelope.header().room;
+        let erased = if let StepEffect::Erase { device } = step.effect { Some(device) } else { None };
+        let write = self.writer.write(move |connection| Box::pin(async move { administer(connection, step).await }));
+        let appended = answered(write).await?;
+        if let Some(device) = erased
+            && let Err(error) = self.erase_device(room, device).await
+        {
+            // The step is committed and its author must be told so; what is noted is erased by the next sweep.
+            tracing::warn!(%error, "an erasure was cut short");
+        }
+        Ok(appended)
+    }
+}
+
+async fn administer(connection: &mut SqliteConnection, step: NewStep) -> Result<Appended, StepError> {
+    let draft = Draft { hash: step.envelope.hash(), envelope: step.envelope };
+    let (seq, role, now_ms) = match chain::place(connection, &draft, EntryKind::Step, 0).await? {
+        Place::Known(appended) => return Ok(appended),
+        Place::Next { seq, role, now_ms } => (seq, role, now_ms),
+    };
+    let header = draft.envelope.header();
+    let (room, author) = (header.room, header.device);
+    let subject = match subject_of(&step.effect) {
+        Some(device) => chain::select_subject(connection, room, device).await?,
+        None => None,
+    };
+    judge_effect(author, role, &step.effect, subject, count(connection, room).await?)?;
+    match step.effect {
+        StepEffect::None => {}
+        StepEffect::Role { device, role } => set_role(connection, room, device, role).await?,
+        StepEffect::Transfer { device } => {
+            set_role(connection, room, device, Role::Owner).await?;
+            step_down(connection, room, author).await?;
+        }
+        StepEffect::Lock { locked } => set_room(connection, "locked", room, u64::from(locked)).await?,
+        StepEffect::Slow { interval_ms } => set_room(connection, "slow_ms", room, interval_ms).await?,
+        StepEffect::Retention { age_ms } => set_room(connection, "retention_ms", room, age_ms).await?,
+        StepEffect::Mute { device, until_ms } => mute(connection, room, device, until_ms).await?,
+        StepEffect::Erase { device } => tombstone::note_device(connection, room, device, seq).await?,
+        StepEffect::Unban { device } => unban(connection, room, device).await?,
+        StepEffect::Password { grant, kdf, secret } => {
+            replace_password(connection, Password { room, grant, kdf, secret, made_by: author }, now_ms).await?;
+        }
+    }
+    Ok(chain::push(connection, &draft, seq, now_ms).await?)
+}
+
+async fn count(connection: &mut SqliteConnection, room: RoomId) -> Result<Counts, StoreError> {
+    let counted = sqlx::query(COUNTS).bind(&room.0[..]).fetch_one(connection).await?;
+    Ok(Counts {
+        owners: row::number(&counted, "owners")?,
+        admins: row::number(&counted, "admins")?,
+        muted: row::number(&counted, "muted")?,
+    })
+}
+
+async fn set_role(
+    connection: &mut SqliteConnection,
+    room: RoomId,
+    device: DeviceId,
+    role: Role,
+) -> Result<(), StoreError> {
+    const UPDATE: &str = "update member set role = $3 where room = $1 and device = $2";
+    let query = sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).bind(row::role_number(role));
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// Makes an owner that has handed the room over a moderator; a recovery device stays as it is.
+async fn step_down(connection: &mut SqliteConnection, room: RoomId, device: DeviceId) -> Result<(), StoreError> {
+    const UPDATE: &str = "update member set role = 2 where room = $1 and device = $2 and state = 1";
+    sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).execute(connection).await?;
+    Ok(())
+}
+
+/// Sets one of the room's numbers. `column` is one of ours.
+async fn set_room(
+    connection: &mut SqliteConnection,
+    column: &'static str,
+    room: RoomId,
+    value: u64,
+) -> Result<(), StoreError> {
+    let update = format!("update room set {column} = $2 where room = $1");
+    let query = sqlx::query(sqlx::AssertSqlSafe(update)).bind(&room.0[..]).bind(row::stored(value));
+    query.execute(connection).await?;
+    Ok(())
+}
+
+async fn mute(
+    connection: &mut SqliteConnection,
+    room: RoomId,
+    device: DeviceId,
+    until_ms: u64,
+) -> Result<(), StoreError> {
+    const UPDATE: &str = "update member set muted_until_ms = $3 where room = $1 and device = $2";
+    sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).bind(row::stored(until_ms)).execute(connection).await?;
+    Ok(())
+}
+
+async fn unban(connection: &mut SqliteConnection, room: RoomId, device: DeviceId) -> Result<(), StoreError> {
+    const UPDATE: &str = "update member set state = 3 where room = $1 and device = $2 and state = 4";
+    sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).execute(connection).await?;
+    Ok(())
+}
+
+/// A password to be.
+pub(super) struct Password {
+    pub room: RoomId,
+    pub grant: GrantId,
+    pub kdf: u32,
+    pub secret: GrantSecret,
+    pub made_by: DeviceId,
+}
+
+/// Puts a password in place of the room's.
+///
+/// # Errors
+/// The room has a grant with its id.
+pub(super) async fn replace_password(
+    connection: &mut SqliteConnection,
+    password: Password,
+    now_ms: u64,
+) -> Result<(), StepError> {
+    const DELETE: &str = "delete from room_grant where room = $1 and kind = 1";
+    if grant::select_grant(connection, password.room, password.grant).await?.is_some() {
+        return Err(StepError::IdTaken);
+    }
+    sqlx::query(DELETE).bind(&password.room.0[..]).execute(&mut *connection).await?;
+    let new = Grant {
+        room: password.room,
+        grant: password.grant,
+        kind: GrantKind::Password,
+        kdf: password.kdf,
+        secret: password.secret,
+        made_by: password.made_by,
+        created_at_ms: now_ms,
+        expires_at_ms: None,
+        expired: false,
+        uses: 0,
+        uses_max: None,
+    };
+    Ok(grant::insert_grant(connection, &new).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::tests::assert_searches;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rooms_admins_are_counted_by_key() {
+        assert_searches(COUNTS).await;
     }
 }
