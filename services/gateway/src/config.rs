@@ -98,10 +98,13 @@ pub struct Limits {
     /// Sign-ins a minute from one address, right ones included, and as many at once.
     #[arg(long, env = "SNUG_SIGN_INS_PER_MINUTE", default_value_t = 120)]
     pub sign_ins_per_minute: u32,
-    /// Rooms a minute that one address may create, and as many at once.
+    /// Rooms and new passwords a minute that one address may make, and as many at once.
     #[arg(long, env = "SNUG_CREATES_PER_MINUTE", default_value_t = 10)]
     pub creates_per_minute: u32,
-    /// Messages a second from one device, after the burst.
+    /// Moves to another device a minute that one address may begin, and as many at once.
+    #[arg(long, env = "SNUG_MOVES_PER_MINUTE", default_value_t = 10)]
+    pub moves_per_minute: u32,
+    /// Messages a second from one device, after the burst; administrative steps count too.
     #[arg(long, env = "SNUG_SENDS_PER_SECOND", default_value_t = 10)]
     pub sends_per_second: u32,
     /// Messages at once from one device.

@@ -85,6 +85,7 @@ pub struct Server {
 struct Chores {
     store: Store,
     chat: Chat,
+    rooms: Rooms,
     door: Door,
     requests: RequestLimiter,
 }
@@ -177,11 +178,18 @@ impl Server {
             joins: Arc::new(JoinLimiter::new(&limits)),
             sign_ins: Arc::new(Buckets::new(Rate::per_minute(limits.sign_ins_per_minute, limits.sign_ins_per_minute))),
             creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
+            moves: Arc::new(Buckets::new(Rate::per_minute(limits.moves_per_minute, limits.moves_per_minute))),
             unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
         };
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
         let (governor, requests) = http::governor(&limits, Arc::clone(&proxies));
-        let chores = Chores { store: store.clone(), chat: chat.clone(), door: door.clone(), requests };
+        let chores = Chores {
+            store: store.clone(),
+            chat: chat.clone(),
+            rooms: session.rooms.clone(),
+            door: door.clone(),
+            requests,
+        };
         let places = accept::Places::new(&limits, Arc::clone(&proxies));
         let handles =
             Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness: Readiness::default() };
@@ -263,6 +271,8 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         chores.door.joins.sweep(now);
         chores.door.creates.sweep(now);
         chores.door.sign_ins.sweep(now);
+        chores.door.moves.sweep(now);
+        chores.rooms.forget_old(crate::clock::now_ms());
         chores.requests.sweep();
         if let Err(error) = chores.store.sweep().await {
             tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");

@@ -5,11 +5,13 @@
 mod grant;
 mod nonce;
 mod pepper;
+mod right;
 mod sign_in;
 mod token;
 
 pub use grant::{GrantSecrets, HashError, Opened};
 pub use nonce::Nonces;
 pub use pepper::{PepperError, Peppers};
-pub use sign_in::{SignInError, SignInScope, SignedIn, verify_sign_in};
+pub use right::right;
+pub use sign_in::{SignInError, SignInScope, SignedIn, device_keys, verify_sign_in};
 pub use token::{Authenticated, TokenError, Tokens};

@@ -68,12 +68,15 @@ impl SignInError {
     }
 }
 
-fn device_id(sign_key: &[u8; 32], agree_key: &[u8; 32]) -> DeviceId {
+/// A device's keys with the id that is their hash (ENCRYPTION.md section 1).
+#[must_use]
+pub fn device_keys(sign_key: [u8; 32], agree_key: [u8; 32]) -> DeviceKeys {
     let mut hash = Sha256::new();
     hash.update(b"snug/v1/device");
     hash.update(sign_key);
     hash.update(agree_key);
-    DeviceId(hash.finalize()[..16].try_into().expect("a hash has 32 bytes"))
+    let device = DeviceId(hash.finalize()[..16].try_into().expect("a hash has 32 bytes"));
+    DeviceKeys { device, sign_key, agree_key }
 }
 
 /// Checks nonce, origin and signature.
@@ -110,5 +113,5 @@ pub fn verify_sign_in(
     message.extend_from_slice(sign_in.origin.as_bytes());
     let key = VerifyingKey::from_bytes(&sign_key).map_err(|_| SignInError::Signature)?;
     key.verify_strict(&message, &Signature::from_bytes(&signature)).map_err(|_| SignInError::Signature)?;
-    Ok(SignedIn { keys: DeviceKeys { device: device_id(&sign_key, &agree_key), sign_key, agree_key } })
+    Ok(SignedIn { keys: device_keys(sign_key, agree_key) })
 }

@@ -1,87 +1,37 @@
-//! One message's path through this node: check, append, publish. The only caller of `Store::append`.
+//! One entry's path through this node: check, append, publish. The only caller of `Store::append`, `administer` and `begin_epoch`.
+
+mod error;
+mod govern;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use snug_bus::{Bus, BusEvent};
-use snug_protocol::envelope::HEADER_BYTES;
-use snug_protocol::{DeviceId, EntryKind, Envelope, ErrorBody, ErrorCode, Seq};
-use snug_store::{AppendError, Store, StoreError};
+use snug_protocol::envelope::{HEADER_BYTES, Header};
+use snug_protocol::limits::SMALL_PLAINTEXT_MAX;
+use snug_protocol::{DeviceId, EntryKind, Envelope, RoomId, Seq};
+use snug_store::{Appended, Store};
 use tracing::Instrument;
 
 use crate::limit::{Buckets, Rate};
 use crate::presence::Presence;
+use crate::room::may_erase;
+
+pub use error::{ChatError, out_of_order, step_body, store_code, wait_body};
 
 /// Envelopes up to this size travel inside the hint; others are read from the store by each node.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
-
-/// The largest profile: a name and two keys fit into half of it. Members lists carry many of these.
-const PROFILE_BYTES_MAX: usize = HEADER_BYTES + 1024 + 16;
-
-/// Why a message was not appended.
-#[derive(Debug, thiserror::Error)]
-pub enum ChatError {
-    /// The envelope is another device's.
-    #[error("the envelope is not by this device")]
-    WrongDevice,
-    /// A profile that is larger than any name.
-    #[error("the profile is too large")]
-    TooLarge,
-    /// Its type takes no target.
-    #[error("the entry has a target and is of a type that takes none")]
-    TargetNotAccepted,
-    /// The device sends faster than it may.
-    #[error("too fast")]
-    TooFast {
-        /// How long to wait.
-        retry_after: Duration,
-    },
-    /// The log refused it.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-}
-
-/// The code for a failure of the database.
-#[must_use]
-pub fn store_code(error: &StoreError) -> ErrorCode {
-    match error {
-        StoreError::Full => ErrorCode::StorageFull,
-        StoreError::Unavailable(_) => ErrorCode::Unavailable,
-        StoreError::Corrupt(_) => ErrorCode::Internal,
-    }
-}
-
-impl ChatError {
-    /// The error as it crosses the wire.
-    #[must_use]
-    pub fn body(&self) -> ErrorBody {
-        match self {
-            Self::WrongDevice => ErrorCode::WrongDevice.into(),
-            Self::TooLarge => ErrorCode::TooLarge.into(),
-            Self::TargetNotAccepted => ErrorCode::EntryNotAccepted.into(),
-            Self::TooFast { retry_after } => {
-                // Rounded up, so that who waits this long is not refused again.
-                let wait_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-                ErrorBody { retry_after_ms: Some(wait_ms), ..ErrorCode::TooFast.into() }
-            }
-            Self::Append(AppendError::NotAMember) => ErrorCode::NotAMember.into(),
-            Self::Append(AppendError::StaleEpoch { epoch }) => {
-                ErrorBody { epoch: Some(*epoch), ..ErrorCode::StaleEpoch.into() }
-            }
-            Self::Append(AppendError::OutOfOrder { expected }) => {
-                ErrorBody { expected: Some(*expected), ..ErrorCode::OutOfOrder.into() }
-            }
-            Self::Append(AppendError::Gone) => ErrorCode::Gone.into(),
-            Self::Append(AppendError::EntryNotAccepted) => ErrorCode::EntryNotAccepted.into(),
-            Self::Append(AppendError::Store(error)) => store_code(error).into(),
-        }
-    }
-}
+/// The plaintext of a profile, bytes: a name and two keys fit into half of it. Members lists carry many of these.
+const PROFILE_PLAINTEXT_MAX: usize = 1024;
+/// The bytes of an envelope that are not plaintext: its header and the AEAD's tag.
+const SEALING_BYTES: usize = HEADER_BYTES + 16;
+/// News of devices that lost access, one by one; of more than this many all who follow the room are told to look instead.
+const ACCESS_NEWS_MAX: usize = 64;
 
 /// An acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// The message's place.
+    /// The entry's place.
     pub seq: Seq,
     /// When it was committed.
     pub at_ms: u64,
@@ -89,13 +39,33 @@ pub struct Sent {
     pub duplicate: bool,
 }
 
-/// Appends messages and tells the bus. Cheap to clone.
+/// Appends entries and tells the bus. Cheap to clone.
 #[derive(Clone)]
 pub struct Chat {
     store: Store,
     bus: Arc<dyn Bus>,
     presence: Presence,
     rates: Arc<Buckets<DeviceId>>,
+}
+
+/// Whether an entry may come by the socket as far as its header and size tell.
+fn check_form(envelope: &Envelope) -> Result<(), ChatError> {
+    let (header, bytes) = (envelope.header(), envelope.bytes().len());
+    if header.kind.is_chain() {
+        return Err(ChatError::EntryNotAccepted);
+    }
+    let plaintext_max = match header.kind {
+        EntryKind::Profile => PROFILE_PLAINTEXT_MAX,
+        EntryKind::Reaction | EntryKind::Pin => SMALL_PLAINTEXT_MAX,
+        _ => usize::MAX - SEALING_BYTES,
+    };
+    if bytes > SEALING_BYTES + plaintext_max {
+        return Err(ChatError::TooLarge);
+    }
+    if header.kind.is_about_a_message() == (header.target == Seq::ZERO) {
+        return Err(ChatError::TargetInvalid);
+    }
+    Ok(())
 }
 
 impl Chat {
@@ -105,25 +75,25 @@ impl Chat {
         Self { store, bus, presence, rates: Arc::new(Buckets::new(rate)) }
     }
 
-    /// Checks what can be told without the database: the author, what its type allows, and the rate.
+    /// Counts one write of `device` against its rate.
     ///
     /// # Errors
-    /// `WrongDevice`, `TooLarge`, `TargetNotAccepted`, `TooFast`.
+    /// `TooFast`.
+    pub fn charge(&self, device: DeviceId) -> Result<(), ChatError> {
+        self.rates.charge(&device, Instant::now()).map_err(|retry_after| ChatError::TooFast { retry_after })
+    }
+
+    /// Checks what can be told without the database: the author, what its type allows, and the rate. A refused one counts too.
+    ///
+    /// # Errors
+    /// `WrongDevice`, `EntryNotAccepted`, `TooLarge`, `TargetInvalid`, `TooFast`.
     pub fn admit(&self, envelope: &Envelope, device: DeviceId) -> Result<(), ChatError> {
-        let header = envelope.header();
-        let fits = header.kind != EntryKind::Profile || envelope.bytes().len() <= PROFILE_BYTES_MAX;
-        let charged = self.rates.charge(&device, Instant::now());
-        if header.device != device {
+        let charged = self.charge(device);
+        if envelope.header().device != device {
             return Err(ChatError::WrongDevice);
         }
-        if !fits {
-            return Err(ChatError::TooLarge);
-        }
-        // No type that this version accepts is about another entry.
-        if header.target != Seq::ZERO {
-            return Err(ChatError::TargetNotAccepted);
-        }
-        charged.map_err(|retry_after| ChatError::TooFast { retry_after })
+        check_form(envelope)?;
+        charged
     }
 
     /// Appends an admitted envelope durably, then publishes it. A duplicate is acknowledged again and not published.
@@ -136,15 +106,34 @@ impl Chat {
         let header = *envelope.header();
         let append = tracing::debug_span!("append", room = %header.room);
         let appended = self.store.append(envelope).instrument(append).await?;
-        let (seq, at_ms) = (appended.seq, appended.at_ms);
-        let Some(frame) = appended.frame else { return Ok(Sent { seq, at_ms, duplicate: true }) };
-        let inline = frame.bytes().len() <= INLINE_BYTES_MAX;
-        self.publish(BusEvent::Hint { room: header.room, seq, frame: inline.then_some(frame) }).await;
-        if header.kind == EntryKind::Leave {
-            self.presence.expel(header.room, header.device);
-            self.publish(BusEvent::Access { room: header.room, device: Some(header.device) }).await;
+        let sent = self.tell(&header, appended).await;
+        if header.kind == EntryKind::Leave && !sent.duplicate {
+            self.tell_access_lost(header.room, &[header.device]).await;
         }
-        Ok(Sent { seq, at_ms, duplicate: false })
+        Ok(sent)
+    }
+
+    /// Publishes an entry that has just been committed, whatever its type, and makes the acknowledgement of it.
+    async fn tell(&self, header: &Header, appended: Appended) -> Sent {
+        let (seq, at_ms) = (appended.seq, appended.at_ms);
+        let Some(frame) = appended.frame else { return Sent { seq, at_ms, duplicate: true } };
+        // Of what erases each node must hear, even if it has found the entry already.
+        let inline = frame.bytes().len() <= INLINE_BYTES_MAX || may_erase(header.kind);
+        self.publish(BusEvent::Hint { room: header.room, seq, frame: inline.then_some(frame) }).await;
+        Sent { seq, at_ms, duplicate: false }
+    }
+
+    /// These devices are in the room no longer: they are gone at once, and their sockets ask why.
+    async fn tell_access_lost(&self, room: RoomId, devices: &[DeviceId]) {
+        for device in devices {
+            self.presence.expel(room, *device);
+        }
+        if devices.len() > ACCESS_NEWS_MAX {
+            return self.publish(BusEvent::Access { room, device: None }).await;
+        }
+        for device in devices {
+            self.publish(BusEvent::Access { room, device: Some(*device) }).await;
+        }
     }
 
     /// Publishes without caring whether it arrives: losses are found by those who miss something.

@@ -1,4 +1,4 @@
-//! Coming in: nonce, look-up, create, join, renew.
+//! Coming in: nonce, look-up, join, renew. A new room is `create`'s business.
 //!
 //! Attempts are charged before anything is hashed and refunded when they were right, and an unknown room costs and answers what a
 //! wrong password does.
@@ -14,29 +14,22 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use snug_bus::BusEvent;
-use snug_protocol::frame::EntryFrame;
-use snug_protocol::http::{
-    CreateRoom, Entered, JoinRequest, LookupAnswer, LookupRequest, NonceAnswer, Role, Signed, TokenRequest,
-};
-use snug_protocol::limits::{GRANT_BLOB_BYTES, NONCE_LIFE, ROOM_NAME_CHARS_MAX};
-use snug_protocol::{EntryKind, Envelope, ErrorBody, ErrorCode, GrantId, RoomId, Seq, names};
-use snug_store::{CreateRoomError, EnterError, Grant, GrantKind, NewRoom, Room, Store};
+use snug_protocol::http::{Entered, JoinRequest, LookupAnswer, LookupRequest, NonceAnswer, Signed, TokenRequest};
+use snug_protocol::limits::{NONCE_LIFE, ROOM_NAME_CHARS_MAX};
+use snug_protocol::{ErrorCode, GrantId, RoomId, names};
+use snug_store::{EnterError, Grant, Store};
 
 use super::Door;
 use super::address::ClientAddress;
 use super::error::{ApiError, wait};
 use super::extract::Body;
+use super::password::KDF;
 use super::{members, rooms};
-use crate::auth::{Authenticated, Opened, SignInScope, SignedIn, Tokens, verify_sign_in};
+use crate::auth::{Authenticated, Opened, SignInScope, Tokens, verify_sign_in};
 use crate::chat::Chat;
 use crate::clock::now_ms;
 use crate::config::Identity;
 use crate::session::SessionParts;
-
-/// The only key derivation for passwords.
-const KDF: u32 = 1;
-/// Names tried when a room's name is taken.
-const VARIANTS_TRIED: usize = 20;
 
 /// A nonce for one sign-in.
 #[utoipa::path(post, path = "/api/nonce", tag = "entry", responses((status = 200, body = NonceAnswer)))]
@@ -73,117 +66,6 @@ fn unknown(door: &Door, likeness: &str) -> (RoomId, GrantId) {
     (RoomId(bytes[..16].try_into().expect("half")), GrantId(bytes[16..].try_into().expect("half")))
 }
 
-/// Creates a room; the caller's device becomes its owner.
-#[utoipa::path(post, path = "/api/rooms", tag = "entry", request_body = CreateRoom, responses((status = 201, body = Entered)))]
-pub async fn create(
-    State(store): State<Store>,
-    State(door): State<Door>,
-    State(tokens): State<Tokens>,
-    State(identity): State<Arc<Identity>>,
-    ClientAddress(address): ClientAddress,
-    Body(request): Body<CreateRoom>,
-) -> Result<Response, ApiError> {
-    door.creates
-        .charge(&crate::limit::subject(address), Instant::now())
-        .map_err(|span| wait(ErrorCode::TooManyAttempts, span))?;
-    let name = names::normalise(&request.name, ROOM_NAME_CHARS_MAX).map_err(|_| ErrorCode::RoomNameInvalid)?;
-    let scope = SignInScope::Enter(request.room, request.grant);
-    let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, now_ms())?;
-    let auth = request.auth.array().ok_or(ErrorCode::BadRequest)?;
-    if request.blob.0.len() != GRANT_BLOB_BYTES || request.kdf != KDF {
-        return Err(ErrorCode::BadRequest.into());
-    }
-    let record = first_record(request.epoch_record.0, request.room, &signed_in)?;
-    let (room, record) = match created_before(&store, request.room, &record, &signed_in).await? {
-        Some(created) => created,
-        None => {
-            create_now(&store, &door, request.room, request.grant, (auth, request.blob.0), (name, record), &signed_in)
-                .await?
-        }
-    };
-    let (token, token_expires_at_ms) = tokens.issue(&signed_in).await?;
-    let entered = Entered {
-        room: rooms::info(room, Role::Owner),
-        device: signed_in.device(),
-        blob: Vec::new().into(),
-        epoch_record: members::entry(&record),
-        token: request.sign_in.bearer.then(|| token.clone()),
-        token_expires_at_ms,
-    };
-    let cookie = set_cookie(request.sign_in.bearer, &token, &identity);
-    Ok((StatusCode::CREATED, cookie, Json(entered)).into_response())
-}
-
-/// A room that this very request has made already, when the answer was lost on its way.
-async fn created_before(
-    store: &Store,
-    room: RoomId,
-    record: &Envelope,
-    signed_in: &SignedIn,
-) -> Result<Option<(Room, EntryFrame)>, ApiError> {
-    if store.entry_hash(room, Seq(1)).await? != Some(record.hash())
-        || store.role(room, signed_in.device()).await? != Some(Role::Owner)
-    {
-        return Ok(None);
-    }
-    let row = store.room(room).await?;
-    let first = store.read_after(room, Seq::ZERO, 1, usize::MAX).await?.pop();
-    Ok(row.zip(first))
-}
-
-async fn create_now(
-    store: &Store,
-    door: &Door,
-    room: RoomId,
-    grant: GrantId,
-    (auth, blob): ([u8; 32], Vec<u8>),
-    (name, epoch_record): (String, Envelope),
-    signed_in: &SignedIn,
-) -> Result<(Room, EntryFrame), ApiError> {
-    let likeness = names::likeness(&name);
-    if store.name_taken(&likeness).await? {
-        return Err(name_taken(store, &name).await);
-    }
-    let secret = door.secrets.make(GrantKind::Password, room, grant, auth, blob).await?;
-    let new =
-        NewRoom { room, name: name.clone(), likeness, owner: *signed_in.keys(), grant, kdf: KDF, secret, epoch_record };
-    match store.create_room(new).await {
-        Ok(created) => Ok(created),
-        Err(CreateRoomError::NameTaken) => Err(name_taken(store, &name).await),
-        Err(CreateRoomError::IdTaken) => Err(ErrorCode::IdTaken.into()),
-        Err(CreateRoomError::TooManyRooms) => Err(ErrorCode::TooManyRooms.into()),
-        Err(CreateRoomError::Store(error)) => Err(error.into()),
-    }
-}
-
-/// The record of epoch 0 must be the creator's first envelope in this very room.
-fn first_record(bytes: Vec<u8>, room: RoomId, signed_in: &SignedIn) -> Result<Envelope, ErrorCode> {
-    let record = Envelope::parse(bytes.into()).map_err(|_| ErrorCode::BadEnvelope)?;
-    let header = record.header();
-    if header.device != signed_in.device() {
-        return Err(ErrorCode::WrongDevice);
-    }
-    let first = header.kind == EntryKind::EpochRecord
-        && header.room == room
-        && (header.epoch, header.counter, header.target.0) == (0, 0, 0);
-    if first { Ok(record) } else { Err(ErrorCode::BadEnvelope) }
-}
-
-/// The refusal, with a name like it that is free.
-async fn name_taken(store: &Store, name: &str) -> ApiError {
-    for number in 2..2 + VARIANTS_TRIED {
-        let ending = format!(" {number}");
-        let stem: String = name.chars().take(ROOM_NAME_CHARS_MAX - ending.chars().count()).collect();
-        let variant = format!("{}{ending}", stem.trim_end());
-        match store.name_taken(&names::likeness(&variant)).await {
-            Ok(false) => return ErrorBody { free_variant: Some(variant), ..ErrorCode::RoomNameTaken.into() }.into(),
-            Ok(true) => {}
-            Err(error) => return error.into(),
-        }
-    }
-    ErrorCode::RoomNameTaken.into()
-}
-
 /// Makes the caller's device a member, by password or invite.
 #[utoipa::path(post, path = "/api/join", tag = "entry", request_body = JoinRequest, responses((status = 200, body = Entered)))]
 pub async fn join(
@@ -206,6 +88,8 @@ pub async fn join(
         Err(EnterError::UsedUp) => return Err(ErrorCode::InviteUsedUp.into()),
         Err(EnterError::TooManyMembers) => return Err(ErrorCode::TooManyMembers.into()),
         Err(EnterError::TooManyRooms) => return Err(ErrorCode::TooManyRooms.into()),
+        Err(EnterError::Locked) => return Err(ErrorCode::RoomLocked.into()),
+        Err(EnterError::Banned) => return Err(ErrorCode::Banned.into()),
         Err(EnterError::Store(error)) => return Err(error.into()),
     };
     let (token, token_expires_at_ms) = tokens.issue(&signed_in).await?;
@@ -325,7 +209,7 @@ fn cookie_header(identity: &Identity, value: &str, seconds: u64) -> HeaderValue 
 }
 
 /// The cookie for a page; nothing for a program, which has the token in the answer.
-fn set_cookie(bearer: bool, token: &str, identity: &Identity) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
+pub fn set_cookie(bearer: bool, token: &str, identity: &Identity) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
     /// As long as a token can last.
     const SECONDS: u64 = 30 * 24 * 3600;
     AppendHeaders((!bearer).then(|| (header::SET_COOKIE, cookie_header(identity, token, SECONDS))))

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use snug_protocol::{ErrorBody, ErrorCode};
 use snug_store::StoreError;
 
 use crate::auth::{HashError, SignInError, TokenError};
-use crate::chat::store_code;
+use crate::chat::{ChatError, store_code, wait_body};
 
 /// An answer that says what went wrong. Internal text never gets into it.
 #[derive(Debug)]
@@ -62,14 +62,25 @@ impl From<HashError> for ApiError {
     }
 }
 
+fn body_code(status: StatusCode) -> ErrorCode {
+    if status == StatusCode::PAYLOAD_TOO_LARGE { ErrorCode::TooLarge } else { ErrorCode::BadRequest }
+}
+
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
-        let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ErrorCode::TooLarge
-        } else {
-            ErrorCode::BadRequest
-        };
-        code.into()
+        body_code(rejection.status()).into()
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        body_code(rejection.status()).into()
+    }
+}
+
+impl From<ChatError> for ApiError {
+    fn from(error: ChatError) -> Self {
+        error.body().into()
     }
 }
 
@@ -87,9 +98,7 @@ impl From<QueryRejection> for ApiError {
 
 /// `too_many…` with how long to wait.
 pub fn wait(code: ErrorCode, span: Duration) -> ApiError {
-    // Rounded up, so that who waits this long is not refused again.
-    let retry_after_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-    ErrorBody { retry_after_ms: Some(retry_after_ms), ..code.into() }.into()
+    wait_body(code, span).into()
 }
 
 impl IntoResponse for ApiError {

@@ -13,6 +13,7 @@ use snug_store::{Page, Store};
 
 use super::error::ApiError;
 use super::extract::{Asked, At};
+use super::right;
 use crate::auth::Authenticated;
 
 /// The page's media type.
@@ -27,6 +28,20 @@ pub struct HistoryQuery {
     limit: Option<usize>,
 }
 
+impl HistoryQuery {
+    /// Where the page ends, and how many entries it may have.
+    ///
+    /// # Errors
+    /// `bad_request`: out of range.
+    pub fn check(&self) -> Result<(Option<Seq>, usize), ErrorCode> {
+        let limit = self.limit.unwrap_or(HISTORY_PAGE_DEFAULT);
+        if !(1..=HISTORY_PAGE_MAX).contains(&limit) || self.before == Some(0) {
+            return Err(ErrorCode::BadRequest);
+        }
+        Ok((self.before.map(Seq), limit))
+    }
+}
+
 /// A page of the room's log, ending before `before`.
 #[utoipa::path(get, path = "/api/rooms/{room}/history", tag = "rooms",
     params(("room" = RoomId, Path), HistoryQuery),
@@ -37,16 +52,15 @@ pub async fn page(
     At(room): At<RoomId>,
     Asked(query): Asked<HistoryQuery>,
 ) -> Result<Response, ApiError> {
-    let limit = query.limit.unwrap_or(HISTORY_PAGE_DEFAULT);
-    if !(1..=HISTORY_PAGE_MAX).contains(&limit) || query.before == Some(0) {
-        return Err(ErrorCode::BadRequest.into());
-    }
-    store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)?;
-    let page = store
-        .read_page(room, query.before.map(Seq), limit, HISTORY_PAGE_BYTES_MAX)
-        .await?
-        .ok_or(ErrorCode::NotAMember)?;
-    Ok(([(header::CONTENT_TYPE, LOG_PAGE)], Body::from(encode(&page).freeze())).into_response())
+    let (before, limit) = query.check()?;
+    right::role(&store, room, caller.device()).await?;
+    let page = store.read_page(room, before, limit, HISTORY_PAGE_BYTES_MAX).await?.ok_or(ErrorCode::NotAMember)?;
+    Ok(answer(&page))
+}
+
+/// A log page as it crosses the wire; tombstones go as they are.
+pub fn answer(page: &Page) -> Response {
+    ([(header::CONTENT_TYPE, LOG_PAGE)], Body::from(encode(page).freeze())).into_response()
 }
 
 fn encode(page: &Page) -> BytesMut {

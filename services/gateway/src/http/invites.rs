@@ -13,9 +13,11 @@ use snug_store::{CreateInviteError, Grant, GrantKind, NewInvite, Store};
 use super::Door;
 use super::error::ApiError;
 use super::extract::{At, Body};
+use super::right;
 use crate::auth::Authenticated;
 
-fn invite(grant: &Grant) -> Invite {
+/// An invite as it crosses the wire.
+pub fn invite(grant: &Grant) -> Invite {
     Invite {
         grant: grant.grant,
         made_by: grant.made_by,
@@ -34,7 +36,7 @@ pub async fn list(
     caller: Authenticated,
     At(room): At<RoomId>,
 ) -> Result<Json<InvitesAnswer>, ApiError> {
-    store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)?;
+    right::role(&store, room, caller.device()).await?;
     let invites = store.invites(room).await?;
     Ok(Json(InvitesAnswer { invites: invites.iter().map(invite).collect() }))
 }
@@ -56,7 +58,7 @@ pub async fn create(
     if request.blob.0.len() != GRANT_BLOB_BYTES || !in_range {
         return Err(ErrorCode::BadRequest.into());
     }
-    store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)?;
+    right::role(&store, room, caller.device()).await?;
     let secret = door.secrets.make(GrantKind::Invite, room, request.grant, auth, request.blob.0).await?;
     let new = NewInvite {
         room,
@@ -71,6 +73,7 @@ pub async fn create(
         Err(CreateInviteError::TooManyInvites) => Err(ErrorCode::TooManyInvites.into()),
         Err(CreateInviteError::IdTaken) => Err(ErrorCode::IdTaken.into()),
         Err(CreateInviteError::NotAMember) => Err(ErrorCode::NotAMember.into()),
+        Err(CreateInviteError::Locked) => Err(ErrorCode::RoomLocked.into()),
         Err(CreateInviteError::Store(error)) => Err(error.into()),
     }
 }
@@ -83,7 +86,7 @@ pub async fn revoke(
     caller: Authenticated,
     At((room, grant)): At<(RoomId, GrantId)>,
 ) -> Result<StatusCode, ApiError> {
-    let role = store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)?;
+    let role = right::role(&store, room, caller.device()).await?;
     let row = store.grant(room, grant).await?.filter(|row| row.kind == GrantKind::Invite).ok_or(ErrorCode::NotFound)?;
     if role != Role::Owner && row.made_by != caller.device() {
         return Err(ErrorCode::NotAllowed.into());

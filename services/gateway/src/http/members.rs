@@ -11,6 +11,7 @@ use snug_store::Store;
 
 use super::error::ApiError;
 use super::extract::{Asked, At};
+use super::right;
 use crate::auth::Authenticated;
 
 /// An entry as JSON.
@@ -46,7 +47,7 @@ pub async fn list(
     At(room): At<RoomId>,
     Asked(query): Asked<MembersQuery>,
 ) -> Result<Json<MembersAnswer>, ApiError> {
-    store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)?;
+    right::role(&store, room, caller.device()).await?;
     let mut members = store.members(room, query.after, MEMBERS_PAGE_MAX + 1).await?;
     let more = members.len() > MEMBERS_PAGE_MAX;
     members.truncate(MEMBERS_PAGE_MAX);
@@ -61,7 +62,7 @@ pub async fn one(
     caller: Authenticated,
     At((room, device)): At<(RoomId, DeviceId)>,
 ) -> Result<Json<Member>, ApiError> {
-    store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)?;
+    right::role(&store, room, caller.device()).await?;
     let found = store.member(room, device).await?.ok_or(ErrorCode::NotFound)?;
     Ok(Json(member(&found)))
 }

@@ -4,7 +4,10 @@
 
 mod address;
 mod assets;
+mod chain;
+mod create;
 mod entry;
+mod epochs;
 mod error;
 mod extract;
 mod guard;
@@ -12,9 +15,13 @@ mod health;
 mod history;
 mod invites;
 mod members;
+mod moves;
 mod openapi;
+mod password;
+mod right;
 mod rooms;
 mod socket;
+mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +30,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, post, put};
 use snug_bus::Bus;
 use snug_protocol::limits::HTTP_BODY_BYTES_MAX;
 use snug_store::Store;
@@ -52,7 +59,9 @@ pub struct Door {
     pub joins: Arc<JoinLimiter>,
     /// Sign-ins by address, right ones too: each costs a signature, a row, and for a password tens of milliseconds.
     pub sign_ins: Arc<Buckets<std::net::IpAddr>>,
-    /// New rooms by address.
+    /// Offers to move by address: they need no token, and each takes a row.
+    pub moves: Arc<Buckets<std::net::IpAddr>>,
+    /// New rooms and new passwords by address.
     pub creates: Arc<Buckets<std::net::IpAddr>>,
     /// Makes ids for names that nobody has.
     pub unknown_names: Arc<zeroize::Zeroizing<[u8; 32]>>,
@@ -91,7 +100,7 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
     let api = Router::new()
         .route("/nonce", post(entry::nonce))
         .route("/lookup", post(entry::lookup))
-        .route("/rooms", post(entry::create).get(rooms::list))
+        .route("/rooms", post(create::create).get(rooms::list))
         .route("/join", post(entry::join))
         .route("/token", post(entry::renew).delete(entry::revoke))
         .route("/rooms/{room}", delete(rooms::erase))
@@ -100,6 +109,13 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .route("/rooms/{room}/members/{device}", get(members::one))
         .route("/rooms/{room}/invites", get(invites::list).post(invites::create))
         .route("/rooms/{room}/invites/{grant}", delete(invites::revoke))
+        .route("/rooms/{room}/chain", get(chain::chain))
+        .route("/rooms/{room}/pins", get(chain::pins))
+        .route("/rooms/{room}/steps", post(steps::take))
+        .route("/rooms/{room}/epochs", post(epochs::begin))
+        .route("/rooms/{room}/epochs/{epoch}/keys", put(epochs::stage).get(epochs::keys))
+        .route("/moves/{id}/offer", put(moves::put_offer).get(moves::offer))
+        .route("/moves/{id}/answer", put(moves::put_answer).get(moves::answer))
         .route("/openapi.json", get(openapi::document))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
     paths(
         super::entry::nonce,
         super::entry::lookup,
-        super::entry::create,
+        super::create::create,
         super::entry::join,
         super::entry::renew,
         super::entry::revoke,
@@ -25,6 +25,16 @@ use utoipa::OpenApi;
         super::invites::list,
         super::invites::create,
         super::invites::revoke,
+        super::chain::chain,
+        super::chain::pins,
+        super::steps::take,
+        super::epochs::stage,
+        super::epochs::keys,
+        super::epochs::begin,
+        super::moves::put_offer,
+        super::moves::offer,
+        super::moves::put_answer,
+        super::moves::answer,
     ),
     components(schemas(snug_protocol::ErrorBody, snug_protocol::ErrorCode, snug_protocol::http::LogPageHead))
 )]

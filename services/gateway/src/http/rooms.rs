@@ -12,13 +12,23 @@ use snug_store::{Room, Store};
 
 use super::error::ApiError;
 use super::extract::At;
+use super::right;
 use crate::auth::Authenticated;
 use crate::chat::Chat;
 use crate::session::SessionParts;
 
 /// A room as a member with `role` sees it.
 pub fn info(room: Room, role: Role) -> RoomInfo {
-    RoomInfo { room: room.room, name: room.name, history: room.history, head: room.head, epoch: room.epoch, role }
+    RoomInfo {
+        room: room.room,
+        name: room.name,
+        history: room.history,
+        head: room.head,
+        epoch: room.epoch,
+        chain: room.chain,
+        locked: room.locked,
+        role,
+    }
 }
 
 /// The rooms this device is a member of.
@@ -40,9 +50,8 @@ pub async fn erase(
     caller: Authenticated,
     At(room): At<RoomId>,
 ) -> Result<StatusCode, ApiError> {
-    match store.role(room, caller.device()).await?.ok_or(ErrorCode::NotAMember)? {
-        Role::Owner => {}
-        Role::Member => return Err(ErrorCode::NotAllowed.into()),
+    if right::role(&store, room, caller.device()).await? != Role::Owner {
+        return Err(ErrorCode::NotAllowed.into());
     }
     // In a task of its own: a caller who hangs up must not keep the news from those who are in the room.
     let deletion = session.table.tasks().spawn(async move {

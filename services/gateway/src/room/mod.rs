@@ -12,11 +12,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use snug_bus::{Bus, BusEvent};
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, LATEST_PAGE};
+use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, LATEST_PAGE, RETENTION_MIN};
 use snug_protocol::{DeviceId, HistoryId, RoomId, Seq};
 use snug_store::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -25,7 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use follower::{Follower, Wake};
-pub use tail::{Accepted, Read, Tail};
+pub use tail::{Accepted, Read, Tail, may_erase};
+
+/// How old a frame in memory may get; half the age at which the store may erase it, since clocks differ.
+const TAIL_AGE_MAX: Duration = RETENTION_MIN.checked_div(2).expect("two is not zero");
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while holding one of these locks leaves plain collections behind, which stay usable.
@@ -84,12 +88,6 @@ impl Room {
         self.replaced.load(Ordering::Acquire)
     }
 
-    /// Frames after `cursor` from memory.
-    #[must_use]
-    pub fn after(&self, cursor: Seq, bytes_max: usize) -> Read {
-        lock(&self.tail).after(cursor, bytes_max)
-    }
-
     fn change_tail(&self, change: impl FnOnce(&mut Tail) -> Accepted) -> Accepted {
         let (accepted, grew) = {
             let mut tail = lock(&self.tail);
@@ -143,6 +141,8 @@ pub struct Following {
     room: Arc<Room>,
     id: u64,
     follower: Arc<Follower>,
+    /// Up to here this session reads from the store.
+    store_until: Seq,
 }
 
 impl Following {
@@ -150,6 +150,12 @@ impl Following {
     #[must_use]
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Frames after `cursor` from memory, unless the store must be read.
+    #[must_use]
+    pub fn after(&self, cursor: Seq, bytes_max: usize) -> Read {
+        if cursor < self.store_until { Read::Behind } else { lock(&self.room.tail).after(cursor, bytes_max) }
     }
 
     /// This session's place in it.
@@ -177,9 +183,9 @@ impl Rooms {
         rooms
     }
 
-    /// Makes the session a follower of the room, and says where the log ends. When it returns, everything committed from now on wakes
+    /// Makes the session a follower of the room, and says how the room stands. When it returns, everything committed from now on wakes
     /// the session; the head is the store's, so that it covers whatever was acknowledged before the call, though the tail may get
-    /// there a moment later.
+    /// there a moment later. Until it does, the session reads from the store: the tail may not have heard of a deletion yet.
     ///
     /// # Errors
     /// The database's. `Ok(None)`: there is no such room.
@@ -188,7 +194,7 @@ impl Rooms {
         id: RoomId,
         device: DeviceId,
         wake: Arc<Wake>,
-    ) -> Result<Option<(Following, Seq)>, StoreError> {
+    ) -> Result<Option<(Following, snug_store::Room)>, StoreError> {
         let follower = Arc::new(Follower::new(device, wake));
         let number = self.shared.next_follower.fetch_add(1, Ordering::Relaxed);
         let room = {
@@ -198,7 +204,7 @@ impl Rooms {
             lock(&room.followers).insert(number, Arc::clone(&follower));
             room
         };
-        let following = Following { rooms: self.clone(), room, id: number, follower };
+        let mut following = Following { rooms: self.clone(), room, id: number, follower, store_until: Seq::ZERO };
         let room = &following.room;
         match room.begun.get_or_try_init(|| self.begin(room)).await {
             Ok(_) => {}
@@ -206,9 +212,12 @@ impl Rooms {
             Err(BeginError::Store(error)) => return Err(error),
         }
         let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
-        room.change_tail(|tail| tail.announce(row.head));
+        let announced = room.change_tail(|tail| tail.announce(row.head));
         self.repair_if_behind(room);
-        Ok(Some((following, row.head)))
+        if announced == Accepted::Gap {
+            following.store_until = row.head;
+        }
+        Ok(Some((following, row)))
     }
 
     /// Follows on the bus first and reads the head after, so that nothing falls between the two.
@@ -252,6 +261,15 @@ impl Rooms {
                     rooms.shared.bus.unfollow(id).await;
                 }
             });
+        }
+    }
+
+    /// Forgets what may be erased by age before long. To be called much more often than `RETENTION_MIN`.
+    pub fn forget_old(&self, now_ms: u64) {
+        let age_ms = u64::try_from(TAIL_AGE_MAX.as_millis()).expect("hours");
+        let rooms: Vec<Arc<Room>> = lock(&self.shared.rooms).values().cloned().collect();
+        for room in rooms {
+            lock(&room.tail).forget_before(now_ms.saturating_sub(age_ms));
         }
     }
 

@@ -1,9 +1,13 @@
 //! The newest frames of one room, in order and without holes. Pure: no clock, no I/O.
+//!
+//! What has been erased must not live on here. A deletion or a step (which may be an `erase`; the server cannot tell) drops every frame
+//! before it, so that readers go to the store and get tombstones; since this hangs on the entries themselves, it holds on every node and
+//! however news were lost. What may be erased by age is dropped before it comes to that age.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use snug_protocol::Seq;
 use snug_protocol::frame::EntryFrame;
+use snug_protocol::{EntryKind, Seq};
 
 /// Frames kept for readers that are almost up to date.
 pub const TAIL_FRAMES_MAX: usize = 256;
@@ -11,6 +15,12 @@ pub const TAIL_FRAMES_MAX: usize = 256;
 pub const TAIL_BYTES_MAX: usize = 512 * 1024;
 /// Frames kept that came before their predecessors.
 const EARLY_FRAMES_MAX: usize = 64;
+
+/// Whether an entry of this kind may have erased entries before it.
+#[must_use]
+pub const fn may_erase(kind: EntryKind) -> bool {
+    matches!(kind, EntryKind::Deletion | EntryKind::Step)
+}
 
 /// What became of a frame or of news of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +67,7 @@ impl Tail {
         self.announced > self.head
     }
 
-    /// Starts at `head`, with the frames that lead up to it; news that came before are kept.
+    /// Starts at `head`, with the frames that lead up to it, read from the store at one time; news that came before are kept.
     pub fn begin(&mut self, head: Seq, frames: impl IntoIterator<Item = EntryFrame>) {
         self.frames.clear();
         self.bytes = 0;
@@ -79,6 +89,8 @@ impl Tail {
         let seq = frame.seq();
         self.announced = self.announced.max(seq);
         if seq <= self.head {
+            // Found by a repair before; what was read from the store since may be from before the erasure was complete.
+            self.forget_erased(&frame);
             return Accepted::Known;
         }
         if seq > self.head.next() {
@@ -87,8 +99,7 @@ impl Tail {
             }
             return Accepted::Gap;
         }
-        self.head = seq;
-        self.push(frame);
+        self.grow(frame);
         self.take_early();
         Accepted::Grew
     }
@@ -96,8 +107,30 @@ impl Tail {
     fn take_early(&mut self) {
         self.early = self.early.split_off(&self.head.next());
         while let Some(frame) = self.early.remove(&self.head.next()) {
-            self.head = frame.seq();
-            self.push(frame);
+            self.grow(frame);
+        }
+    }
+
+    fn grow(&mut self, frame: EntryFrame) {
+        self.head = frame.seq();
+        self.forget_erased(&frame);
+        self.push(frame);
+    }
+
+    fn forget_erased(&mut self, by: &EntryFrame) {
+        if by.kind().is_some_and(may_erase) {
+            self.forget(|old| old.seq() < by.seq());
+        }
+    }
+
+    /// Drops the frames of entries committed before `at_ms`.
+    pub fn forget_before(&mut self, at_ms: u64) {
+        self.forget(|old| old.at_ms() < at_ms);
+    }
+
+    fn forget(&mut self, is_old: impl Fn(&EntryFrame) -> bool) {
+        while let Some(old) = self.frames.pop_front_if(|frame| is_old(frame)) {
+            self.bytes -= old.bytes().len();
         }
     }
 
@@ -173,6 +206,54 @@ mod tests {
         assert!(tail.is_behind());
         tail.accept(frame(8));
         assert_eq!(tail.head(), Seq(9));
+    }
+
+    fn entry(seq: u64, kind: EntryKind) -> EntryFrame {
+        let mut envelope = [0; 76];
+        envelope[5] = kind as u8;
+        EntryFrame::new(Seq(seq), seq, &envelope)
+    }
+
+    #[test]
+    fn what_may_have_been_erased_is_read_from_the_store() {
+        for kind in [EntryKind::Deletion, EntryKind::Step] {
+            let mut tail = Tail::default();
+            tail.begin(Seq(0), []);
+            for frame in [frame(1), frame(2), entry(4, kind), frame(5)] {
+                tail.accept(frame);
+            }
+            assert_eq!(seqs(tail.after(Seq(0), 1 << 20)), [1, 2], "the deletion waits for what comes before it");
+            tail.accept(frame(3));
+            assert_eq!(tail.head(), Seq(5));
+            assert_eq!(tail.after(Seq(2), 1 << 20), Read::Behind, "{kind:?}");
+            assert_eq!(seqs(tail.after(Seq(3), 1 << 20)), [4, 5]);
+            assert_eq!(tail.bytes, tail.frames.iter().map(|frame| frame.bytes().len()).sum::<usize>());
+        }
+        let mut tail = Tail::default();
+        tail.begin(Seq(3), [frame(1), frame(2), entry(3, EntryKind::Step)]);
+        assert_eq!(tail.accept(entry(3, EntryKind::Step)), Accepted::Known);
+        assert_eq!(tail.after(Seq(1), 1 << 20), Read::Behind, "news of what was found before count as well");
+        assert_eq!(seqs(tail.after(Seq(2), 1 << 20)), [3]);
+        let mut tail = Tail::default();
+        tail.begin(Seq(2), [frame(1), entry(2, EntryKind::Deletion)]);
+        assert_eq!(seqs(tail.after(Seq(0), 1 << 20)), [1, 2], "what one read of the store gave goes together");
+        tail.accept(entry(3, EntryKind::Message));
+        assert_eq!(seqs(tail.after(Seq(0), 1 << 20)), [1, 2, 3], "a message erases nothing");
+    }
+
+    #[test]
+    fn what_is_old_enough_to_be_erased_by_age_is_forgotten_in_time() {
+        let mut tail = Tail::default();
+        tail.begin(Seq(0), []);
+        (1..=4).map(frame).for_each(|frame| drop(tail.accept(frame)));
+        tail.forget_before(3);
+        assert_eq!(tail.after(Seq(1), 1 << 20), Read::Behind);
+        assert_eq!(seqs(tail.after(Seq(2), 1 << 20)), [3, 4]);
+        tail.forget_before(u64::MAX);
+        assert_eq!(tail.after(Seq(3), 1 << 20), Read::Behind);
+        assert_eq!((tail.head(), tail.bytes), (Seq(4), 0));
+        tail.accept(frame(5));
+        assert_eq!(seqs(tail.after(Seq(4), 1 << 20)), [5], "and it goes on from there");
     }
 
     proptest! {

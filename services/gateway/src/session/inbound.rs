@@ -8,11 +8,12 @@ use snug_bus::BusEvent;
 use snug_protocol::frame::{BinaryFrameError, ClientFrame, Cursor, Resync, SendFrame, ServerFrame, close};
 use snug_protocol::limits::{BACKLOG_MAX, HEARTBEAT_PERIOD, LATEST_PAGE, ROOMS_PER_SESSION_MAX, TYPING_PERIOD};
 use snug_protocol::{EnvelopeError, ErrorBody, ErrorCode, RoomId, Seq};
-use snug_store::{Store, StoreError};
+use snug_store::{Standing, Store, StoreError};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{Ending, Session, Subscription};
+use crate::auth::right;
 use crate::chat::{ChatError, store_code};
 use crate::room::Room;
 
@@ -124,9 +125,8 @@ impl Session {
 
     async fn typing(&mut self, room: RoomId) {
         let now = Instant::now();
-        if !self.subscriptions.contains_key(&room)
-            || self.typing.get(&room).is_some_and(|last| now - *last < TYPING_PERIOD)
-        {
+        let is_present = self.subscriptions.get(&room).is_some_and(|subscription| subscription.present.is_some());
+        if !is_present || self.typing.get(&room).is_some_and(|last| now - *last < TYPING_PERIOD) {
             return;
         }
         self.typing.insert(room, now);
@@ -141,13 +141,13 @@ impl Session {
         }
         self.subscriptions.remove(&room);
         match self.try_follow(id, room, cursor).await {
-            Ok(Some((subscription, followed))) => {
+            Ok((subscription, followed)) => {
                 self.typing.retain(|room, _| self.subscriptions.contains_key(room));
                 self.subscriptions.insert(room, subscription);
                 self.replies.push(followed);
             }
-            Ok(None) => self.fail(Some(id), Some(room), ErrorCode::NotAMember),
-            Err(error) => {
+            Err(FollowError::Refused(code)) => self.fail(Some(id), Some(room), code),
+            Err(FollowError::Store(error)) => {
                 tracing::warn!(%error, "could not follow a room");
                 self.fail(Some(id), Some(room), store_code(&error));
             }
@@ -159,17 +159,20 @@ impl Session {
         id: u32,
         room: RoomId,
         cursor: Option<Cursor>,
-    ) -> Result<Option<(Subscription, ServerFrame)>, StoreError> {
+    ) -> Result<(Subscription, ServerFrame), FollowError> {
         let (device, wake) = (self.caller.device(), Arc::clone(&self.wake));
         let parts = &self.parts;
         // Asked before, so that a stranger costs no more than a look; and after, so that a removal in between is not missed.
-        if parts.store.role(room, device).await?.is_none() {
-            return Ok(None);
-        }
-        let Some((following, head)) = parts.rooms.follow(room, device, wake).await? else { return Ok(None) };
-        let Some(role) = parts.store.role(room, device).await? else { return Ok(None) };
+        right(parts.store.standing(room, device).await?).map_err(FollowError::Refused)?;
+        let Some((following, state)) = parts.rooms.follow(room, device, wake).await? else {
+            return Err(FollowError::Refused(ErrorCode::NotAMember));
+        };
+        let standing = parts.store.standing(room, device).await?;
+        let role = right(standing).map_err(FollowError::Refused)?;
+        let head = state.head;
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
-        let present = parts.presence.enter(room, device);
+        // A recovery device is no member, so nobody is to see it come.
+        let present = (standing != Some(Standing::Recovery)).then(|| parts.presence.enter(room, device));
         let (here, here_count) = parts.presence.here(room);
         let followed = ServerFrame::Followed {
             id,
@@ -180,10 +183,23 @@ impl Session {
             skipped: place.skipped,
             resync: place.resync,
             role,
+            chain: state.chain,
             here,
             here_count,
         };
-        Ok(Some((Subscription { following, _present: present, cursor: place.cursor, told: head }, followed)))
+        Ok((Subscription { following, present, cursor: place.cursor, told: head }, followed))
+    }
+}
+
+/// Why a room cannot be followed.
+enum FollowError {
+    Refused(ErrorCode),
+    Store(StoreError),
+}
+
+impl From<StoreError> for FollowError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 

@@ -20,7 +20,7 @@ use snug_protocol::{ErrorBody, ErrorCode, RoomId, Seq};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticated, TokenError, Tokens};
+use crate::auth::{Authenticated, TokenError, Tokens, right};
 use crate::chat::{Chat, ChatError, Sent};
 use crate::presence::{Presence, Present};
 use crate::room::{Following, Rooms, Wake};
@@ -90,7 +90,8 @@ impl Ending {
 /// One followed room of a session.
 struct Subscription {
     following: Following,
-    _present: Present,
+    /// Absent for a recovery device.
+    present: Option<Present>,
     /// The last seq that was sent.
     cursor: Seq,
     /// The head that the last heartbeat told of.
@@ -159,6 +160,14 @@ pub async fn run(mut socket: WebSocket, parts: SessionParts, caller: Authenticat
     };
     session.finish(socket, ending).await;
     drop(admission);
+}
+
+/// What a device that has lost its right is told: a room that is gone has no members, whoever they were.
+async fn why_closed(store: &snug_store::Store, room: RoomId, code: ErrorCode) -> ErrorCode {
+    match store.room(room).await {
+        Ok(None) => ErrorCode::RoomDeleted,
+        Ok(Some(_)) | Err(_) => code,
+    }
 }
 
 impl Session {
@@ -235,13 +244,13 @@ impl Session {
             self.check_token().await?;
         }
         for room in questioned {
-            match self.parts.store.role(room, self.caller.device()).await {
-                Ok(Some(_)) if self.is_replaced(room) => {
-                    self.subscriptions.remove(&room);
-                    self.replies.push(ServerFrame::RoomClosed { room, code: ErrorCode::RoomDeleted });
+            match self.parts.store.standing(room, self.caller.device()).await.map(right) {
+                Ok(Ok(_)) if self.is_replaced(room) => self.close_room(room, ErrorCode::RoomDeleted),
+                Ok(Ok(_)) => {}
+                Ok(Err(code)) => {
+                    let code = why_closed(&self.parts.store, room, code).await;
+                    self.close_room(room, code);
                 }
-                Ok(Some(_)) => {}
-                Ok(None) => self.close_room(room).await,
                 Err(error) => {
                     tracing::warn!(%error, "could not recheck access; trying again in a moment");
                     if let Some(subscription) = self.subscriptions.get(&room) {
@@ -258,10 +267,10 @@ impl Session {
         self.subscriptions.get(&room).is_some_and(|subscription| subscription.following.room().is_replaced())
     }
 
-    async fn close_room(&mut self, room: RoomId) {
-        let exists = matches!(self.parts.store.room(room).await, Ok(Some(_)) | Err(_));
-        let code = if exists { ErrorCode::NotAMember } else { ErrorCode::RoomDeleted };
+    fn close_room(&mut self, room: RoomId, code: ErrorCode) {
         self.subscriptions.remove(&room);
+        // Once more: this session may have entered just after the removal was told.
+        self.parts.presence.expel(room, self.caller.device());
         self.replies.push(ServerFrame::RoomClosed { room, code });
     }
 

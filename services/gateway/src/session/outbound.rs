@@ -151,7 +151,7 @@ async fn next_frames(store: &snug_store::Store, room: RoomId, subscription: &Sub
     if cursor >= head {
         return Next::Nothing;
     }
-    match subscription.following.room().after(cursor, FLUSH_BYTES_MAX) {
+    match subscription.following.after(cursor, FLUSH_BYTES_MAX) {
         Read::Frames(frames) => Next::Frames(frames),
         Read::Behind => match store.read_after(room, cursor, HISTORY_PAGE_MAX, FLUSH_BYTES_MAX).await {
             Ok(frames) if frames.is_empty() => Next::Later,

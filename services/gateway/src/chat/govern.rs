@@ -1,0 +1,40 @@
+//! Chain entries: like messages, but each has an effect on the room that the store applies in the same commit.
+
+use snug_protocol::DeviceId;
+use snug_store::{Grant, NewEpoch, NewStep, StepError};
+use tracing::Instrument;
+
+use super::{Chat, Sent};
+
+impl Chat {
+    /// Appends a step with its effect durably, then publishes it. The same step again is acknowledged again.
+    ///
+    /// Dropping the future may leave it committed and unpublished; followers then find it by the head check.
+    ///
+    /// # Errors
+    /// The store's refusal or failure; nothing was changed, or after `Store(Unavailable)` the same step may be sent again.
+    pub async fn administer(&self, step: NewStep) -> Result<Sent, StepError> {
+        let header = *step.envelope.header();
+        let span = tracing::debug_span!("administer", room = %header.room);
+        let appended = self.store.administer(step).instrument(span).await?;
+        Ok(self.tell(&header, appended).await)
+    }
+
+    /// Begins an epoch durably, publishes its record, and tells those who are in the room no longer. Returns the invites that are no more.
+    ///
+    /// Dropping the future may leave it committed and unpublished; followers then find it, and their own end, by the head check.
+    ///
+    /// # Errors
+    /// As [`Chat::administer`].
+    pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Sent, Vec<Grant>), StepError> {
+        let header = *new.record.header();
+        let gone: Vec<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
+        let span = tracing::debug_span!("begin_epoch", room = %header.room, gone = gone.len());
+        let (appended, revoked) = self.store.begin_epoch(new).instrument(span).await?;
+        let sent = self.tell(&header, appended).await;
+        if !sent.duplicate {
+            self.tell_access_lost(header.room, &gone).await;
+        }
+        Ok((sent, revoked))
+    }
+}

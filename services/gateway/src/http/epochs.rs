@@ -1,0 +1,94 @@
+//! A new room key: sealed keys are staged in parts, then a record makes them valid and ends the membership of those who get none.
+
+use std::collections::HashSet;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use snug_protocol::http::{Committed, EpochKeys, NewEpoch, StageKeys};
+use snug_protocol::limits::{EPOCH_KEY_BYTES, EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX};
+use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, ErrorCode, RoomId};
+use snug_store::Store;
+
+use super::Door;
+use super::address::ClientAddress;
+use super::error::ApiError;
+use super::extract::{At, Body};
+use super::password::NewPassword;
+use super::steps::{chain_entry, committed};
+use super::{invites, right};
+use crate::auth::Authenticated;
+use crate::chat::Chat;
+use crate::session::SessionParts;
+
+/// Whether each device is named once.
+fn are_distinct<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> bool {
+    let mut seen = HashSet::new();
+    devices.into_iter().all(|device| seen.insert(device))
+}
+
+/// Takes sealed keys for the epoch after the present one. Admins only.
+#[utoipa::path(put, path = "/api/rooms/{room}/epochs/{epoch}/keys", tag = "administration",
+    params(("room" = RoomId, Path), ("epoch" = u32, Path)), request_body = StageKeys, responses((status = 204)))]
+pub async fn stage(
+    State(store): State<Store>,
+    State(chat): State<Chat>,
+    caller: Authenticated,
+    At((room, epoch)): At<(RoomId, u32)>,
+    Body(request): Body<StageKeys>,
+) -> Result<StatusCode, ApiError> {
+    chat.charge(caller.device())?;
+    let record = EnvelopeHash(request.record.array().ok_or(ErrorCode::BadRequest)?);
+    let whose = request.keys.iter().map(|sealed| &sealed.device);
+    if !(1..=EPOCH_KEYS_PAGE_MAX).contains(&request.keys.len()) || !are_distinct(whose) {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    let keys: Option<Vec<(DeviceId, [u8; EPOCH_KEY_BYTES])>> =
+        request.keys.iter().map(|sealed| Some((sealed.device, sealed.key.array()?))).collect();
+    store.stage_epoch_keys(room, caller.device(), epoch, record, keys.ok_or(ErrorCode::BadRequest)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whom an epoch's key was sealed to, and the caller's own.
+#[utoipa::path(get, path = "/api/rooms/{room}/epochs/{epoch}/keys", tag = "administration",
+    params(("room" = RoomId, Path), ("epoch" = u32, Path)), responses((status = 200, body = EpochKeys)))]
+pub async fn keys(
+    State(store): State<Store>,
+    caller: Authenticated,
+    At((room, epoch)): At<(RoomId, u32)>,
+) -> Result<Json<EpochKeys>, ApiError> {
+    right::role(&store, room, caller.device()).await?;
+    let found = store.epoch_keys(room, epoch, caller.device()).await?;
+    Ok(Json(EpochKeys { recipients: found.recipients, key: found.key.map(Into::into) }))
+}
+
+/// Begins the next epoch. Admins only.
+#[utoipa::path(post, path = "/api/rooms/{room}/epochs", tag = "administration", params(("room" = RoomId, Path)),
+    request_body = NewEpoch, responses((status = 200, body = Committed)))]
+pub async fn begin(
+    State(door): State<Door>,
+    State(session): State<SessionParts>,
+    caller: Authenticated,
+    ClientAddress(address): ClientAddress,
+    At(room): At<RoomId>,
+    Body(request): Body<NewEpoch>,
+) -> Result<Json<Committed>, ApiError> {
+    session.chat.charge(caller.device())?;
+    let NewEpoch { record, remove, ban, excluded, grant, kdf, auth, blob } = request;
+    let record = chain_entry(record, EntryKind::EpochRecord, room, caller.device())?;
+    // Nobody ends their own membership by a record; that is what `leave` is for.
+    let gone = || remove.iter().chain(&excluded);
+    let makes_sense =
+        remove.len() <= REMOVALS_MAX && (!ban || !remove.is_empty()) && gone().all(|device| *device != caller.device());
+    if !makes_sense || !are_distinct(gone()) {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    let password = NewPassword::check(grant, kdf, &auth, blob)?;
+    let secret = password.hash_for_admin((&session.store, &door), (room, caller.device()), address).await?;
+    let new = snug_store::NewEpoch { record, remove, ban, excluded, grant, kdf, secret };
+    let chat = session.chat.clone();
+    // In a task of its own: a caller who hangs up must not keep the news from those who are removed.
+    let work = session.table.tasks().spawn(async move { chat.begin_epoch(new).await });
+    let (sent, revoked) = work.await.map_err(|_| ErrorCode::Internal)??;
+    Ok(Json(Committed { revoked: Some(revoked.iter().map(invites::invite).collect()), ..committed(sent) }))
+}
