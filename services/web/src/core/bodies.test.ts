@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 
 import { b64 } from "./base64url.ts";
 import { editBody, messageBody, messageText, parseBody, parseTalk, pinBody, reactionBody } from "./bodies.ts";
-import { random } from "./bytes.ts";
+import { random, utf8 } from "./bytes.ts";
 import { recordBody, type EpochRecord } from "./chain/record.ts";
 import { byDevice, sortedDevices } from "./chain/order.ts";
 import { foundingState, type DeviceKeys, type RoomState } from "./chain/state.ts";
@@ -11,6 +11,7 @@ import { deviceId } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
 import { emojiAllowed } from "./emoji.ts";
 import { topicFault, typedTopic } from "./text.ts";
+import { BODY_BYTES_MAX } from "../protocol.gen.ts";
 
 const someDevices = (count: number) => sortedDevices(Array.from({ length: count }, () => b64(random(16))));
 const hash = b64(random(32));
@@ -84,7 +85,7 @@ it("a topic has the form of a name and may be empty", () => {
   expect(topicFault("")).toBeUndefined();
   expect(topicFault("🦉".repeat(200))).toBeUndefined();
   expect(topicFault("🦉".repeat(201))).toBe("too_long");
-  for (const topic of [" a", "a  b", "cafe\u0301", "a\nb", "a\u202Eb", "a\u200Bb"]) {
+  for (const topic of [" a", "a  b", "cafe\u0301", "a\nb", "a\u202Eb", "a\u200Bb", "\u200D"]) {
     expect(topicFault(topic), JSON.stringify(topic)).toBe("forbidden");
   }
   expect(topicFault(typedTopic("  cafe\u0301  au lait "))).toBeUndefined();
@@ -160,10 +161,30 @@ describe("epoch records", () => {
   it("are read as they were written", async () => {
     expect(await read({})).toEqual({ kind: "epoch_record", record });
     const banned = someDevices(200);
-    const muted = someDevices(100).map((device) => ({ device, untilMs: 1 }));
+    const muted = someDevices(80).map((device) => ({ device, untilMs: 1 }));
     const cause = { type: "remove", devices: someDevices(50), ban: true } as const;
     const full = { ...record, cause, state: { ...state, banned, muted } };
     expect(await read(full)).toEqual({ kind: "epoch_record", record: full });
+  });
+
+  it("fit a body with every list at its limit", async () => {
+    const people = await Promise.all(Array.from({ length: 20 }, someKeys));
+    const admins = people
+      .sort((a, b) => byDevice(a.device, b.device))
+      .map((keys, at) => ({ ...keys, role: at === 0 ? "owner" : "moderator", recovery: false }) as const);
+    const full = {
+      admins,
+      topic: "\u{1F989}".repeat(200),
+      slowMs: 3_600_000,
+      retentionMs: 315_360_000_000,
+      historyFrom: 4_294_967_294,
+      banned: someDevices(200),
+      muted: someDevices(80).map((device) => ({ device, untilMs: Number.MAX_SAFE_INTEGER })),
+    };
+    const cause = { type: "remove", devices: someDevices(50), ban: false } as const;
+    const made = { ...record, epoch: 4_294_967_295, cause, state: { ...state, ...full } };
+    expect(utf8(recordBody(made)).length).toBeLessThanOrEqual(BODY_BYTES_MAX);
+    expect(await read(made)).toEqual({ kind: "epoch_record", record: made });
   });
 
   it("are refused when lists are too long, out of order or contradict the rest", async () => {
@@ -172,7 +193,7 @@ describe("epoch records", () => {
     const tooMany = many
       .sort((a, b) => byDevice(a.device, b.device))
       .map((keys) => ({ ...keys, role: "owner", recovery: false }) as const);
-    const muted = someDevices(101).map((device) => ({ device, untilMs: 1 }));
+    const muted = someDevices(81).map((device) => ({ device, untilMs: 1 }));
     const [first = "", second = ""] = someDevices(2);
     const changes: Partial<EpochRecord>[] = [
       { state: { ...state, admins } },
@@ -184,6 +205,8 @@ describe("epoch records", () => {
       { state: { ...state, muted: [{ device: first, untilMs: 0 }] } },
       { state: { ...state, topic: "a\nb" } },
       { state: { ...state, historyFrom: 3 } },
+      { state: { ...state, admins: state.admins.filter(({ recovery }) => recovery) } },
+      { state: { ...state, admins: state.admins.map((admin) => ({ ...admin, role: "moderator" })) } },
       { cause: { type: "remove", devices: [], ban: false } },
       { cause: { type: "remove", devices: someDevices(51), ban: false } },
       { cause: { type: "remove", devices: [second, first], ban: false } },

@@ -24,6 +24,11 @@ export function nameForbids(text: string): boolean {
   return FORBIDDEN.test(text.replace(JOINERS, ""));
 }
 
+/** Whether nothing of `text` can be seen. */
+export function isBlank(text: string): boolean {
+  return text.replace(JOINERS, "").trim() === "";
+}
+
 /** NFC, trimmed, runs of white space folded to one space. */
 export function foldedName(typed: string): string {
   return typed
@@ -37,7 +42,7 @@ function normaliseName(typed: string, charsMax: number): CheckedName {
   // A line break is white space and a control character; inside a name it is refused rather than folded.
   if (nameForbids(typed.replace(EDGES, ""))) return { ok: false, fault: "forbidden" };
   const name = foldedName(typed);
-  if (name.replace(JOINERS, "").trim() === "") return { ok: false, fault: "empty" };
+  if (isBlank(name)) return { ok: false, fault: "empty" };
   if (codePoints(name) > charsMax) return { ok: false, fault: "too_long" };
   return { ok: true, name };
 }

@@ -1,7 +1,7 @@
 //! The text of a message: what may be sent and shown.
 
 import { TEXT_CHARS_MAX, TOPIC_CHARS_MAX } from "../protocol.gen.ts";
-import { codePoints, foldedName, nameForbids } from "./names.ts";
+import { codePoints, foldedName, isBlank, nameForbids } from "./names.ts";
 
 export type TextFault = "empty" | "too_long" | "forbidden";
 
@@ -35,5 +35,6 @@ export function typedTopic(typed: string): string {
 export function topicFault(topic: string): TextFault | undefined {
   if (topic === "") return undefined;
   if (codePoints(topic) > TOPIC_CHARS_MAX) return "too_long";
-  return nameForbids(topic) || typedTopic(topic) !== topic ? "forbidden" : undefined;
+  const kept = !nameForbids(topic) && !isBlank(topic) && typedTopic(topic) === topic;
+  return kept ? undefined : "forbidden";
 }

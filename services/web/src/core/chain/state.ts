@@ -96,6 +96,11 @@ async function parseAdmin(json: unknown): Promise<Admin> {
   return { device, signKey, agreeKey, role, recovery };
 }
 
+/** Whether somebody owns the room with a device in use, rather than with the recovery key alone. */
+export function hasOwner(admins: readonly Admin[]): boolean {
+  return admins.some(({ role, recovery }) => role === "owner" && !recovery);
+}
+
 function parseMuted(json: unknown): Muted {
   const fields = fieldsOf(json);
   return { device: deviceField(fields, "device"), untilMs: wholeField(fields, "until_ms", 1) };
@@ -106,6 +111,7 @@ export async function parseState(json: unknown): Promise<RoomState> {
   const fields = fieldsOf(json);
   const admins = await Promise.all(listField(fields, "admins", ADMINS_MAX).map(parseAdmin));
   demandOrder(admins.map(({ device }) => device));
+  if (!hasOwner(admins)) throw new TypeError("nobody owns the room");
   const banned = devicesField(fields, "banned", BANNED_MAX);
   demandOrder(banned);
   const muted = listField(fields, "muted", MUTED_MAX).map(parseMuted);

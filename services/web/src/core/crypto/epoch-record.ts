@@ -1,9 +1,12 @@
-//! Epoch records: the signed statement a room begins with, and what a joiner checks of it.
+//! Epoch records: sealing them, and what must be checked before one is believed.
 
 import { b64, fromB64 } from "../base64url.ts";
-import { equal, type Bytes } from "../bytes.ts";
-import { parseRecord, recordBody, type EpochRecord } from "../chain/record.ts";
-import { foundingState, type Admin, type DeviceKeys } from "../chain/state.ts";
+import { concat, equal, random, Reader, u32, utf8, type Bytes } from "../bytes.ts";
+import { type ChainEntry, type Placeless } from "../chain/chain.ts";
+import { recipientsHash } from "../chain/eligible.ts";
+import { parseRecord, recordBody, type Cause, type EpochRecord } from "../chain/record.ts";
+import { couldState } from "../chain/rules.ts";
+import { foundingState, type Admin, type DeviceKeys, type RoomState } from "../chain/state.ts";
 import { deviceId, type Device, type PublicKeys } from "./device.ts";
 import {
   EntryType,
@@ -14,17 +17,20 @@ import {
   streamKey,
   verifyOpened,
   type Opened,
+  type Place,
 } from "./envelope.ts";
+import { aesOpen, aesSeal, hkdfAesKey, IV_BYTES, KEY_BYTES } from "./primitives.ts";
 import { roomKeyCommitment } from "./room-key.ts";
 
-/** The record is not what the grant promised. It does not say in which way. */
+/** The record is not what was promised. It does not say in which way. */
 export class RecordRefused extends Error {
   constructor() {
-    super("the room's record does not fit its grant");
+    super("the room's record does not verify");
   }
 }
 
-async function named(keys: PublicKeys): Promise<DeviceKeys> {
+/** Public keys as the room's state names them. */
+export async function deviceKeys(keys: PublicKeys): Promise<DeviceKeys> {
   return { device: await deviceId(keys), signKey: b64(keys.signKey), agreeKey: b64(keys.agreeKey) };
 }
 
@@ -37,28 +43,111 @@ export async function createEpochRecord(
   recovery: PublicKeys,
   sentAtMs: number,
 ): Promise<Bytes> {
-  const body = recordBody({
+  const record: EpochRecord = {
     epoch: 0,
     commitment: b64(await roomKeyCommitment(roomKey, room, 0)),
     previous: undefined,
     previousKey: undefined,
     recipients: undefined,
     cause: { type: "created" },
-    state: foundingState(await named(creator), await named(recovery)),
-  });
+    state: foundingState(await deviceKeys(creator), await deviceKeys(recovery)),
+  };
+  return seal(roomKey, room, instance, creator, record, { seq: 0, prev: NOWHERE }, sentAtMs);
+}
+
+/** What the record of a new epoch is made of. */
+export interface NextEpoch {
+  readonly room: Bytes;
+  /** Fresh; the record is its only envelope. */
+  readonly instance: Bytes;
+  readonly signer: Device;
+  /** The new epoch, and its key. */
+  readonly epoch: number;
+  readonly roomKey: CryptoKey;
+  /** The 32 raw bytes of the key before. Not used for the cause `history`. */
+  readonly previousKey: Bytes;
+  readonly cause: Cause;
+  /** As `afterCause` gives it for the same `sentAtMs`. */
+  readonly state: RoomState;
+  /** The newest chain entry; its hash is base64url. */
+  readonly newest: { readonly seq: number; readonly hash: string };
+  /** The newest entry of the log. */
+  readonly prev: Place;
+  /** Device ids that the new key was sealed to, in any order. */
+  readonly recipients: Iterable<string>;
+  readonly sentAtMs: number;
+}
+
+/** Seals the record that begins a new epoch. `iv` is for test vectors; it must never be used twice. */
+export async function sealNextRecord(next: NextEpoch, iv: Bytes = random(IV_BYTES)): Promise<Bytes> {
+  const { room, epoch, roomKey, cause } = next;
+  const closed = cause.type === "history";
+  const record: EpochRecord = {
+    epoch,
+    commitment: b64(await roomKeyCommitment(roomKey, room, epoch)),
+    previous: next.newest.hash,
+    previousKey: closed ? undefined : b64(await sealPrevious(roomKey, room, epoch, next.previousKey, iv)),
+    recipients: await recipientsHash(next.recipients),
+    cause,
+    state: next.state,
+  };
+  const at = { seq: next.newest.seq, prev: next.prev };
+  return seal(roomKey, room, next.instance, next.signer, record, at, next.sentAtMs);
+}
+
+function seal(
+  roomKey: CryptoKey,
+  room: Bytes,
+  instance: Bytes,
+  signer: Device,
+  record: EpochRecord,
+  after: { readonly seq: number; readonly prev: Place },
+  sentAtMs: number,
+): Promise<Bytes> {
   return sealEnvelope(roomKey, {
     type: EntryType.epochRecord,
     room,
-    epoch: 0,
-    device: creator,
-    deviceBytes: fromB64(creator.id),
+    epoch: record.epoch,
+    device: signer,
+    deviceBytes: fromB64(signer.id),
     instance,
     counter: 0,
-    targetSeq: 0,
-    prev: NOWHERE,
+    targetSeq: after.seq,
+    prev: after.prev,
     sentAtMs,
-    body,
+    body: recordBody(record),
   });
+}
+
+function previousContext(room: Bytes, epoch: number): Bytes {
+  return concat(utf8("snug/v1/previous-key"), room, u32(epoch));
+}
+
+async function sealPrevious(roomKey: CryptoKey, room: Bytes, epoch: number, key: Bytes, iv: Bytes): Promise<Bytes> {
+  const under = await hkdfAesKey(roomKey, "snug/v1/previous-key", room, u32(epoch));
+  return concat(iv, await aesSeal(under, iv, previousContext(room, epoch), key));
+}
+
+/**
+ * The 32 raw bytes of the room key before `record`'s, or `undefined` where newcomers cannot read back. The caller checks
+ * that the record of the epoch before commits to it (`openRecord`). Throws `RecordRefused` when it does not open.
+ */
+export async function previousRoomKey(
+  roomKey: CryptoKey,
+  room: Bytes,
+  record: EpochRecord,
+): Promise<Bytes | undefined> {
+  if (record.previousKey === undefined) return undefined;
+  try {
+    const reader = new Reader(fromB64(record.previousKey));
+    const under = await hkdfAesKey(roomKey, "snug/v1/previous-key", room, u32(record.epoch));
+    const iv = reader.take(IV_BYTES);
+    const key = await aesOpen(under, iv, previousContext(room, record.epoch), reader.rest());
+    if (key.length !== KEY_BYTES) throw new RecordRefused();
+    return key;
+  } catch {
+    throw new RecordRefused();
+  }
 }
 
 /** The admin who signed `opened`, if any did. */
@@ -67,34 +156,60 @@ export async function signingAdmin(opened: Opened, record: EpochRecord): Promise
   return admin !== undefined && (await verifyOpened(opened, fromB64(admin.signKey))) ? admin : undefined;
 }
 
+/** A record that verified by itself: all a chain entry needs but its place, which only the log tells. */
+export type VerifiedRecord = Placeless & {
+  readonly body: { readonly kind: "epoch_record"; readonly record: EpochRecord };
+};
+
 /**
- * Checks the record of epoch 0 as someone who enters does: its hash is the grant's, it opens with the room key,
- * commits to it, and is signed by one of its own admins. Throws `RecordRefused`.
+ * Checks a record with the key of its epoch, whatever came before: it opens, commits to the key, and is signed by an
+ * admin in its own state who may have made it. Who knows the chain before then applies it there (`Chain.apply`).
+ * Throws `RecordRefused`.
  */
+export async function openRecord(
+  roomKey: CryptoKey,
+  room: Bytes,
+  epoch: number,
+  envelope: Bytes,
+): Promise<VerifiedRecord> {
+  try {
+    const opened = await openEnvelope(envelope, (_, header) => streamKey(roomKey, header));
+    const { header, prev, sentAtMs } = opened;
+    const record = await parseRecord(JSON.parse(opened.body));
+    const first = epoch === 0;
+    const fits =
+      header.type === EntryType.epochRecord &&
+      header.room === b64(room) &&
+      header.epoch === epoch &&
+      header.counter === 0 &&
+      (header.targetSeq === 0) === first &&
+      (prev.seq === 0) === first &&
+      (!first || equal(prev.hash, NOWHERE.hash)) &&
+      record.epoch === epoch &&
+      equal(fromB64(record.commitment), await roomKeyCommitment(roomKey, room, epoch)) &&
+      couldState(record.state, header.device, record.cause, sentAtMs);
+    if (!fits || (await signingAdmin(opened, record)) === undefined) throw new RecordRefused();
+    const { device, counter, targetSeq } = header;
+    const hash = b64(await envelopeHash(envelope));
+    return { hash, device, epoch, counter, targetSeq, sentAtMs, body: { kind: "epoch_record", record } };
+  } catch {
+    throw new RecordRefused();
+  }
+}
+
+/** As `openRecord`, for who enters by a grant: the record is the one whose hash the grant carries. Throws `RecordRefused`. */
 export async function verifyEpochRecord(
   roomKey: CryptoKey,
   room: Bytes,
   epoch: number,
   recordHash: Bytes,
   envelope: Bytes,
-): Promise<EpochRecord> {
-  try {
-    if (epoch !== 0 || !equal(await envelopeHash(envelope), recordHash)) throw new RecordRefused();
-    const opened = await openEnvelope(envelope, (_, header) => streamKey(roomKey, header));
-    const { header } = opened;
-    const record = await parseRecord(JSON.parse(opened.body));
-    const fits =
-      header.type === EntryType.epochRecord &&
-      header.room === b64(room) &&
-      header.epoch === epoch &&
-      header.counter === 0 &&
-      record.epoch === epoch &&
-      opened.prev.seq === 0 &&
-      equal(opened.prev.hash, NOWHERE.hash) &&
-      equal(fromB64(record.commitment), await roomKeyCommitment(roomKey, room, epoch));
-    if (!fits || (await signingAdmin(opened, record)) === undefined) throw new RecordRefused();
-    return record;
-  } catch {
-    throw new RecordRefused();
-  }
+): Promise<VerifiedRecord> {
+  if (!equal(await envelopeHash(envelope), recordHash)) throw new RecordRefused();
+  return openRecord(roomKey, room, epoch, envelope);
+}
+
+/** A verified record at its place in the log. */
+export function placed(record: Placeless, seq: number): ChainEntry {
+  return { ...record, seq };
 }

@@ -1,0 +1,148 @@
+//! Who may do what, and what a step or an epoch's cause makes of the state (ENCRYPTION.md section 6). Pure.
+
+import { type Role } from "../../protocol.gen.ts";
+import { byDevice, sortedDevices } from "./order.ts";
+import { type Cause } from "./record.ts";
+import { hasOwner, withinBounds, type Admin, type DeviceKeys, type Muted, type RoomState } from "./state.ts";
+import { type Step } from "./step.ts";
+
+/** What somebody may be allowed to do. `delete` is of another's message; one's own needs no right. */
+export type Action = Step["type"] | Exclude<Cause["type"], "created"> | "delete";
+
+/** Why a step or cause has no effect: not allowed, or beyond a limit. */
+export type Refusal = "authority" | "bounds";
+
+const RANK: Readonly<Record<Role, number>> = { member: 0, moderator: 1, owner: 2 };
+
+const NEEDED: Readonly<Record<Action, Role>> = {
+  topic: "moderator",
+  lock: "moderator",
+  slow: "moderator",
+  mute: "moderator",
+  erase: "moderator",
+  unban: "moderator",
+  remove: "moderator",
+  rotate: "moderator",
+  delete: "moderator",
+  retention: "owner",
+  password: "owner",
+  role: "owner",
+  transfer: "owner",
+  history: "owner",
+};
+
+const OUTRANKING: ReadonlySet<Action> = new Set(["mute", "erase", "remove", "delete"]);
+
+type Governed = Pick<RoomState, "admins">;
+
+export function roleIn(state: Governed, device: string): Role {
+  return state.admins.find((admin) => admin.device === device)?.role ?? "member";
+}
+
+function isRecovery(state: Governed, device: string): boolean {
+  return state.admins.some((admin) => admin.device === device && admin.recovery);
+}
+
+/**
+ * Whether `device` may do this, to the device `on` where it is done to one. Without `on`: whether there is anybody it
+ * could be done to, by role alone. Banned, muted or gone members are no admins' concern here.
+ */
+export function may(state: Governed, device: string, action: Action, on?: string): boolean {
+  const role = roleIn(state, device);
+  if (RANK[role] < RANK[NEEDED[action]]) return false;
+  if (on === undefined || action === "unban") return true;
+  // Nobody acts on a recovery device: it is the way back when all else is lost.
+  if (isRecovery(state, on)) return false;
+  if (action === "transfer") return on !== device;
+  return !OUTRANKING.has(action) || RANK[role] > RANK[roleIn(state, on)];
+}
+
+/** The state with the step by `signer` applied, or why it has no effect. */
+export function afterStep(state: RoomState, signer: string, step: Step): RoomState | Refusal {
+  const on = "device" in step ? step.device : undefined;
+  if (!may(state, signer, step.type, on)) return "authority";
+  const next = applied(state, signer, step);
+  if (!hasOwner(next.admins)) return "authority";
+  return withinBounds(next) ? next : "bounds";
+}
+
+function applied(state: RoomState, signer: string, step: Step): RoomState {
+  switch (step.type) {
+    case "topic":
+      return { ...state, topic: step.topic };
+    case "lock":
+      return { ...state, locked: step.locked };
+    case "slow":
+      return { ...state, slowMs: step.intervalMs };
+    case "mute":
+      return { ...state, muted: withMuted(state.muted, step) };
+    case "unban":
+      return { ...state, banned: state.banned.filter((device) => device !== step.device) };
+    case "retention":
+      return { ...state, retentionMs: step.ageMs };
+    case "role":
+      return { ...state, admins: withRole(state.admins, step, step.role) };
+    case "transfer":
+      return { ...state, admins: withRole(demoted(state.admins, signer), step, "owner") };
+    case "erase":
+    case "password":
+      return state;
+  }
+}
+
+function withMuted(muted: readonly Muted[], { device, untilMs }: Muted): readonly Muted[] {
+  const others = muted.filter((one) => one.device !== device);
+  return untilMs === 0 ? others : [...others, { device, untilMs }].sort((a, b) => byDevice(a.device, b.device));
+}
+
+function withRole(admins: readonly Admin[], keys: DeviceKeys, role: Role): readonly Admin[] {
+  const others = admins.filter(({ device }) => device !== keys.device);
+  if (role === "member") return others;
+  const { device, signKey, agreeKey } = keys;
+  const admin = { device, signKey, agreeKey, role, recovery: false };
+  return [...others, admin].sort((a, b) => byDevice(a.device, b.device));
+}
+
+/** Who hands the room over stays as moderator; a recovery device stays as it is. */
+function demoted(admins: readonly Admin[], signer: string): readonly Admin[] {
+  return admins.map((admin) =>
+    admin.device === signer && !admin.recovery ? { ...admin, role: "moderator" as const } : admin,
+  );
+}
+
+/**
+ * The state that the record of `epoch` by `signer` must carry, or why it has no effect. `sentAtMs` is the record's own
+ * time: mutes that have ended by it are left out.
+ */
+export function afterCause(
+  state: RoomState,
+  signer: string,
+  cause: Cause,
+  epoch: number,
+  sentAtMs: number,
+): RoomState | Refusal {
+  if (cause.type === "created") return "authority";
+  const removed = cause.type === "remove" ? cause.devices : [];
+  if (!may(state, signer, cause.type) || !removed.every((on) => may(state, signer, "remove", on))) return "authority";
+  const gone = new Set(removed);
+  const banned = cause.type === "remove" && cause.ban ? sortedDevices([...state.banned, ...removed]) : state.banned;
+  const next: RoomState = {
+    ...state,
+    admins: gone.size === 0 ? state.admins : state.admins.filter(({ device }) => !gone.has(device)),
+    muted: state.muted.filter(({ device, untilMs }) => !gone.has(device) && untilMs > sentAtMs),
+    banned,
+    historyFrom: cause.type === "history" ? epoch : state.historyFrom,
+  };
+  return withinBounds(next) ? next : "bounds";
+}
+
+/** Whether `signer` could have made a record that leads to this state, for who does not know the state before. */
+export function couldState(state: RoomState, signer: string, cause: Cause, sentAtMs: number): boolean {
+  if (state.muted.some(({ untilMs }) => untilMs <= sentAtMs)) return false;
+  if (cause.type === "created") return roleIn(state, signer) === "owner" && !isRecovery(state, signer);
+  if (!may(state, signer, cause.type)) return false;
+  if (cause.type !== "remove") return true;
+  const removed = new Set(cause.devices);
+  const kept = [...state.admins, ...state.muted].some(({ device }) => removed.has(device));
+  return !kept && (!cause.ban || cause.devices.every((device) => state.banned.includes(device)));
+}
