@@ -7,6 +7,7 @@
 //! it can read them. Messages that were not acknowledged when the process ended are gone.
 
 mod backoff;
+pub mod chain;
 mod client;
 mod config;
 pub mod crypto;
