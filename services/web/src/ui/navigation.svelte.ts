@@ -8,7 +8,11 @@ import type { RoomId } from "../view.ts";
 export type Screen =
   | { readonly name: "start" }
   | { readonly name: "create" }
-  | { readonly name: "join" }
+  /** `roomName` of a room one knows already; else empty. */
+  | { readonly name: "join"; readonly roomName: string }
+  | { readonly name: "recover" }
+  /** My rooms to another device of mine. */
+  | { readonly name: "move" }
   | { readonly name: "room"; readonly room: RoomId };
 
 interface Place {
@@ -77,7 +81,9 @@ function placeOf(state: unknown): Place | null {
 
 function screenOf(value: unknown): Screen | null {
   const name = field(value, "name");
-  if (name === "start" || name === "create" || name === "join") return { name };
+  if (name === "start" || name === "create" || name === "recover" || name === "move") return { name };
+  const roomName = field(value, "roomName");
+  if (name === "join" && typeof roomName === "string") return { name, roomName };
   const room = field(value, "room");
   return name === "room" && typeof room === "string" ? { name, room } : null;
 }

@@ -16,7 +16,7 @@ function open(screen: typeof Create | typeof Invited | typeof Join) {
   const [view, room] = [new FixtureView(), new FixtureRoom()];
   const actions = new FixtureActions(view, room);
   const entered = vi.fn();
-  const props = { view, actions, onback: () => {}, onjoined: entered, oncreated: entered };
+  const props = { view, actions, roomName: "", onback: () => {}, onjoined: entered, oncreated: entered };
   const component = mount(screen as typeof Create, { target: document.body, props });
   flushSync();
   cleanUp = () => void unmount(component);

@@ -4,6 +4,7 @@ import type { Role } from "../../view.ts";
 import { roles } from "./membership.ts";
 
 export const member = {
+  heading: "Member",
   mutedUntil: (when: string) => `Muted until ${when}`,
   mutedForGood: "Muted until someone lifts it",
   here: "Here now",
@@ -51,5 +52,9 @@ export const member = {
     done: (name: string) => `The messages of ${name} are deleted`,
   },
   remove: "Remove from the room",
+  removeHint: "Could come back with the new password",
+  removeAction: "Remove…",
   ban: "Ban this device",
+  banHint: "Cannot come back with this device",
+  banAction: "Ban…",
 } as const;

@@ -5,9 +5,12 @@ import type { Role, RoomEnd } from "../../view.ts";
 export const roles = { owner: "Owner", moderator: "Moderator", member: "Member" } satisfies Record<Role, string>;
 
 export const membership = {
+  settings: "Room settings",
   muted: "Muted",
   details: (name: string) => `${name}: details`,
   banned: "Banned devices",
+  lastOwner: "You are the only owner. Hand the room over first, or delete it: a room with people in it needs an owner.",
+  handOver: "Hand over the room",
 } as const;
 
 /** The room got a new key that this device was not given. */

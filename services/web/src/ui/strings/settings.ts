@@ -35,6 +35,7 @@ export const settings = {
   },
   password: {
     heading: "Password",
+    dialog: "Change the password",
     value: "Known to those who were told",
     body: "From then on people join with the new password; the old one stops working. Everyone inside stays in and retypes nothing, and invites go on working. Whoever is inside keeps reading: to shut someone out, remove them instead.",
     submit: "Change the password",
@@ -96,6 +97,7 @@ export const settings = {
     heading: "Banned devices",
     value: (n: number) => (n === 0 ? "None" : count(n, "device", "devices")),
     body: "A banned device cannot come in, whatever password or invite it has. A ban holds for a device: somebody with another device and the password is somebody new.",
+    actionLabel: "Show the banned devices",
     empty: "No device is banned.",
     unban: "Unban",
     unbanLabel: (name: string, fingerprint: string) => `Unban ${name}, device ${fingerprint}`,
@@ -106,6 +108,7 @@ export const settings = {
     heading: "What was changed, and by whom",
     value: "Every change since the room began",
     action: "Show",
+    actionLabel: "Show what was changed, and by whom",
     body: "Every change to this room since it began, newest first. Each is signed by whoever made it, so nobody can alter this list unseen.",
     loading: "Loading…",
     empty: "Nothing has been changed yet.",
