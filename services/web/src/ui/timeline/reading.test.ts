@@ -52,6 +52,6 @@ test("what a deletion leaves counts as read once it was on the screen", () => {
 test("the message to edit is my newest that may be edited", () => {
   const mine = (seq: number | null, edit: boolean) =>
     message(seq, { mine: true, may: { reply: true, edit, delete: true, react: true, pin: true } });
-  expect(lastEditable([mine(1, true), mine(2, false), message(3), mine(null, false)])?.seq).toBe(1);
+  expect(lastEditable([mine(1, true), mine(2, false), message(3), mine(null, true)])?.seq).toBe(1);
   expect(lastEditable([message(1)])).toBeNull();
 });

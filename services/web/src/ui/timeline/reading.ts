@@ -55,7 +55,9 @@ export function rowWith(rows: readonly Row[], seq: number): number {
 
 /** The newest message that I may edit. */
 export function lastEditable(entries: readonly Entry[]): MessageEntry | null {
-  const found = entries.findLast((entry) => entry.kind === "message" && entry.mine && entry.may.edit);
+  const found = entries.findLast(
+    (entry) => entry.kind === "message" && entry.mine && entry.may.edit && entry.seq !== null,
+  );
   return found?.kind === "message" ? found : null;
 }
 

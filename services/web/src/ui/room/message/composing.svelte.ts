@@ -56,7 +56,7 @@ export class Composing {
   }
 
   edit(message: MessageEntry): void {
-    if (this.saving) return;
+    if (this.saving || message.seq === null) return;
     this.cancel();
     this.#aside = this.text;
     this.#picked.clear();
