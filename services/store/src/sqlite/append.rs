@@ -99,8 +99,6 @@ pub(super) async fn append(
     read_targets(connection, &drafts, &mut plan).await?;
     read_headcounts(connection, &drafts, &mut plan).await?;
     let decisions: Vec<Decision> = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
-    let known = read_known(connection, &drafts, &decisions).await?;
-
     let mut new: Vec<(&Draft, Seq)> = Vec::with_capacity(drafts.len());
     for (draft, decision) in drafts.iter().zip(&decisions) {
         if let Decision::New(seq) = decision {
@@ -112,6 +110,8 @@ pub(super) async fn append(
         insert_entries(connection, &new, plan.now_ms).await?;
         write_effects(connection, &plan, &new).await?;
     }
+    // Only now: what it repeats may stand in this batch, or have been erased by it.
+    let known = read_known(connection, &drafts, &decisions).await?;
     let answers = drafts.iter().zip(decisions).map(|(draft, decision)| answer(draft, decision, &known, plan.now_ms));
     Ok(answers.collect())
 }
@@ -122,7 +122,6 @@ fn answer(draft: &Draft, decision: Decision, known: &Known, now_ms: u64) -> Resu
             let frame = EntryFrame::new(seq, now_ms, draft.envelope.bytes());
             Ok(Appended { seq, at_ms: now_ms, frame: Some(frame) })
         }
-        Decision::KnownHere(seq) => Ok(Appended { seq, at_ms: now_ms, frame: None }),
         Decision::Known => {
             let (seq, at_ms) = *known.get(&identity(draft)).and_then(Option::as_ref).ok_or(AppendError::Gone)?;
             Ok(Appended { seq, at_ms, frame: None })

@@ -15,9 +15,10 @@ use crate::rules;
 use crate::rules::step::{ChainEnd, Subject, admin_role, judge_place};
 use crate::{Appended, Page, StepError, StoreError};
 
-const CHAIN: &str = "select seq, at_ms, hash, envelope from entry
+/// The index is named, here and below: it has the columns of the primary key, and SQLite prefers that one.
+const CHAIN: &str = "select seq, at_ms, hash, envelope from entry indexed by entry_chain
      where room = $1 and kind in (1, 8) and seq <= $2 order by seq desc limit $3";
-const PINS: &str = "select seq, at_ms, hash, envelope from entry
+const PINS: &str = "select seq, at_ms, hash, envelope from entry indexed by entry_pin
      where room = $1 and kind = 9 and length(envelope) > 76 and seq <= $2 order by seq desc limit $3";
 const KNOWN: &str = "select seq, at_ms, length(envelope) = 76 as is_erased from entry
      where room = $1 and device = $2 and instance = $3 and counter = $4";

@@ -23,10 +23,8 @@ pub(super) struct RoomState {
 pub(super) enum Decision {
     /// It is appended here.
     New(Seq),
-    /// It was appended in an earlier commit.
+    /// It was appended before, in an earlier commit or in this batch.
     Known,
-    /// It stands twice in this batch, and is appended here.
-    KnownHere(Seq),
     Refused(AppendError),
 }
 
@@ -45,7 +43,6 @@ pub(super) struct Plan {
     pub has_targets: bool,
     /// Of the rooms that an owner may leave.
     pub headcounts: HashMap<RoomId, Headcount>,
-    placed: HashMap<(Sender, u64), Seq>,
     pub profiles: BTreeMap<(RoomId, DeviceId), Seq>,
     pub leavers: Vec<(RoomId, DeviceId)>,
     /// Who wrote what slow mode counts.
@@ -65,10 +62,7 @@ impl Plan {
         let next = self.next.get(&sender).copied().unwrap_or(0);
         match judge(header, next, &author, room.terms, self.now_ms) {
             Verdict::Refused(why) => return Decision::Refused(why),
-            Verdict::Duplicate => {
-                let here = self.placed.get(&(sender, header.counter));
-                return here.map_or(Decision::Known, |seq| Decision::KnownHere(*seq));
-            }
+            Verdict::Duplicate => return Decision::Known,
             Verdict::Append => {}
         }
         let seq = room.head.next();
@@ -79,7 +73,6 @@ impl Plan {
             room.head = seq;
         }
         self.next.insert(sender, next + 1);
-        self.placed.insert((sender, header.counter), seq);
         Decision::New(seq)
     }
 
@@ -153,7 +146,7 @@ mod tests {
         let mut plan = plan();
         assert!(matches!(plan.decide(&header(EntryKind::Message, 0)), Decision::New(Seq(11))));
         assert!(matches!(plan.decide(&header(EntryKind::Message, 1)), Decision::New(Seq(12))));
-        assert!(matches!(plan.decide(&header(EntryKind::Message, 0)), Decision::KnownHere(Seq(11))));
+        assert!(matches!(plan.decide(&header(EntryKind::Message, 0)), Decision::Known));
         assert_eq!(plan.rooms[&ROOM].head, Seq(12));
     }
 
@@ -162,7 +155,7 @@ mod tests {
         let mut plan = plan();
         assert!(matches!(plan.decide(&header(EntryKind::Leave, 0)), Decision::New(Seq(11))));
         assert!(matches!(plan.decide(&header(EntryKind::Message, 1)), Decision::Refused(AppendError::NotAMember)));
-        assert!(matches!(plan.decide(&header(EntryKind::Leave, 0)), Decision::KnownHere(Seq(11))));
+        assert!(matches!(plan.decide(&header(EntryKind::Leave, 0)), Decision::Known));
         assert_eq!(plan.rooms[&ROOM].access_version, 8);
     }
 

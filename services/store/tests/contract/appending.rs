@@ -2,7 +2,7 @@
 
 use snug_protocol::http::MemberState;
 use snug_protocol::{EntryKind, Header, RoomId, Seq};
-use snug_store::{AppendError, Store};
+use snug_store::{AppendError, Standing, Store};
 
 use crate::fixture::{
     EPOCH, Instance, contract, device, envelope, id, is_duplicate, log, new_room, room_of, sized, together,
@@ -197,7 +197,7 @@ async fn a_member_who_left_cannot_append(store: Store) {
     let mut instance = Instance::new(room, leaver, 1);
     instance.say(&store).await;
     store.append(instance.next(EntryKind::Leave, 0)).await.unwrap();
-    assert_eq!(store.role(room, leaver.device).await.unwrap(), None);
+    assert_eq!(store.standing(room, leaver.device).await.unwrap(), Some(Standing::Left));
     assert!(store.room(room).await.unwrap().unwrap().access_version > before);
     let refused = store.append(instance.message()).await;
     assert!(matches!(refused, Err(AppendError::NotAMember)), "{refused:?}");

@@ -1,6 +1,7 @@
 //! Stores to test, and the rooms, devices and envelopes to fill them with.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use bytes::Bytes;
 use futures_util::future::maybe_done;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq};
-use snug_store::{AppendError, Appended, DeviceKeys, GrantSecret, NewInvite, NewRoom, SqliteOptions, Store};
+use snug_store::{
+    AppendError, Appended, DeviceKeys, GrantSecret, NewEpoch, NewInvite, NewRoom, NewStep, SqliteOptions, StepEffect,
+    StepError, Store,
+};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -184,4 +188,50 @@ pub async fn log(store: &Store, room: RoomId) -> Vec<Bytes> {
 
 pub fn is_duplicate(answer: &Result<Appended, AppendError>, seq: Seq) -> bool {
     matches!(answer, Ok(appended) if appended.seq == seq && appended.frame.is_none())
+}
+
+/// An instance of its own for each entry of a chain.
+fn fresh(room: RoomId, author: DeviceKeys) -> Instance {
+    static NEXT: AtomicU32 = AtomicU32::new(1 << 30);
+    Instance::new(room, author, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A step of `author` at the end of the room's chain as it is now.
+pub async fn step(store: &Store, room: RoomId, author: DeviceKeys, effect: StepEffect) -> NewStep {
+    let now = store.room(room).await.expect("the room is read").expect("there is one");
+    let header = fresh(room, author).header(EntryKind::Step, 0, now.chain.0);
+    NewStep { envelope: envelope(&Header { epoch: now.epoch, ..header }), effect }
+}
+
+/// Takes a step, which must succeed.
+pub async fn administer(store: &Store, room: RoomId, author: DeviceKeys, effect: StepEffect) -> Appended {
+    store.administer(step(store, room, author, effect).await).await.expect("the step is taken")
+}
+
+/// An epoch of `author` at the end of the room's chain as it is now, removing and excluding nobody; its password grant is `grant`.
+pub async fn epoch(store: &Store, room: RoomId, author: DeviceKeys, grant: u32) -> NewEpoch {
+    let now = store.room(room).await.expect("the room is read").expect("there is one");
+    let header = fresh(room, author).header(EntryKind::EpochRecord, 0, now.chain.0);
+    NewEpoch {
+        record: envelope(&Header { epoch: now.epoch + 1, ..header }),
+        remove: Vec::new(),
+        ban: false,
+        excluded: Vec::new(),
+        grant: GrantId(id(grant)),
+        kdf: 1,
+        secret: secret(1),
+    }
+}
+
+/// What is sealed to a device by these tests.
+pub fn sealed(device: DeviceKeys) -> [u8; EPOCH_KEY_BYTES] {
+    let mut key = [0; EPOCH_KEY_BYTES];
+    key[..16].copy_from_slice(&device.device.0);
+    key
+}
+
+/// Stages keys for an epoch to begin, as its author.
+pub async fn stage(store: &Store, new: &NewEpoch, devices: &[DeviceKeys]) -> Result<(), StepError> {
+    let (header, keys) = (new.record.header(), devices.iter().map(|keys| (keys.device, sealed(*keys))).collect());
+    store.stage_epoch_keys(header.room, header.device, header.epoch, new.record.hash(), keys).await
 }

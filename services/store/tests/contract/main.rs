@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod administering;
 mod appending;
+mod changing;
+mod epochs;
 mod fixture;
 mod invites;
 mod members;
 mod model;
+mod moves;
 mod paging;
 mod rooms;
 mod sqlite_only;

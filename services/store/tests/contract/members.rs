@@ -2,9 +2,9 @@
 
 use snug_protocol::http::{MemberState, Role};
 use snug_protocol::{DeviceId, EntryKind, GrantId, RoomId, Seq};
-use snug_store::{EnterError, Quotas, Store};
+use snug_store::{EnterError, Quotas, Standing, StepEffect, Store};
 
-use crate::fixture::{Instance, contract, device, id, invite, new_room, room_of, together};
+use crate::fixture::{Instance, administer, contract, device, id, invite, new_room, room_of, together};
 
 contract![
     entering_makes_a_member_and_hands_out_the_epoch_record,
@@ -30,7 +30,7 @@ async fn entering_makes_a_member_and_hands_out_the_epoch_record(store: Store) {
     assert_eq!(entering.epoch_record.envelope().unwrap(), new_room(1, device(1)).epoch_record);
     assert_eq!((entering.room.head, entering.room.access_version), (Seq(2), before));
     assert_eq!(store.room(room).await.unwrap(), Some(entering.room));
-    assert_eq!(store.role(room, device(2).device).await.unwrap(), Some(Role::Member));
+    assert_eq!(store.standing(room, device(2).device).await.unwrap(), Some(Standing::Member(Role::Member)));
     let member = store.member(room, device(2).device).await.unwrap().unwrap();
     assert_eq!((member.keys, member.role, member.state), (device(2), Role::Member, MemberState::Member));
     assert_eq!(store.grant(room, GrantId(id(1))).await.unwrap().unwrap().uses, 1);
@@ -58,10 +58,12 @@ async fn entering_needs_a_grant_of_that_room(store: Store) {
 }
 
 async fn one_who_left_may_return_in_the_role_they_had(store: Store) {
-    let room = room_of(&store, 1, &[device(1), device(2)]).await;
-    for (leaver, role) in [(device(1), Role::Owner), (device(2), Role::Member)] {
+    let room = room_of(&store, 1, &[device(1), device(2), device(3)]).await;
+    let second = StepEffect::Role { device: device(2).device, role: Role::Owner };
+    administer(&store, room, device(1), second).await;
+    for (leaver, role) in [(device(1), Role::Owner), (device(2), Role::Owner), (device(3), Role::Member)] {
         store.append(Instance::new(room, leaver, 1).next(EntryKind::Leave, 0)).await.unwrap();
-        assert_eq!(store.role(room, leaver.device).await.unwrap(), None);
+        assert_eq!(store.standing(room, leaver.device).await.unwrap(), Some(Standing::Left));
         let before = access_version(&store, room).await;
         let entering = store.enter(room, GrantId(id(1)), leaver).await.unwrap();
         assert_eq!((entering.role, entering.new_member), (role, true));
@@ -101,7 +103,7 @@ async fn members_are_listed_in_pages_by_device_id_with_those_who_left(store: Sto
 
 async fn an_unknown_device_is_nobody(store: Store) {
     let room = room_of(&store, 1, &[device(1)]).await;
-    assert_eq!(store.role(room, device(2).device).await.unwrap(), None);
+    assert_eq!(store.standing(room, device(2).device).await.unwrap(), None);
     assert_eq!(store.member(room, device(2).device).await.unwrap(), None);
     assert_eq!(store.device(device(2).device).await.unwrap(), None);
     assert_eq!(store.member(RoomId(id(9)), device(1).device).await.unwrap(), None);

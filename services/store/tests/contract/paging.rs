@@ -68,9 +68,10 @@ async fn pages_walk_back_to_the_first_entry(store: Store) {
 
 async fn a_page_brings_the_later_entries_that_target_it(store: Store) {
     let (room, mut instance) = room_with(&store, 20).await;
-    // Edits of 4, 12 and 4 again; and one of an edit.
-    for target in [4, 12, 4, 21] {
-        store.append(instance.next(EntryKind::Message, target)).await.unwrap();
+    for (kind, target) in
+        [(EntryKind::Edit, 4), (EntryKind::Reaction, 12), (EntryKind::Pin, 4), (EntryKind::Deletion, 20)]
+    {
+        store.append(instance.next(kind, target)).await.unwrap();
     }
     let page = async |before| store.read_page(room, Some(Seq(before)), 5, ANY).await.unwrap().unwrap();
     assert_eq!(seqs(&page(6).await.later), [21, 23]);
@@ -78,6 +79,7 @@ async fn a_page_brings_the_later_entries_that_target_it(store: Store) {
     assert!(page(11).await.later.is_empty());
     let newest = page(23).await;
     assert_eq!((seqs(&newest.entries), seqs(&newest.later)), (vec![18, 19, 20, 21, 22], vec![24]));
+    assert!(newest.entries[2].is_tombstone());
     assert!(store.read_page(room, None, ANY, ANY).await.unwrap().unwrap().later.is_empty(), "nothing is said twice");
 }
 
@@ -93,7 +95,7 @@ async fn a_page_shrinks_to_its_bytes_but_never_to_nothing(store: Store) {
 async fn a_page_counts_its_later_entries_too(store: Store) {
     let (room, mut instance) = room_with(&store, 10).await;
     for _ in 0..30 {
-        store.append(instance.next(EntryKind::Message, 5)).await.unwrap();
+        store.append(instance.next(EntryKind::Reaction, 5)).await.unwrap();
     }
     let frame = store.read_after(room, Seq(1), 1, ANY).await.unwrap()[0].bytes().len();
     let page = store.read_page(room, Some(Seq(8)), 10, 20 * frame).await.unwrap().unwrap();

@@ -2,7 +2,9 @@
 
 use snug_protocol::http::Role;
 use snug_protocol::{GrantId, RoomId, Seq};
-use snug_store::{AppendError, CreateRoomError, EnterError, GrantKind, Lookup, NewRoom, Quotas, Store, StoreError};
+use snug_store::{
+    AppendError, CreateRoomError, EnterError, GrantKind, Lookup, NewRoom, Quotas, Standing, Store, StoreError,
+};
 
 use crate::fixture::{Instance, contract, device, envelope, id, invite, log, new_room, room_of, secret, together};
 
@@ -30,7 +32,7 @@ async fn a_new_room_has_its_owner_its_record_and_its_password(store: Store) {
     assert_eq!((frame.seq(), frame.envelope().unwrap()), (Seq(1), record.clone()));
     assert_eq!(log(&store, room.room).await, [record.bytes().clone()]);
     assert_eq!(store.room(room.room).await.unwrap(), Some(room.clone()));
-    assert_eq!(store.role(room.room, device(1).device).await.unwrap(), Some(Role::Owner));
+    assert_eq!(store.standing(room.room, device(1).device).await.unwrap(), Some(Standing::Member(Role::Owner)));
     assert_eq!(store.device(device(1).device).await.unwrap(), Some(device(1)));
     let grant = store.grant(room.room, GrantId(id(1))).await.unwrap().unwrap();
     assert_eq!((grant.kind, grant.kdf, &grant.secret, grant.expired), (GrantKind::Password, 1, &secret(1), false));

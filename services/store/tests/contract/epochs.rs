@@ -1,0 +1,259 @@
+//! Epochs: staging keys, beginning, and what ends with the old one.
+
+use snug_protocol::http::{MemberState, Role};
+use snug_protocol::limits::EPOCH_KEYS_PAGE_MAX;
+use snug_protocol::{EntryKind, GrantId, Header, RoomId, Seq};
+use snug_store::{
+    AppendError, DeviceKeys, EnterError, EpochKeys, Lookup, NewEpoch, Standing, StepEffect, StepError, Store,
+};
+
+use crate::fixture::{
+    Instance, administer, contract, device, envelope, epoch, id, invite, new_room, recovery, room_of, sealed, stage,
+    together,
+};
+
+contract![
+    the_first_epochs_key_is_the_recovery_devices,
+    an_epoch_begins_with_keys_for_all_who_remain,
+    the_same_record_again_is_answered_and_begins_nothing,
+    keys_that_are_missing_or_too_many_stop_an_epoch,
+    staged_keys_are_for_their_record_alone_and_of_no_effect_before_it,
+    only_admins_stage_and_only_for_the_next_epoch_and_those_who_are_here,
+    one_who_is_removed_may_return_as_a_plain_member,
+    one_who_is_banned_may_not_return_until_unbanned,
+    nobody_removes_an_equal_or_the_recovery_device,
+    one_who_was_excluded_has_left_and_keeps_the_role,
+    of_two_epochs_at_once_one_begins,
+    a_deleted_rooms_keys_are_erased_with_it,
+];
+
+fn keys(devices: &[DeviceKeys], own: Option<DeviceKeys>) -> EpochKeys {
+    let mut recipients: Vec<_> = devices.iter().map(|keys| keys.device).collect();
+    recipients.sort_unstable();
+    EpochKeys { recipients, key: own.map(sealed) }
+}
+
+async fn begin(store: &Store, new: NewEpoch, remain: &[DeviceKeys]) -> Result<Seq, StepError> {
+    stage(store, &new, remain).await?;
+    store.begin_epoch(new).await.map(|(appended, _)| appended.seq)
+}
+
+async fn standing(store: &Store, room: RoomId, number: u32) -> Option<Standing> {
+    store.standing(room, device(number).device).await.unwrap()
+}
+
+async fn the_first_epochs_key_is_the_recovery_devices(store: Store) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let found = store.epoch_keys(room, 0, recovery(1).device).await.unwrap();
+    let key = Some(new_room(1, device(1)).recovery_key);
+    assert_eq!(found, EpochKeys { recipients: vec![recovery(1).device], key });
+    assert_eq!(store.epoch_keys(room, 0, device(1).device).await.unwrap().key, None);
+    assert_eq!(store.epoch_keys(room, 1, recovery(1).device).await.unwrap(), EpochKeys::default());
+}
+
+async fn an_epoch_begins_with_keys_for_all_who_remain(store: Store) {
+    let all = [device(1), device(2), device(3), recovery(1)];
+    let room = room_of(&store, 1, &all[..3]).await;
+    store.create_invite(invite(room, 7, device(2))).await.unwrap();
+    let before = store.room(room).await.unwrap().unwrap();
+    let new = epoch(&store, room, device(1), 5).await;
+    stage(&store, &new, &all[..2]).await.unwrap();
+    stage(&store, &new, &all[2..]).await.unwrap();
+    let (appended, revoked) = store.begin_epoch(new.clone()).await.unwrap();
+    assert_eq!(revoked.iter().map(|invite| invite.grant).collect::<Vec<_>>(), [GrantId(id(7))]);
+    assert_eq!(appended.frame.unwrap().envelope().unwrap(), new.record);
+    let now = store.room(room).await.unwrap().unwrap();
+    assert_eq!((now.epoch, now.chain, now.head), (1, appended.seq, appended.seq));
+    assert_eq!(now.access_version, before.access_version + 1);
+    for one in all {
+        assert_eq!(store.epoch_keys(room, 1, one.device).await.unwrap(), keys(&all, Some(one)));
+    }
+    assert_eq!(store.epoch_keys(room, 1, device(9).device).await.unwrap(), keys(&all, None));
+    assert!(store.invites(room).await.unwrap().is_empty());
+    assert_eq!(store.lookup("room 001").await.unwrap(), Some(Lookup { room, grant: GrantId(id(5)), kdf: 1 }));
+    for old in [1, 7] {
+        assert!(matches!(store.enter(room, GrantId(id(old)), device(9)).await, Err(EnterError::Gone)));
+    }
+    let entering = store.enter(room, GrantId(id(5)), device(9)).await.unwrap();
+    assert_eq!(entering.epoch_record.envelope().unwrap(), new.record);
+    let stale = store.append(Instance::new(room, device(1), 1).message()).await;
+    assert!(matches!(stale, Err(AppendError::StaleEpoch { epoch: 1 })), "{stale:?}");
+    let header = Instance::new(room, device(1), 1).header(EntryKind::Message, 0, 0);
+    store.append(envelope(&Header { epoch: 1, ..header })).await.unwrap();
+}
+
+async fn the_same_record_again_is_answered_and_begins_nothing(store: Store) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let new = epoch(&store, room, device(1), 5).await;
+    let seq = begin(&store, new.clone(), &[device(1)]).await.unwrap();
+    store.create_invite(invite(room, 7, device(1))).await.unwrap();
+    let now = store.room(room).await.unwrap();
+    let (again, revoked) = store.begin_epoch(new).await.unwrap();
+    assert_eq!((again.seq, again.frame, revoked), (seq, None, Vec::new()));
+    assert_eq!(store.room(room).await.unwrap(), now);
+    assert_eq!(store.invites(room).await.unwrap().len(), 1);
+}
+
+async fn keys_that_are_missing_or_too_many_stop_an_epoch(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2), device(3)]).await;
+    let refused = async |new: NewEpoch, staged: &[DeviceKeys]| {
+        let before = store.room(room).await.unwrap();
+        let answer = begin(&store, new, staged).await;
+        assert!(matches!(answer, Err(StepError::MembersChanged)), "{answer:?}");
+        assert_eq!(store.room(room).await.unwrap(), before);
+    };
+    let new = async || epoch(&store, room, device(1), 5).await;
+    refused(new().await, &[]).await;
+    refused(new().await, &[device(1), device(2)]).await;
+    refused(NewEpoch { remove: vec![device(3).device], ..new().await }, &[device(1), device(2), device(3)]).await;
+    refused(NewEpoch { excluded: vec![device(9).device], ..new().await }, &[device(1), device(2), device(3)]).await;
+    // One leaves, and one comes, after the keys were sealed.
+    let late = new().await;
+    stage(&store, &late, &[device(1), device(2), device(3)]).await.unwrap();
+    store.append(Instance::new(room, device(3), 1).next(EntryKind::Leave, 0)).await.unwrap();
+    let answer = store.begin_epoch(late).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "{answer:?}");
+    let late = new().await;
+    stage(&store, &late, &[device(1), device(2)]).await.unwrap();
+    store.enter(room, GrantId(id(1)), device(4)).await.unwrap();
+    let answer = store.begin_epoch(late.clone()).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "{answer:?}");
+    stage(&store, &late, &[device(4)]).await.unwrap();
+    store.begin_epoch(late).await.expect("now there is one for each");
+}
+
+async fn staged_keys_are_for_their_record_alone_and_of_no_effect_before_it(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let role = StepEffect::Role { device: device(2).device, role: Role::Moderator };
+    administer(&store, room, device(1), role).await;
+    let (one, two) = (epoch(&store, room, device(1), 5).await, epoch(&store, room, device(2), 6).await);
+    stage(&store, &one, &[device(1)]).await.unwrap();
+    stage(&store, &two, &[device(1), device(2)]).await.unwrap();
+    assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap(), EpochKeys::default());
+    let answer = store.begin_epoch(one).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "{answer:?}");
+    // Staging for another record forgets what the same author staged before.
+    let another = epoch(&store, room, device(2), 6).await;
+    stage(&store, &another, &[device(1)]).await.unwrap();
+    let answer = store.begin_epoch(two).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "{answer:?}");
+    begin(&store, another.clone(), &[device(2)]).await.unwrap();
+    assert_eq!(
+        store.epoch_keys(room, 1, device(1).device).await.unwrap(),
+        keys(&[device(1), device(2)], Some(device(1)))
+    );
+    let forged = store.stage_epoch_keys(room, device(2).device, 2, another.record.hash(), vec![]).await;
+    assert!(matches!(forged, Err(StepError::StaleEpoch { epoch: 1 })), "keys in force do not change: {forged:?}");
+    stage(&store, &epoch(&store, room, device(2), 7).await, &[device(2)]).await.unwrap();
+    assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap().recipients.len(), 2);
+}
+
+async fn only_admins_stage_and_only_for_the_next_epoch_and_those_who_are_here(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let by = async |number| stage(&store, &epoch(&store, room, device(number), 5).await, &[device(1)]).await;
+    assert!(matches!(by(2).await, Err(StepError::NotAllowed)));
+    assert!(matches!(by(9).await, Err(StepError::NotAMember)));
+    let new = epoch(&store, room, device(1), 5).await;
+    let stranger = stage(&store, &new, &[device(1), device(9)]).await;
+    assert!(matches!(stranger, Err(StepError::MembersChanged)), "{stranger:?}");
+    for wrong in [0, 2] {
+        let keys = vec![(device(1).device, sealed(device(1)))];
+        let answer = store.stage_epoch_keys(room, device(1).device, wrong, new.record.hash(), keys).await;
+        assert!(matches!(answer, Err(StepError::StaleEpoch { epoch: 0 })), "{answer:?}");
+    }
+    let many = vec![device(1); EPOCH_KEYS_PAGE_MAX + 1];
+    assert!(matches!(stage(&store, &new, &many).await, Err(StepError::TooManyEntries)));
+    stage(&store, &epoch(&store, room, recovery(1), 5).await, &[device(1), device(2)]).await.unwrap();
+}
+
+async fn one_who_is_removed_may_return_as_a_plain_member(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2), device(3)]).await;
+    let role = StepEffect::Role { device: device(2).device, role: Role::Moderator };
+    administer(&store, room, device(1), role).await;
+    let new = NewEpoch { remove: vec![device(2).device], ..epoch(&store, room, device(1), 5).await };
+    begin(&store, new, &[device(1), device(3)]).await.unwrap();
+    assert_eq!(standing(&store, room, 2).await, Some(Standing::Removed));
+    assert_eq!(store.member(room, device(2).device).await.unwrap().unwrap().state, MemberState::Removed);
+    let refused = store.append(Instance::new(room, device(2), 1).message()).await;
+    assert!(matches!(refused, Err(AppendError::Removed)), "{refused:?}");
+    assert!(store.rooms_of(device(2).device).await.unwrap().is_empty());
+    let error = store.administer(crate::fixture::step(&store, room, device(2), StepEffect::None).await).await;
+    assert!(matches!(error, Err(StepError::Removed)), "{error:?}");
+    let entering = store.enter(room, GrantId(id(5)), device(2)).await.unwrap();
+    assert_eq!((entering.role, entering.new_member), (Role::Member, true));
+}
+
+async fn one_who_is_banned_may_not_return_until_unbanned(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2), device(3)]).await;
+    store.append(Instance::new(room, device(3), 1).next(EntryKind::Leave, 0)).await.unwrap();
+    let remove = vec![device(2).device, device(3).device];
+    let new = epoch(&store, room, device(1), 5).await;
+    let answer = begin(&store, NewEpoch { remove: remove.clone(), ..new.clone() }, &[device(1)]).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "who has left can only be banned: {answer:?}");
+    store.begin_epoch(NewEpoch { remove, ban: true, ..new }).await.unwrap();
+    for banned in [2, 3] {
+        assert_eq!(standing(&store, room, banned).await, Some(Standing::Banned));
+        let refused = store.enter(room, GrantId(id(5)), device(banned)).await;
+        assert!(matches!(refused, Err(EnterError::Banned)), "{refused:?}");
+        let refused = store.append(Instance::new(room, device(banned), 2).message()).await;
+        assert!(matches!(refused, Err(AppendError::Banned)), "{refused:?}");
+    }
+    administer(&store, room, device(1), StepEffect::Unban { device: device(2).device }).await;
+    store.enter(room, GrantId(id(5)), device(2)).await.unwrap();
+    assert_eq!(standing(&store, room, 3).await, Some(Standing::Banned));
+}
+
+async fn nobody_removes_an_equal_or_the_recovery_device(store: Store) {
+    let members = [device(1), device(2), device(3)];
+    let room = room_of(&store, 1, &members).await;
+    for number in [2, 3] {
+        let role = StepEffect::Role { device: device(number).device, role: Role::Moderator };
+        administer(&store, room, device(1), role).await;
+    }
+    for target in [device(1), device(2), device(3), device(9), recovery(1)] {
+        for ban in [true, false] {
+            let new = epoch(&store, room, device(2), 5).await;
+            let remain: Vec<_> = members.into_iter().filter(|member| *member != target).collect();
+            let answer = begin(&store, NewEpoch { remove: vec![target.device], ban, ..new }, &remain).await;
+            assert!(matches!(answer, Err(StepError::NotAllowed)), "{answer:?}");
+        }
+    }
+}
+
+async fn one_who_was_excluded_has_left_and_keeps_the_role(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let role = StepEffect::Role { device: device(2).device, role: Role::Moderator };
+    administer(&store, room, device(1), role).await;
+    let new = NewEpoch { excluded: vec![device(2).device], ..epoch(&store, room, device(1), 5).await };
+    begin(&store, new, &[device(1)]).await.unwrap();
+    assert_eq!(standing(&store, room, 2).await, Some(Standing::Left));
+    assert_eq!(store.enter(room, GrantId(id(5)), device(2)).await.unwrap().role, Role::Moderator);
+    let own = NewEpoch { excluded: vec![device(1).device], ..epoch(&store, room, device(1), 6).await };
+    let answer = begin(&store, own, &[device(2)]).await;
+    assert!(matches!(answer, Err(StepError::NotAllowed)), "nobody excludes itself: {answer:?}");
+}
+
+async fn of_two_epochs_at_once_one_begins(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let transfer = StepEffect::Role { device: device(2).device, role: Role::Owner };
+    administer(&store, room, device(1), transfer).await;
+    let (one, two) = (epoch(&store, room, device(1), 5).await, epoch(&store, room, device(2), 6).await);
+    for new in [&one, &two] {
+        stage(&store, new, &[device(1), device(2)]).await.unwrap();
+    }
+    let answers = together([one, two].map(|new| store.begin_epoch(new))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(answers.iter().any(|answer| matches!(answer, Err(StepError::ChainMoved { chain: Seq(3) }))), "{answers:?}");
+}
+
+async fn a_deleted_rooms_keys_are_erased_with_it(store: Store) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let new = epoch(&store, room, device(1), 5).await;
+    stage(&store, &new, &[device(1)]).await.unwrap();
+    assert_eq!(store.sweep().await.unwrap().staged_keys, 0, "they are young");
+    store.begin_epoch(new).await.unwrap();
+    store.delete_room(room).await.unwrap();
+    assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap(), EpochKeys::default());
+    room_of(&store, 1, &[device(1)]).await;
+    assert_eq!(store.epoch_keys(room, 0, device(1).device).await.unwrap().recipients, [recovery(1).device]);
+}
