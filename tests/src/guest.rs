@@ -1,19 +1,25 @@
 //! A device that speaks the raw protocol, so that tests can say what a well-behaved client never would.
+//!
+//! Its envelopes are sealed and signed, but their bodies are whatever the test says: the server cannot read them.
 
-use bytes::Bytes;
+mod admin;
+mod socket;
+
+use bytes::Buf;
 use serde::Serialize;
-use serde_json::Value;
-use snug_client::crypto::{
-    Body, Content, Device, GrantContent, GrantKeys, Prev, Profile, RecoveryKey, RoomKey, Secret, founding_record, seal,
-    sign_in,
-};
-use snug_client::wire::{Incoming, RawSocket};
+use serde_json::{Value, json};
+use snug_client::crypto::{Content, Device, GrantKeys, Prev, PublicKeys, RoomKey, Secret, seal, sign_in};
+use snug_client::wire::RawSocket;
 use snug_protocol::envelope::Header;
-use snug_protocol::frame::{ClientFrame, Cursor, EntryFrame, ServerFrame};
-use snug_protocol::http::{CreateInvite, CreateRoom, Entered, JoinRequest, NonceAnswer};
-use snug_protocol::{EntryKind, Envelope, ErrorBody, GrantId, InstanceId, RoomId, Seq};
+use snug_protocol::frame::{ClientFrame, EntryFrame, ServerFrame};
+use snug_protocol::http::{CreateInvite, CreateRoom, Entered, JoinRequest, LogPageHead, NonceAnswer, RecoveryDevice};
+use snug_protocol::limits::{EPOCH_KEY_BYTES, GRANT_BLOB_BYTES};
+use snug_protocol::{EntryKind, Envelope, GrantId, InstanceId, RoomId, Seq};
 
 use crate::{http, in_time};
+
+pub use admin::{DraftEpoch, seq};
+pub use socket::Socket;
 
 /// Random bytes.
 #[must_use]
@@ -31,8 +37,10 @@ pub struct GuestRoom {
     pub grant: GrantId,
     /// What stands for the password: any 256 bits do, and cost no Argon2.
     pub secret: Secret,
-    /// The room key of epoch 0.
+    /// The room key of the epoch it seals under.
     pub key: RoomKey,
+    /// The epoch it seals under.
+    pub epoch: u32,
     /// The answer that let the guest in.
     pub entered: Entered,
     instance: InstanceId,
@@ -59,7 +67,21 @@ impl Guest {
     /// A new device that talks to the node at `url`.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), device: Device::generate(), token: None, http: http() }
+        Self::of(url, Device::generate())
+    }
+
+    /// This device, which talks to the node at `url`.
+    #[must_use]
+    pub fn of(url: &str, device: Device) -> Self {
+        Self { url: url.to_owned(), device, token: None, http: http() }
+    }
+
+    /// A new token for a device that is known.
+    pub async fn renew(&mut self) {
+        let sign_in = self.sign_in(RoomId::default(), GrantId::default()).await;
+        let (status, answer) = self.post("/api/token", &json!({ "sign_in": sign_in })).await;
+        assert_eq!(status, 200, "{answer}");
+        self.token = answer["token"].as_str().map(str::to_owned);
     }
 
     /// One HTTP call with this guest's token.
@@ -72,10 +94,32 @@ impl Guest {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = in_time(path, request.send()).await.expect("an answer");
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await.expect("a body");
+        let (status, bytes) = bytes_of(path, request).await;
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// One HTTP call with this guest's token, whose bodies are bytes.
+    pub async fn call_bytes(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, bytes::Bytes) {
+        let method = method.parse().expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        bytes_of(path, request).await
+    }
+
+    /// A log page: its head and its entries.
+    pub async fn page(&self, path: &str) -> (LogPageHead, Vec<EntryFrame>) {
+        let (status, mut bytes) = self.call_bytes("GET", path, Vec::new()).await;
+        assert_eq!(status, 200, "{path}: {bytes:?}");
+        let mut records = Vec::new();
+        while bytes.has_remaining() {
+            let length = usize::try_from(bytes.get_u32()).expect("small");
+            records.push(bytes.split_to(length));
+        }
+        let head = serde_json::from_slice(&records[0]).expect("the page's head");
+        let entries = records[1..].iter().map(|record| EntryFrame::parse(record).expect("an entry frame"));
+        (head, entries.collect())
     }
 
     /// GET.
@@ -86,6 +130,11 @@ impl Guest {
     /// DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
         self.call("DELETE", path, None::<&()>).await
+    }
+
+    /// PUT.
+    pub async fn put(&self, path: &str, body: &impl Serialize) -> Answer {
+        self.call("PUT", path, Some(body)).await
     }
 
     /// POST.
@@ -103,19 +152,36 @@ impl Guest {
 
     /// The request that creates a room, and the room as it will be.
     pub async fn draft_room(&self, name: &str) -> (CreateRoom, Secret, RoomKey) {
+        self.draft_room_with(name, &Device::generate().keys()).await
+    }
+
+    /// The same, with this recovery device.
+    pub async fn draft_room_with(&self, name: &str, recovery: &PublicKeys) -> (CreateRoom, Secret, RoomKey) {
         let (room, grant, secret) = (RoomId(random()), GrantId(random()), Secret::generate());
         let key = RoomKey::generate(room, 0);
-        let record = founding_record(&self.device, &key, RecoveryKey::generate().device().keys(), 0).expect("epoch 0");
-        let keys = GrantKeys::derive(&secret, room, grant);
-        let content = GrantContent { room_key: key.clone(), record_hash: record.hash() };
+        let header = Header {
+            kind: EntryKind::EpochRecord,
+            room,
+            epoch: 0,
+            device: self.device.id(),
+            instance: InstanceId(random()),
+            counter: 0,
+            target: Seq::ZERO,
+        };
+        let record = self.seal_under(&key, &header, Prev::default(), &json!({}));
         let request = CreateRoom {
             name: name.to_owned(),
             room,
             grant,
             kdf: 1,
-            auth: keys.auth().into(),
-            blob: keys.seal(&content).into(),
+            auth: GrantKeys::derive(&secret, room, grant).auth().into(),
+            blob: random::<GRANT_BLOB_BYTES>().into(),
             epoch_record: record.bytes().to_vec().into(),
+            recovery: RecoveryDevice {
+                sign_key: recovery.sign_key.into(),
+                agree_key: recovery.agree_key.into(),
+                key: random::<EPOCH_KEY_BYTES>().into(),
+            },
             sign_in: self.sign_in(room, grant).await,
         };
         (request, secret, key)
@@ -154,11 +220,13 @@ impl Guest {
     fn entered(&mut self, room: RoomId, grant: GrantId, secret: Secret, key: RoomKey, answer: Value) -> GuestRoom {
         let entered: Entered = serde_json::from_value(answer).expect("the answer's form");
         self.token.clone_from(&entered.token);
+        let epoch = entered.room.epoch;
         GuestRoom {
             room,
             grant,
             secret,
             key,
+            epoch,
             entered,
             instance: InstanceId(random()),
             counter: 0,
@@ -175,10 +243,8 @@ impl Guest {
         uses_max: Option<u32>,
     ) -> (CreateInvite, Secret) {
         let (grant, secret) = (GrantId(random()), Secret::generate());
-        let keys = GrantKeys::derive(&secret, room.room, grant);
-        let record = snug_protocol::EnvelopeHash::of(&room.entered.epoch_record.envelope.0);
-        let blob = keys.seal(&GrantContent { room_key: room.key.clone(), record_hash: record });
-        (CreateInvite { grant, auth: keys.auth().into(), blob: blob.into(), expires_in_ms, uses_max }, secret)
+        let auth = GrantKeys::derive(&secret, room.room, grant).auth().into();
+        (CreateInvite { grant, auth, blob: random::<GRANT_BLOB_BYTES>().into(), expires_in_ms, uses_max }, secret)
     }
 
     /// A socket that has said hello and been welcomed.
@@ -198,29 +264,38 @@ impl Guest {
     /// Seals the next message of this guest's instance.
     #[must_use]
     pub fn message(&self, room: &mut GuestRoom, text: &str) -> Envelope {
-        self.seal(room, &Body::Message { text: text.into() })
+        self.seal(room, EntryKind::Message, Seq::ZERO, &json!({ "text": text }))
     }
 
     /// Seals how this guest introduces itself.
     #[must_use]
     pub fn profile(&self, room: &mut GuestRoom, name: &str) -> Envelope {
-        let keys = self.device.keys();
-        let profile = Profile {
-            name: name.into(),
-            joined: true,
-            sign_key: keys.sign_key.into(),
-            agree_key: keys.agree_key.into(),
-        };
-        self.seal(room, &Body::Profile(profile))
+        self.seal(room, EntryKind::Profile, Seq::ZERO, &json!({ "name": name }))
+    }
+
+    /// Seals an entry about the message at `target`.
+    #[must_use]
+    pub fn about(&self, room: &mut GuestRoom, kind: EntryKind, target: Seq) -> Envelope {
+        self.seal(room, kind, target, &json!({}))
     }
 
     /// Seals the next envelope of this guest's instance.
     #[must_use]
-    pub fn seal(&self, room: &mut GuestRoom, body: &Body) -> Envelope {
-        let header = room.next_header(self.device.id(), body.kind());
-        seal(&self.device, &room.key, &header, &Content { prev: room.prev, sent_at_ms: 0, body: &body.to_json() })
-            .expect("a small body")
+    pub fn seal(&self, room: &mut GuestRoom, kind: EntryKind, target: Seq, body: &Value) -> Envelope {
+        let header = Header { target, ..room.next_header(self.device.id(), kind) };
+        self.seal_under(&room.key, &header, room.prev, body)
     }
+
+    fn seal_under(&self, key: &RoomKey, header: &Header, prev: Prev, body: &Value) -> Envelope {
+        let body = serde_json::to_vec(body).expect("JSON");
+        seal(&self.device, key, header, &Content { prev, sent_at_ms: 0, body: &body }).expect("a small body")
+    }
+}
+
+async fn bytes_of(path: &str, request: reqwest::RequestBuilder) -> (u16, bytes::Bytes) {
+    let response = in_time(path, request.send()).await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, in_time(path, response.bytes()).await.expect("a body"))
 }
 
 impl GuestRoom {
@@ -228,7 +303,20 @@ impl GuestRoom {
     pub fn next_header(&mut self, device: snug_protocol::DeviceId, kind: EntryKind) -> Header {
         let counter = self.counter;
         self.counter += 1;
-        Header { kind, room: self.room, epoch: 0, device, instance: self.instance, counter, target: Seq::ZERO }
+        Header { kind, room: self.room, epoch: self.epoch, device, instance: self.instance, counter, target: Seq::ZERO }
+    }
+
+    /// The same room in another tab: an instance of its own, so that what is refused there ends nothing here.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        Self {
+            secret: self.secret.clone(),
+            key: self.key.clone(),
+            entered: self.entered.clone(),
+            instance: InstanceId(random()),
+            counter: 0,
+            ..*self
+        }
     }
 
     /// Starts a new instance, as after a reload.
@@ -239,90 +327,5 @@ impl GuestRoom {
     /// Skips a counter.
     pub fn skip(&mut self) {
         self.counter += 1;
-    }
-}
-
-/// A socket that panics when what must come does not.
-pub struct Socket {
-    raw: RawSocket,
-}
-
-impl Socket {
-    /// Sends a control frame.
-    pub async fn say(&mut self, frame: &ClientFrame) {
-        self.raw.send(frame).await.expect("the socket is open");
-    }
-
-    /// Sends any text.
-    pub async fn say_text(&mut self, text: &str) {
-        self.raw.send_text(text).await.expect("the socket is open");
-    }
-
-    /// Sends any bytes.
-    pub async fn say_bytes(&mut self, bytes: impl Into<Bytes>) {
-        self.raw.send_bytes(bytes.into()).await.expect("the socket is open");
-    }
-
-    /// Sends an envelope.
-    pub async fn send(&mut self, id: u32, envelope: &Envelope) {
-        self.raw.send_envelope(id, envelope.bytes()).await.expect("the socket is open");
-    }
-
-    /// Whatever comes next.
-    pub async fn next(&mut self) -> Incoming {
-        in_time("a frame comes", self.raw.next()).await
-    }
-
-    /// The next control frame; entries and presence before it are passed over.
-    pub async fn hear(&mut self) -> ServerFrame {
-        loop {
-            match self.next().await {
-                Incoming::Frame(ServerFrame::Presence { .. }) | Incoming::Entry(_) | Incoming::Other => {}
-                Incoming::Frame(frame) => return frame,
-                Incoming::Closed { code } => panic!("the socket closed with {code:?} instead of saying something"),
-            }
-        }
-    }
-
-    /// The next entry; control frames before it are passed over.
-    pub async fn entry(&mut self) -> EntryFrame {
-        loop {
-            match self.next().await {
-                Incoming::Entry(entry) => return entry,
-                Incoming::Frame(_) | Incoming::Other => {}
-                Incoming::Closed { code } => panic!("the socket closed with {code:?} instead of sending an entry"),
-            }
-        }
-    }
-
-    /// The error that comes next.
-    pub async fn error(&mut self) -> ErrorBody {
-        match self.hear().await {
-            ServerFrame::Error { error, .. } => error,
-            other => panic!("expected an error, heard {other:?}"),
-        }
-    }
-
-    /// The acknowledgement of `id`.
-    pub async fn sent(&mut self, id: u32) -> (Seq, bool) {
-        match self.hear().await {
-            ServerFrame::Sent { id: heard, seq, duplicate, .. } if heard == id => (seq, duplicate),
-            other => panic!("expected the acknowledgement of {id}, heard {other:?}"),
-        }
-    }
-
-    /// Follows a room; returns the answer.
-    pub async fn follow(&mut self, room: RoomId, cursor: Option<Cursor>) -> ServerFrame {
-        self.say(&ClientFrame::Follow { id: 1, room, cursor }).await;
-        self.hear().await
-    }
-
-    /// The code the socket closes with; whatever comes before is passed over.
-    pub async fn closed(&mut self) -> Option<u16> {
-        loop {
-            if let Incoming::Closed { code } = self.next().await {
-                return code;
-            }
-        }
     }
 }

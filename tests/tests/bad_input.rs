@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::json;
-use snug_client::crypto::{Body, Content, seal};
+use snug_client::crypto::{Content, seal};
 use snug_protocol::frame::{ClientFrame, SendFrame, ServerFrame, close};
 use snug_protocol::limits::{FRAME_BYTES_MAX, ROOMS_PER_SESSION_MAX};
 use snug_protocol::{EntryKind, ErrorCode, RoomId, Seq};
@@ -120,7 +120,7 @@ async fn envelopes_that_do_not_belong_are_refused_by_name() {
         socket.send(5, &envelope).await;
         socket.error().await
     };
-    let foreign = ben.seal(&mut elsewhere, &Body::Message { text: "mine".into() });
+    let foreign = ben.message(&mut elsewhere, "mine");
     assert_eq!(refused(&mut socket, foreign).await.code, ErrorCode::WrongDevice);
     elsewhere.new_instance();
     let trespass = ana.message(&mut elsewhere, "I am not in there");
@@ -296,17 +296,54 @@ async fn a_creation_whose_answer_was_lost_can_be_repeated_and_makes_one_room() {
 }
 
 #[tokio::test]
-async fn a_profile_is_small_and_no_entry_of_today_has_a_target() {
+async fn each_type_has_its_size_and_its_target() {
     let node = Node::start().await;
     let mut guest = Guest::new(&node.url);
     let mut room = guest.create("Small").await;
     let mut socket = guest.socket().await;
-    let content = Content { prev: room.prev, sent_at_ms: 0, body: &vec![b' '; 3_000] };
-    let header = room.next_header(guest.device.id(), EntryKind::Profile);
-    socket.send(1, &seal(&guest.device, &room.key, &header, &content).expect("a small body")).await;
-    assert_eq!(socket.error().await.code, ErrorCode::TooLarge);
-    let mut header = room.next_header(guest.device.id(), EntryKind::Message);
-    header.target = Seq(1);
-    socket.send(2, &seal(&guest.device, &room.key, &header, &content).expect("a small body")).await;
-    assert_eq!(socket.error().await.code, ErrorCode::EntryNotAccepted);
+    let long = |bytes: usize| json!({ "text": "x".repeat(bytes) });
+    use EntryKind::{Deletion, Edit, EpochRecord, Leave, Message, Pin, Profile, Reaction, Step};
+    for (kind, target, body, code) in [
+        (Profile, 0, long(1_000), ErrorCode::TooLarge),
+        (Reaction, 1, long(500), ErrorCode::TooLarge),
+        (Pin, 1, long(500), ErrorCode::TooLarge),
+        (Profile, 1, json!({}), ErrorCode::TargetInvalid),
+        (Message, 1, json!({}), ErrorCode::TargetInvalid),
+        (Leave, 1, json!({}), ErrorCode::TargetInvalid),
+        (Edit, 0, json!({}), ErrorCode::TargetInvalid),
+        (Deletion, 0, json!({}), ErrorCode::TargetInvalid),
+        (Reaction, 0, json!({}), ErrorCode::TargetInvalid),
+        (Pin, 0, json!({}), ErrorCode::TargetInvalid),
+        (Step, 1, json!({}), ErrorCode::EntryNotAccepted),
+        (EpochRecord, 1, json!({}), ErrorCode::EntryNotAccepted),
+    ] {
+        room.new_instance();
+        let envelope = guest.seal(&mut room, kind, Seq(target), &body);
+        assert_eq!(socket.refused(&envelope).await.code, code, "{kind:?} about {target}");
+    }
+    assert_eq!(node.store.room(room.room).await.expect("memory").expect("it exists").head, Seq(1));
+}
+
+#[tokio::test]
+async fn a_room_is_not_created_without_a_recovery_device_of_its_own() {
+    let node = Node::start().await;
+    let guest = Guest::new(&node.url);
+    let code = async |request: snug_protocol::http::CreateRoom| {
+        guest.post("/api/rooms", &request).await.1["code"].as_str().map(str::to_owned)
+    };
+    let (request, ..) = guest.draft_room_with("Recovery", &guest.device.keys()).await;
+    assert_eq!(code(request).await.as_deref(), Some("bad_request"), "the creator is no recovery device");
+    for (sign_key, agree_key, key) in [(31, 32, 80), (32, 33, 80), (32, 32, 79)] {
+        let (mut request, ..) = guest.draft_room("Recovery").await;
+        request.recovery = snug_protocol::http::RecoveryDevice {
+            sign_key: vec![1; sign_key].into(),
+            agree_key: vec![1; agree_key].into(),
+            key: vec![1; key].into(),
+        };
+        assert_eq!(code(request).await.as_deref(), Some("bad_request"));
+    }
+    let (request, ..) = guest.draft_room("Recovery").await;
+    let mut request = serde_json::to_value(&request).expect("JSON");
+    request.as_object_mut().expect("an object").remove("recovery");
+    assert_eq!(guest.post("/api/rooms", &request).await.1["code"], "bad_request");
 }

@@ -1,9 +1,9 @@
 //! Creating, joining, inviting, leaving, deleting: who gets in and who does not, and what each is told.
 
-use snug_client::crypto::{Body, Secret};
+use snug_client::crypto::Secret;
 use snug_protocol::frame::{PresenceState, ServerFrame};
 use snug_protocol::http::Entered;
-use snug_protocol::{ErrorCode, GrantId};
+use snug_protocol::{EntryKind, ErrorCode, GrantId, Seq};
 use snug_tests::eventually;
 use snug_tests::guest::Guest;
 use snug_tests::node::Node;
@@ -161,7 +161,7 @@ async fn who_leaves_hears_no_more_and_cannot_send_but_their_keys_stay_for_the_ol
     let profile = ben.profile(&mut bens, "Ben");
     ben_socket.send(1, &profile).await;
     ben_socket.sent(1).await;
-    let leave = ben.seal(&mut bens, &Body::Leave);
+    let leave = ben.seal(&mut bens, EntryKind::Leave, Seq::ZERO, &serde_json::json!({}));
     ben_socket.send(2, &leave).await;
     ben_socket.sent(2).await;
     for socket in [&mut ben_socket, &mut ben_tab] {

@@ -245,7 +245,9 @@ mod tests {
     fn what_is_old_enough_to_be_erased_by_age_is_forgotten_in_time() {
         let mut tail = Tail::default();
         tail.begin(Seq(0), []);
-        (1..=4).map(frame).for_each(|frame| drop(tail.accept(frame)));
+        for seq in 1..=4 {
+            tail.accept(frame(seq));
+        }
         tail.forget_before(3);
         assert_eq!(tail.after(Seq(1), 1 << 20), Read::Behind);
         assert_eq!(seqs(tail.after(Seq(2), 1 << 20)), [3, 4]);
