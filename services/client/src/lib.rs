@@ -1,7 +1,7 @@
 //! The Rust SDK of Snug: private, password-protected, end-to-end encrypted chat rooms.
 //!
-//! [`Client`] and [`Room`] are what programs use. Below them, each usable alone: [`crypto`] is format v1 without I/O, [`log`] a room's log
-//! with the receiver's checks, [`wire`] one raw socket for load generators and tests of the protocol.
+//! [`Client`] and [`Room`] are what programs use. Below them, each usable alone: [`crypto`] is format v1 without I/O, [`chain`] who
+//! governs a room, [`log`] a room's log with the receiver's checks, [`wire`] one raw socket for load generators and tests of the protocol.
 //!
 //! What is deliberately absent: storage. A program that wants to come back keeps [`crypto::DeviceSecrets`] and [`RoomSecrets`] where only
 //! it can read them. Messages that were not acknowledged when the process ended are gone.

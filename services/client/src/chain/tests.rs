@@ -67,8 +67,9 @@ impl Play {
     }
 
     pub(super) fn give(&mut self, entry: ChainEntry) -> Result<Applied, ChainFault> {
-        self.entries.push(entry.clone());
-        self.chain.apply(&entry)
+        let taken = self.chain.apply(&entry);
+        self.entries.push(entry);
+        taken
     }
 
     fn next_seq(&self) -> u64 {

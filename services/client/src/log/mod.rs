@@ -1,4 +1,4 @@
-//! A room's log as a client holds it: runs of entries with holes between them, and the receiver's checks of ENCRYPTION.md section 6.
+//! A room's log as a client holds it: runs of entries with holes between them, and the receiver's checks of ENCRYPTION.md section 7.
 //!
 //! Pure: opening envelopes, fetching pages and telling anyone is done by others. Any order and chunking of the same entries gives the
 //! same log and the same violations, since each check belongs to a pair of entries and runs when the second of them is loaded.
@@ -12,8 +12,8 @@ mod violation;
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use snug_protocol::frame::Cursor;
-use snug_protocol::{Base64Bytes, DeviceId, Envelope, EnvelopeHash, Header, HistoryId, InstanceId, RoomId, Seq};
+use snug_protocol::frame::{Cursor, EntryFrame};
+use snug_protocol::{Base64Bytes, DeviceId, EntryKind, Envelope, EnvelopeHash, Header, HistoryId, InstanceId, RoomId, Seq};
 
 use crate::crypto::{Opened, Prev};
 pub use memory::LOG_ENTRIES_MAX;
@@ -34,11 +34,12 @@ pub struct LogEntry {
     pub at_ms: u64,
     /// Of the envelope.
     pub hash: EnvelopeHash,
-    /// The envelope as it came.
+    /// The envelope as it came; of an erased entry its header and hash.
     pub envelope: Bytes,
-    /// What it says; `None` if it could not be opened or verified.
+    /// What it says; `None` if it has been erased, or could not be opened or verified.
     pub opened: Option<Opened>,
     header: Option<Header>,
+    erased: bool,
 }
 
 impl LogEntry {
@@ -49,13 +50,36 @@ impl LogEntry {
             Some(opened) => Some(opened.header),
             None => Envelope::parse(envelope.clone()).ok().map(|envelope| *envelope.header()),
         };
-        Self { seq, at_ms, hash: EnvelopeHash::of(&envelope), envelope, opened, header }
+        Self { seq, at_ms, hash: EnvelopeHash::of(&envelope), envelope, opened, header, erased: false }
+    }
+
+    /// The entry of a frame with what it opened to: nothing, for one that has been erased. That one's hash is the server's word, which
+    /// those who saw the entry check.
+    #[must_use]
+    pub fn of(frame: &EntryFrame, opened: Option<Opened>) -> Self {
+        let (seq, at_ms, envelope) = (frame.seq(), frame.at_ms(), frame.envelope_bytes());
+        if !frame.is_tombstone() {
+            return Self::new(seq, at_ms, envelope, opened);
+        }
+        Self { seq, at_ms, hash: frame.hash(), envelope, opened: None, header: frame.header().ok(), erased: true }
+    }
+
+    /// Whether it has been erased.
+    #[must_use]
+    pub const fn is_erased(&self) -> bool {
+        self.erased
     }
 
     /// The header, if there is one; authenticated only if the entry could be opened.
     #[must_use]
     pub const fn header(&self) -> Option<&Header> {
         self.header.as_ref()
+    }
+
+    /// Its epoch, and whether it is a record, if it could be opened.
+    fn epoch(&self) -> Option<(u32, bool)> {
+        let header = self.opened.as_ref()?.header;
+        Some((header.epoch, header.kind == EntryKind::EpochRecord))
     }
 
     fn sender(&self) -> Option<(DeviceId, InstanceId)> {
@@ -307,6 +331,18 @@ impl RoomLog {
         std::mem::take(&mut self.fresh)
     }
 
+    /// Holds an entry that came beside the log against what is loaded at its place.
+    pub fn compare_with(&mut self, entry: &LogEntry) {
+        if let Some(known) = self.get(entry.seq).cloned() {
+            self.compare(&known, entry);
+        }
+    }
+
+    /// Records what others found at `seq`.
+    pub fn accuse(&mut self, code: ViolationCode, seq: Seq, evidence: Vec<Evidence>) {
+        self.violation(code, seq, evidence);
+    }
+
     fn acknowledged_between(&self, from: Seq, to: Seq) -> Vec<Seq> {
         // A map's range panics where it begins after its end.
         if from >= to {
@@ -361,12 +397,28 @@ impl RoomLog {
     /// Joins the run at `at` with the next one, which begins at `from`.
     fn join(&mut self, at: usize, from: Seq) {
         let later = self.runs.remove(at + 1);
+        if let (Some(before), Some(after)) = (self.runs[at].last_opened(), later.first_opened()) {
+            self.check_epoch(before, after);
+        }
         let broken = self.runs[at].append(later);
         for sender in broken {
             if let Some(entry) = self.runs[at].first_of(sender, from) {
                 let (seq, evidence) = (entry.seq, entry.evidence());
                 self.violation(ViolationCode::Counter, seq, vec![evidence]);
             }
+        }
+    }
+
+    /// Checks that the epoch changes by records only, between two entries that opened and between which none did.
+    fn check_epoch(&mut self, before: Seq, after: Seq) {
+        let (Some(before), Some(after)) = (self.get(before), self.get(after)) else { return };
+        let (Some((from, _)), Some((to, begins))) = (before.epoch(), after.epoch()) else { return };
+        let least = from.saturating_add(u32::from(begins));
+        // What could not be read between them may have been a record.
+        let fits = if before.seq.next() == after.seq { to == least } else { to >= least };
+        if !fits {
+            let (seq, evidence) = (after.seq, vec![before.evidence(), after.evidence()]);
+            self.violation(ViolationCode::Epoch, seq, evidence);
         }
     }
 

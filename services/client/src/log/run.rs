@@ -56,6 +56,8 @@ impl Track {
 pub(super) struct Run {
     entries: VecDeque<LogEntry>,
     tracks: HashMap<(DeviceId, InstanceId), Track>,
+    /// The first and the last entry that could be opened.
+    opened: Option<(Seq, Seq)>,
 }
 
 impl Run {
@@ -73,6 +75,16 @@ impl Run {
 
     pub(super) fn last(&self) -> Seq {
         self.entries.back().map_or(Seq::ZERO, |entry| entry.seq)
+    }
+
+    /// The first entry that could be opened.
+    pub(super) fn first_opened(&self) -> Option<Seq> {
+        self.opened.map(|(first, _)| first)
+    }
+
+    /// The last entry that could be opened.
+    pub(super) fn last_opened(&self) -> Option<Seq> {
+        self.opened.map(|(_, last)| last)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -105,6 +117,10 @@ impl Run {
                 broken.push(sender);
             }
         }
+        self.opened = match (self.opened, later.opened) {
+            (Some((first, _)), Some((_, last))) => Some((first, last)),
+            (known, other) => known.or(other),
+        };
         if self.entries.len() >= later.entries.len() {
             self.entries.append(&mut later.entries);
         } else {
@@ -140,6 +156,7 @@ impl Run {
 
     fn recount(&mut self) {
         self.tracks.clear();
+        self.opened = None;
         let entries = std::mem::take(&mut self.entries);
         for entry in &entries {
             // Whatever does not join has been told when it came.
@@ -150,6 +167,9 @@ impl Run {
 
     /// Counts an entry at the end; whether it does not join.
     fn count(&mut self, entry: &LogEntry) -> bool {
+        if entry.opened.is_some() {
+            self.opened = Some((self.opened.map_or(entry.seq, |(first, _)| first), entry.seq));
+        }
         let (Some(sender), Some(counter)) = (entry.sender(), entry.counter()) else { return false };
         let from_start = entry.seq == Seq(1);
         let track =

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use snug_protocol::{RoomId, Seq};
 
-/// Which promise of the log was broken (ENCRYPTION.md section 6).
+/// Which promise of the log was broken (ENCRYPTION.md section 7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum ViolationCode {
     /// A sender's counters have a hole or a repeat.
@@ -16,6 +16,10 @@ pub enum ViolationCode {
     Substituted,
     /// Ours was acknowledged and never came back.
     Dropped,
+    /// An entry of another epoch than the one in force stands in the log: replayed, or by a removed member.
+    Epoch,
+    /// An entry of the chain is withheld, or is by somebody who may not do this.
+    Authority,
 }
 
 impl ViolationCode {
@@ -28,6 +32,8 @@ impl ViolationCode {
             Self::Fork => "fork",
             Self::Substituted => "substituted",
             Self::Dropped => "dropped",
+            Self::Epoch => "epoch",
+            Self::Authority => "authority",
         }
     }
 }
@@ -37,7 +43,7 @@ impl ViolationCode {
 pub struct Evidence {
     /// Where the server placed it.
     pub seq: Seq,
-    /// The envelope, sealed as it came.
+    /// The envelope, sealed as it came; of an erased entry its header and hash.
     pub envelope: Bytes,
 }
 

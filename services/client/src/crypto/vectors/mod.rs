@@ -2,7 +2,9 @@
 //!
 //! `UPDATE=1 cargo test -p snug-client vectors` rewrites ours.
 
+mod governing;
 mod verify;
+mod verify_governing;
 
 use std::path::PathBuf;
 
@@ -11,7 +13,9 @@ use serde_json::Value;
 
 use super::envelope::{encrypt, plaintext};
 use super::*;
-use snug_protocol::{Base64Bytes, DeviceId, EntryKind, EnvelopeHash, GrantId, Header, InstanceId, RoomId, Seq};
+use snug_protocol::{
+    Base64Bytes, DeviceId, EntryKind, Envelope, EnvelopeHash, GrantId, Header, InstanceId, RoomId, Seq,
+};
 use verify::verify;
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +29,18 @@ struct Vectors {
     room_key_commitment: Commitment,
     envelopes: Vec<Sealed>,
     refused: Vec<Refused>,
+    #[serde(default)]
+    epoch_records: Vec<governing::RecordVector>,
+    #[serde(default)]
+    sealed_keys: Vec<governing::SealedKeyVector>,
+    #[serde(default)]
+    chains: Vec<governing::ChainVector>,
+    #[serde(default)]
+    moves: Vec<governing::MoveVector>,
+    #[serde(default)]
+    emoji: Option<governing::Accepted>,
+    #[serde(default)]
+    topics: Option<governing::Accepted>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,19 +162,23 @@ fn header(kind: EntryKind, counter: u64) -> Header {
 }
 
 fn sealed(name: &str, kind: EntryKind, counter: u64, prev: Prev, body: &str) -> Sealed {
-    let sent_at_ms = 1_790_000_000_000 + counter;
+    sealed_as(name, &room_key(), &header(kind, counter), prev, body)
+}
+
+fn sealed_as(name: &str, key: &RoomKey, header: &Header, prev: Prev, body: &str) -> Sealed {
+    let sent_at_ms = 1_790_000_000_000 + header.counter;
     let content = Content { prev, sent_at_ms, body: body.as_bytes() };
-    let envelope = seal(&device(), &room_key(), &header(kind, counter), &content).expect("it can be sealed");
+    let envelope = seal(&device(), key, header, &content).expect("it can be sealed");
     Sealed {
         name: name.into(),
-        r#type: kind as u8,
-        room: room(),
-        epoch: 0,
-        room_key: fixed::<32>("room key").into(),
-        device: device().id(),
-        instance: InstanceId(fixed("instance")),
-        counter,
-        target_seq: Seq::ZERO,
+        r#type: header.kind as u8,
+        room: header.room,
+        epoch: header.epoch,
+        room_key: (*key.export()).into(),
+        device: header.device,
+        instance: header.instance,
+        counter: header.counter,
+        target_seq: header.target,
         prev_seq: prev.seq,
         prev_hash: prev.hash.0.into(),
         sent_at_ms,
@@ -195,6 +215,12 @@ fn envelopes() -> Vec<Sealed> {
     });
     let profile = String::from_utf8(profile.to_json()).expect("JSON");
     let message = |name: &str, counter, body: &str| sealed(name, EntryKind::Message, counter, after, body);
+    let about = |name: &str, kind, counter, body: &str| {
+        sealed_as(name, &room_key(), &Header { target: Seq(3), ..header(kind, counter) }, after, body)
+    };
+    let reply = format!(r#"{{"text":"a","reply_to":3,"mentions":["{}"]}}"#, device().id());
+    let step = Body::Step(StepBody { previous: after.hash, step: Step::Slow { interval_ms: 5_000 } });
+    let step = String::from_utf8(step.to_json()).expect("JSON");
     vec![
         first.clone(),
         sealed("profile", EntryKind::Profile, 1, after, &profile),
@@ -205,6 +231,13 @@ fn envelopes() -> Vec<Sealed> {
         message("largest body", 6, &largest_body()),
         message("text beyond ASCII", 7, "{\"text\":\"Grüße, 世界! \u{1F44B}\u{1F3FD} cafe\u{301}\\n\\t“שלום”\"}"),
         sealed("leave", EntryKind::Leave, 8, after, "{}"),
+        message("reply that names somebody", 9, &reply),
+        about("edit", EntryKind::Edit, 10, r#"{"text":"b","mentions":[]}"#),
+        about("deletion", EntryKind::Deletion, 11, "{}"),
+        about("reaction", EntryKind::Reaction, 12, "{\"emoji\":\"\u{1F44D}\u{1F3FD}\",\"on\":true}"),
+        about("pin", EntryKind::Pin, 13, r#"{"on":false}"#),
+        about("step", EntryKind::Step, 14, &step),
+        governing::epoch_record(&first).1,
     ]
 }
 
@@ -338,6 +371,12 @@ fn vectors() -> Vectors {
             commitment: room_key().commitment().into(),
         },
         refused: refused(&envelopes),
+        epoch_records: vec![governing::epoch_record(&envelopes[0]).0],
+        sealed_keys: vec![governing::sealed_key()],
+        chains: vec![governing::chain()],
+        moves: vec![governing::moving()],
+        emoji: Some(governing::emoji()),
+        topics: Some(governing::topics()),
         envelopes,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn key32(bytes: &Base64Bytes) -> zeroize::Zeroizing<[u8; 32]> {
+pub(super) fn key32(bytes: &Base64Bytes) -> zeroize::Zeroizing<[u8; 32]> {
     zeroize::Zeroizing::new(bytes.array().expect("32 bytes"))
 }
 
@@ -33,6 +33,7 @@ pub(super) fn verify(vectors: &Value) {
     let key = RoomKey::import(at.room, at.epoch, key32(&at.room_key));
     assert_eq!(key.commitment().to_vec(), at.commitment.0);
     verify_envelopes(&vectors, &device);
+    verify_governing::verify_governing(&vectors, &device);
 }
 
 fn verify_grants(vectors: &Vectors) {
