@@ -1,86 +1,95 @@
 //! The fold of a room's chain: who governs and what holds, from signed entries alone. Pure: no clock, no I/O.
 
 import { type Role } from "../../protocol.gen.ts";
-import { type ChainBody } from "../bodies.ts";
-import { type EpochRecord } from "./record.ts";
+import { type Body } from "../bodies.ts";
+import { EntryType, type Header } from "../crypto/envelope.ts";
+import { type Cause, type EpochRecord } from "./record.ts";
+import { Reigns } from "./reigns.ts";
 import { afterCause, afterStep, couldState, may, roleIn, type Action, type Refusal } from "./rules.ts";
-import { foundingState, sameState, type Admin, type RoomState } from "./state.ts";
+import { foundingState, sameState, type RoomState } from "./state.ts";
+import { type Step } from "./step.ts";
 
-/** A record or step that opened and whose signature verified. Hashes and ids are base64url. */
+/** An entry of the chain as it was opened. An entry of the log whose header is known is one. Hashes are base64url. */
 export interface ChainEntry {
   readonly seq: number;
   /** Of its envelope. */
   readonly hash: string;
-  /** Who signed it. */
-  readonly device: string;
-  readonly epoch: number;
-  readonly counter: number;
-  readonly targetSeq: number;
-  readonly sentAtMs: number;
-  readonly body: ChainBody;
+  /** Authenticated only where the entry opened. */
+  readonly header: Readonly<Omit<Header, "room" | "instance">>;
+  /** Of an entry that opened. */
+  readonly sentAtMs?: number;
+  /** `unreadable` is what never will be read: a record whose key is still being fetched must wait. */
+  readonly content: Body | { readonly kind: "unreadable" | "erased" };
 }
 
-/** A chain entry without its place: what a record is before one knows where the server put it. */
-export type Placeless = Omit<ChainEntry, "seq">;
+/** Place and envelope hash of a chain entry, which the next one names. */
+export interface ChainPlace {
+  readonly seq: number;
+  readonly hash: string;
+}
 
 /**
- * Why an entry changes nothing. `link`: it does not follow the newest chain entry, so one was withheld or it was forged;
- * `authority`: its signer may not do this; `bounds`: beyond a limit; `state`: its state is not what folding gives.
+ * Why an entry changes nothing; each is a violation (`authority`). `unlinked`: it does not name the newest chain entry by
+ * place and hash; `epoch`: its epoch is not the one that comes next; `state`: its state is not what folding gives.
  */
-export type ChainFault = "link" | "state" | Refusal;
+export type ChainFault = "unlinked" | "unreadable" | "epoch" | "state" | Refusal;
 
 export type Outcome =
   { readonly kind: "applied"; readonly state: RoomState } | { readonly kind: "fault"; readonly fault: ChainFault };
 
-/** The first record of a fold is not one to begin with. */
+/** A fold cannot begin with this record. */
 export class ChainRefused extends Error {
-  constructor(readonly fault: ChainFault) {
+  readonly fault: ChainFault;
+
+  constructor(fault: ChainFault) {
     super(`the chain cannot begin here: ${fault}`);
+    this.fault = fault;
   }
 }
 
-/** Changes of who governs that are remembered; what lies further back is answered as unknown. */
-const ADMIN_CHANGES_MAX = 1_000;
-
-/** From the place `seq` on (exclusive of `seq` itself), these govern. */
-interface Reign {
-  readonly seq: number;
-  readonly admins: readonly Admin[];
-}
-
 export class Chain {
-  #state: RoomState;
+  #base: ChainEntry;
+  #newest: ChainPlace;
+  /** The newest accepted record's. */
   #epoch: number;
-  #newest: { readonly seq: number; readonly hash: string };
-  #reigns: Reign[];
+  #record: string;
+  /** The epoch of the newest record that took its place, accepted or not. */
+  #claimed: number;
+  #state: RoomState;
+  #reigns: Reigns;
 
   private constructor(entry: ChainEntry, record: EpochRecord) {
-    this.#state = record.state;
-    this.#epoch = record.epoch;
+    this.#base = entry;
     this.#newest = { seq: entry.seq, hash: entry.hash };
-    this.#reigns = [{ seq: entry.seq, admins: record.state.admins }];
+    this.#epoch = record.epoch;
+    this.#record = entry.hash;
+    this.#claimed = record.epoch;
+    this.#state = record.state;
+    this.#reigns = new Reigns(entry.seq, record.state.admins);
   }
 
   /** Begins with the room's first entry. Throws `ChainRefused`. */
   static found(entry: ChainEntry): Chain {
-    const record = recordOf(entry);
-    if (record.epoch !== 0 || entry.seq !== 1) throw new ChainRefused("link");
+    if (entry.seq !== 1 || entry.header.epoch !== 0) throw new ChainRefused("unlinked");
     return Chain.adopt(entry);
   }
 
   /**
-   * Begins with a record that is trusted by itself: its hash came with a grant, or it is pinned. What came before it is
-   * not known. Throws `ChainRefused`.
+   * Begins with a record that is trusted for another reason: a grant names its hash, or it is pinned. What came before it
+   * is not known until it is prepended. Throws `ChainRefused`.
    */
   static adopt(entry: ChainEntry): Chain {
-    const record = recordOf(entry);
+    const { content, header, seq, sentAtMs } = entry;
+    if (content.kind === "unreadable") throw new ChainRefused("unreadable");
+    if (content.kind !== "epoch_record" || sentAtMs === undefined) throw new ChainRefused("unlinked");
+    const { record } = content;
     const first = record.epoch === 0;
-    if (entry.counter !== 0 || entry.epoch !== record.epoch || (entry.targetSeq === 0) !== first) {
-      throw new ChainRefused("link");
-    }
-    if (entry.targetSeq >= entry.seq) throw new ChainRefused("link");
-    if (!couldState(record.state, entry.device, record.cause, entry.sentAtMs)) throw new ChainRefused("authority");
-    if (first && !isFounding(record.state, entry.device)) throw new ChainRefused("state");
+    if (header.epoch !== record.epoch || first !== (seq === 1)) throw new ChainRefused("epoch");
+    if (first !== (header.targetSeq === 0) || header.targetSeq >= seq) throw new ChainRefused("unlinked");
+    if (header.counter !== 0) throw new ChainRefused("out_of_bounds");
+    const refusal = couldState(record.state, header.device, record.cause, sentAtMs);
+    if (refusal !== undefined) throw new ChainRefused(refusal);
+    if (first && !isFounding(record.state)) throw new ChainRefused("state");
     return new Chain(entry, record);
   }
 
@@ -89,55 +98,105 @@ export class Chain {
     return this.#state;
   }
 
-  /** The epoch that is sealed under now. */
+  /** The newest chain entry: what the next one names as its target and `previous`. */
+  get newest(): ChainPlace {
+    return this.#newest;
+  }
+
+  /** The epoch that is sealed under now, with the hash of its record: what is pinned. */
+  get pin(): { readonly epoch: number; readonly hash: string } {
+    return { epoch: this.#epoch, hash: this.#record };
+  }
+
   get epoch(): number {
     return this.#epoch;
   }
 
-  /** The newest chain entry: what the next one names as its target and `previous`. */
-  get newest(): { readonly seq: number; readonly hash: string } {
-    return this.#newest;
+  /** The epoch that the next record begins: more than one beyond `epoch` where a record was refused. */
+  get nextEpoch(): number {
+    return this.#claimed + 1;
   }
 
-  /** Applies the next chain entry. Entries come in order of seq, each once. A fault changes nothing. */
+  /** Where the chain begins here; older entries can be prepended while this is not 1. */
+  get beginsAt(): number {
+    return this.#base.seq;
+  }
+
+  /**
+   * Folds the next chain entry; they come in order of seq, each once (a known one is `unlinked` and changes nothing).
+   *
+   * One whose target is the newest takes its place whatever else is wrong with it: the server, which cannot read it, asks
+   * the next one to name it, and one bad entry must not end a room's administration. The state a fault leaves as it was.
+   */
   apply(entry: ChainEntry): Outcome {
-    const { body } = entry;
-    const record = body.kind === "epoch_record" ? body.record : undefined;
-    const epoch = record === undefined ? this.#epoch : this.#epoch + 1;
-    const previous = body.kind === "epoch_record" ? body.record.previous : body.previous;
-    const linked =
-      entry.seq > this.#newest.seq &&
-      entry.targetSeq === this.#newest.seq &&
-      previous === this.#newest.hash &&
-      entry.counter === 0 &&
-      entry.epoch === epoch &&
-      (record === undefined || record.epoch === epoch);
-    if (!linked) return { kind: "fault", fault: "link" };
-    const next =
-      body.kind === "epoch_record"
-        ? afterCause(this.#state, entry.device, body.record.cause, epoch, entry.sentAtMs)
-        : afterStep(this.#state, entry.device, body.step);
-    if (typeof next === "string") return { kind: "fault", fault: next };
-    if (record !== undefined && !sameState(record.state, next)) return { kind: "fault", fault: "state" };
-    if (next.admins !== this.#state.admins) {
-      this.#reigns.push({ seq: entry.seq, admins: next.admins });
-      if (this.#reigns.length > ADMIN_CHANGES_MAX) this.#reigns.shift();
+    const { header } = entry;
+    const before = this.#newest;
+    const isRecord = header.type === EntryType.epochRecord;
+    const isChain = isRecord || header.type === EntryType.step;
+    if (!isChain || header.targetSeq !== before.seq || entry.seq <= before.seq) {
+      return { kind: "fault", fault: "unlinked" };
     }
-    this.#state = next;
-    this.#epoch = epoch;
+    const next = this.#judge(before, entry);
     this.#newest = { seq: entry.seq, hash: entry.hash };
+    if (isRecord && header.epoch === this.#claimed + 1) this.#claimed = header.epoch;
+    if (typeof next === "string") return { kind: "fault", fault: next };
+    if (isRecord) {
+      this.#epoch = header.epoch;
+      this.#record = entry.hash;
+    }
+    if (next.admins !== this.#state.admins) this.#reigns.begin(entry.seq, next.admins);
+    this.#state = next;
     return { kind: "applied", state: next };
   }
 
-  /** What governed at the place `seq`: after all chain entries before it. `undefined` before what is known. */
-  #adminsAt(seq: number): readonly Admin[] | undefined {
-    return this.#reigns.findLast((reign) => reign.seq < seq)?.admins;
+  #judge(before: ChainPlace, { header, content, sentAtMs }: ChainEntry): RoomState | ChainFault {
+    if (content.kind === "unreadable" || content.kind === "erased") return "unreadable";
+    if ((content.kind !== "epoch_record" && content.kind !== "step") || sentAtMs === undefined) return "unlinked";
+    const previous = content.kind === "step" ? content.previous : content.record.previous;
+    if (previous !== before.hash) return "unlinked";
+    if (header.counter !== 0) return "out_of_bounds";
+    if (content.kind === "step") {
+      const present = header.epoch === this.#epoch && this.#claimed === this.#epoch;
+      return present ? afterStep(this.#state, header.device, content.step) : "epoch";
+    }
+    const { record } = content;
+    if (header.epoch !== record.epoch || record.epoch !== this.#claimed + 1) return "epoch";
+    const next = this.nextState(header.device, record.cause, sentAtMs);
+    return typeof next === "string" || sameState(next, record.state) ? next : "state";
   }
 
-  /** The role of `device` at the place `seq`; `undefined` when that lies before what is known. */
-  roleAt(device: string, seq: number): Role | undefined {
-    const admins = this.#adminsAt(seq);
-    return admins && roleIn({ admins }, device);
+  /**
+   * Reads back: takes the chain's entries from an older record up to the first known here, which must follow from them.
+   * Answers what was wrong with single ones. Throws `ChainRefused` when the first known does not follow; then nothing has
+   * changed.
+   */
+  prepend(older: readonly ChainEntry[]): { readonly entry: ChainEntry; readonly fault: ChainFault }[] {
+    const [first, ...rest] = older;
+    if (first === undefined) throw new ChainRefused("unlinked");
+    const longer = Chain.adopt(first);
+    const faults = rest.flatMap((entry) => {
+      const outcome = longer.apply(entry);
+      return outcome.kind === "fault" ? [{ entry, fault: outcome.fault }] : [];
+    });
+    const joined = longer.apply(this.#base);
+    if (joined.kind === "fault") throw new ChainRefused(joined.fault);
+    this.#reigns = this.#reigns.after(longer.#reigns, this.#base.seq);
+    this.#base = longer.#base;
+    return faults;
+  }
+
+  /** What holds after a step by `signer` upon the newest chain entry, or why it may not be. */
+  nextStep(signer: string, step: Step): RoomState | ChainFault {
+    return this.#claimed === this.#epoch ? afterStep(this.#state, signer, step) : "epoch";
+  }
+
+  /**
+   * The state of the record by which `signer` begins `nextEpoch`, or why it may not be. `sentAtMs` is the record's. After a
+   * refused record only the cause `history` is left, since nobody need know the key between.
+   */
+  nextState(signer: string, cause: Cause, sentAtMs: number): RoomState | ChainFault {
+    if (this.#claimed !== this.#epoch && cause.type !== "history") return "epoch";
+    return afterCause(this.#state, signer, cause, this.nextEpoch, sentAtMs);
   }
 
   /** The role of `device` now. */
@@ -150,22 +209,26 @@ export class Chain {
     return may(this.#state, device, action, on);
   }
 
-  /** Whether a deletion by `device` at the place `seq` of a message by `author` counts; an author's own always does. */
-  deletionCounts(device: string, author: string, seq: number): boolean {
+  /** The role of `device` at the place `seq`, after all chain entries before it; `undefined` where that is not known. */
+  roleAt(device: string, seq: number): Role | undefined {
+    const admins = this.#reigns.at(seq);
+    return admins && roleIn({ admins }, device);
+  }
+
+  /**
+   * Whether a deletion by `device` at the place `seq` of a message by `author` counts; an author's own always does.
+   * `undefined` where it is not known who governed there.
+   */
+  mayDeleteAt(device: string, author: string, seq: number): boolean | undefined {
     if (device === author) return true;
-    const admins = this.#adminsAt(seq);
-    return admins !== undefined && may({ admins }, device, "delete", author);
+    const admins = this.#reigns.at(seq);
+    return admins && may({ admins }, device, "delete", author);
   }
 }
 
-function recordOf(entry: ChainEntry): EpochRecord {
-  if (entry.body.kind !== "epoch_record") throw new ChainRefused("link");
-  return entry.body.record;
-}
-
 /** Whether this is how a room begins: its creator and a recovery device govern, nothing is restricted. */
-function isFounding(state: RoomState, creator: string): boolean {
-  const own = state.admins.find(({ device }) => device === creator);
+function isFounding(state: RoomState): boolean {
+  const creator = state.admins.find((admin) => !admin.recovery);
   const recovery = state.admins.find((admin) => admin.recovery);
-  return own !== undefined && recovery !== undefined && sameState(state, foundingState(own, recovery));
+  return creator !== undefined && recovery !== undefined && sameState(state, foundingState(creator, recovery));
 }

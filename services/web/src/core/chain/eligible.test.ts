@@ -8,13 +8,13 @@ import { sortedDevices } from "./order.ts";
 import { type EpochRecord } from "./record.ts";
 import { foundingState, type DeviceKeys } from "./state.ts";
 
-async function someKeys(): Promise<DeviceKeys> {
-  const [signKey, agreeKey] = [random(32), random(32)];
+async function someKeys(agreeKey = random(32)): Promise<DeviceKeys> {
+  const signKey = random(32);
   return { device: await deviceId({ signKey, agreeKey }), signKey: b64(signKey), agreeKey: b64(agreeKey) };
 }
 
 it("a key is sealed to whom this epoch knows, and to nobody the server merely lists", async () => {
-  const people = await Promise.all(Array.from({ length: 8 }, someKeys));
+  const people = await Promise.all(Array.from({ length: 8 }, () => someKeys()));
   const [owner, recovery, received, introduced, smuggled, banned, removed, forged] = people as [
     DeviceKeys,
     DeviceKeys,
@@ -28,16 +28,17 @@ it("a key is sealed to whom this epoch knows, and to nobody the server merely li
   const gone = await someKeys();
   const state = { ...foundingState(owner, recovery), banned: [banned.device] };
   const lying = { ...forged, agreeKey: b64(random(32)) };
+  const lowOrder = await someKeys(new Uint8Array(32));
   const result = await eligible(state, {
-    members: [owner, received, introduced, smuggled, banned, removed, lying],
-    recipients: new Set([received, banned, removed, lying, gone].map(({ device }) => device)),
+    members: [owner, received, introduced, smuggled, banned, removed, lying, lowOrder, recovery],
+    recipients: new Set([received, banned, removed, lying, lowOrder, gone].map(({ device }) => device)),
     introduced: new Set([owner.device, introduced.device]),
     removing: new Set([removed.device]),
   });
   const wanted = [owner, recovery, received, introduced].map(({ device }) => device);
   expect(result.recipients.map(({ device }) => device)).toEqual(sortedDevices(wanted));
   expect(result.recipients.find(({ device }) => device === owner.device)).toEqual(owner);
-  expect(result.excluded).toEqual(sortedDevices([smuggled, banned, lying].map(({ device }) => device)));
+  expect(result.excluded).toEqual(sortedDevices([smuggled, banned, lying, lowOrder].map(({ device }) => device)));
 });
 
 it("a list of recipients is the record's in any order, and no other", async () => {

@@ -2,7 +2,7 @@
 
 import { b64, fromB64 } from "../base64url.ts";
 import { concat } from "../bytes.ts";
-import { deviceId } from "../crypto/device.ts";
+import { canAgree, deviceId } from "../crypto/device.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { sortedDevices } from "./order.ts";
 import { type EpochRecord } from "./record.ts";
@@ -37,9 +37,11 @@ export async function namesRecipients(record: EpochRecord, devices: readonly str
   return record.recipients === undefined ? devices.length === 0 : (await recipientsHash(devices)) === record.recipients;
 }
 
-async function areOf({ device, signKey, agreeKey }: DeviceKeys): Promise<boolean> {
+/** Whether the keys are the device's, and something can be sealed to them. */
+async function areUsable({ device, signKey, agreeKey }: DeviceKeys): Promise<boolean> {
   try {
-    return (await deviceId({ signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) })) === device;
+    const keys = { signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) };
+    return (await deviceId(keys)) === device && (await canAgree(keys.agreeKey));
   } catch {
     return false;
   }
@@ -48,16 +50,18 @@ async function areOf({ device, signKey, agreeKey }: DeviceKeys): Promise<boolean
 /** Sorts the members into those who get the new key and those who are excluded. `state` is the one before. */
 export async function eligible(state: RoomState, of: Membership): Promise<Eligible> {
   const banned = new Set(state.banned);
+  const recovery = state.admins.filter((admin) => admin.recovery);
+  const apart = new Set([...of.removing, ...recovery.map(({ device }) => device)]);
   const chosen = new Map<string, DeviceKeys>();
   const excluded: string[] = [];
   for (const member of of.members) {
     const { device } = member;
-    if (of.removing.has(device)) continue;
+    if (apart.has(device)) continue;
     const known = of.recipients.has(device) || of.introduced.has(device);
-    if (known && !banned.has(device) && (await areOf(member))) chosen.set(device, member);
+    if (known && !banned.has(device) && (await areUsable(member))) chosen.set(device, member);
     else excluded.push(device);
   }
-  for (const admin of state.admins) if (admin.recovery) chosen.set(admin.device, admin);
+  for (const admin of recovery) chosen.set(admin.device, admin);
   const recipients = sortedDevices(chosen.keys()).flatMap((device) => {
     const keys = chosen.get(device);
     return keys === undefined ? [] : [{ device, signKey: keys.signKey, agreeKey: keys.agreeKey }];

@@ -9,8 +9,8 @@ import { type Step } from "./step.ts";
 /** What somebody may be allowed to do. `delete` is of another's message; one's own needs no right. */
 export type Action = Step["type"] | Exclude<Cause["type"], "created"> | "delete";
 
-/** Why a step or cause has no effect: not allowed, or beyond a limit. */
-export type Refusal = "authority" | "bounds";
+/** Why a step or cause has no effect: not allowed, the room would have no owner, or a list would be too long. */
+export type Refusal = "not_allowed" | "last_owner" | "out_of_bounds";
 
 const RANK: Readonly<Record<Role, number>> = { member: 0, moderator: 1, owner: 2 };
 
@@ -60,10 +60,13 @@ export function may(state: Governed, device: string, action: Action, on?: string
 /** The state with the step by `signer` applied, or why it has no effect. */
 export function afterStep(state: RoomState, signer: string, step: Step): RoomState | Refusal {
   const on = "device" in step ? step.device : undefined;
-  if (!may(state, signer, step.type, on)) return "authority";
-  const next = applied(state, signer, step);
-  if (!hasOwner(next.admins)) return "authority";
-  return withinBounds(next) ? next : "bounds";
+  if (!may(state, signer, step.type, on)) return "not_allowed";
+  return checked(applied(state, signer, step));
+}
+
+function checked(next: RoomState): RoomState | Refusal {
+  if (!hasOwner(next.admins)) return "last_owner";
+  return withinBounds(next) ? next : "out_of_bounds";
 }
 
 function applied(state: RoomState, signer: string, step: Step): RoomState {
@@ -121,9 +124,8 @@ export function afterCause(
   epoch: number,
   sentAtMs: number,
 ): RoomState | Refusal {
-  if (cause.type === "created") return "authority";
+  if (!mayBegin(state, signer, cause)) return "not_allowed";
   const removed = cause.type === "remove" ? cause.devices : [];
-  if (!may(state, signer, cause.type) || !removed.every((on) => may(state, signer, "remove", on))) return "authority";
   const gone = new Set(removed);
   const banned = cause.type === "remove" && cause.ban ? sortedDevices([...state.banned, ...removed]) : state.banned;
   const next: RoomState = {
@@ -133,16 +135,38 @@ export function afterCause(
     banned,
     historyFrom: cause.type === "history" ? epoch : state.historyFrom,
   };
-  return withinBounds(next) ? next : "bounds";
+  return checked(next);
 }
 
-/** Whether `signer` could have made a record that leads to this state, for who does not know the state before. */
-export function couldState(state: RoomState, signer: string, cause: Cause, sentAtMs: number): boolean {
-  if (state.muted.some(({ untilMs }) => untilMs <= sentAtMs)) return false;
-  if (cause.type === "created") return roleIn(state, signer) === "owner" && !isRecovery(state, signer);
-  if (!may(state, signer, cause.type)) return false;
-  if (cause.type !== "remove") return true;
+/**
+ * Why `signer` could not have made a record with this state, for who does not know the state before; `undefined` when it
+ * could be.
+ */
+export function couldState(
+  state: RoomState,
+  signer: string,
+  cause: Cause,
+  sentAtMs: number,
+): "not_allowed" | "state" | undefined {
+  // The devices that it removes are gone from the state, so that they are members there.
+  const allowed = cause.type === "created" ? isOwner(state, signer) : mayBegin(state, signer, cause);
+  if (!allowed) return "not_allowed";
+  if (state.muted.some(({ untilMs }) => untilMs <= sentAtMs)) return "state";
+  if (cause.type !== "remove") return undefined;
   const removed = new Set(cause.devices);
   const kept = [...state.admins, ...state.muted].some(({ device }) => removed.has(device));
-  return !kept && (!cause.ban || cause.devices.every((device) => state.banned.includes(device)));
+  const banned = new Set(state.banned);
+  return kept || (cause.ban && cause.devices.some((device) => !banned.has(device))) ? "state" : undefined;
+}
+
+/** An owner with a device in use, not the recovery device. */
+function isOwner(state: Governed, device: string): boolean {
+  return roleIn(state, device) === "owner" && !isRecovery(state, device);
+}
+
+function mayBegin(state: Governed, signer: string, cause: Cause): boolean {
+  if (cause.type === "created") return false;
+  return cause.type === "remove"
+    ? cause.devices.every((on) => may(state, signer, "remove", on))
+    : may(state, signer, cause.type);
 }

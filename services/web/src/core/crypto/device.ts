@@ -74,6 +74,19 @@ export async function verifyBytes(signKey: Bytes, signature: Bytes, bytes: Bytes
   }
 }
 
+/** Whether something can be sealed to the owner of `agreeKey`: a point of low order agrees on nothing. */
+export async function canAgree(agreeKey: Bytes): Promise<boolean> {
+  try {
+    const point = await crypto.subtle.importKey("raw", agreeKey, "X25519", false, []);
+    const own = (await crypto.subtle.generateKey("X25519", false, ["deriveBits"])) as CryptoKeyPair;
+    const agreed = await crypto.subtle.deriveBits({ name: "X25519", public: point }, own.privateKey, 256);
+    // Not every browser refuses the zeros that a point of low order gives.
+    return new Uint8Array(agreed).some((byte) => byte !== 0);
+  } catch {
+    return false;
+  }
+}
+
 /** A device id shortened for people to tell two members of one name apart: four characters of base64url. */
 export function fingerprint(device: string): string {
   return device.slice(0, 4);

@@ -11,7 +11,6 @@ import { envelopeHash } from "./envelope.ts";
 import {
   createEpochRecord,
   openRecord,
-  placed,
   previousRoomKey,
   RecordRefused,
   sealNextRecord,
@@ -34,7 +33,7 @@ beforeAll(async () => {
   [ana, ben] = [await generateDevice(), await generateDevice()];
   recovery = await recoveryDevice(generateRecoverySecret());
   founding = await createEpochRecord(key(0), room, random(16), ana, recovery, 1_000);
-  chain = Chain.found(placed(await openRecord(key(0), room, 0, founding), 1));
+  chain = Chain.found({ ...(await openRecord(key(0), room, 0, founding)), seq: 1 });
 });
 
 function key(epoch: number): CryptoKey {
@@ -65,23 +64,23 @@ async function next(cause: Cause, signer = ana): Promise<Bytes> {
 it("a new epoch's record verifies, follows the chain, and lets who enters read back", async () => {
   const envelope = await next({ type: "remove", devices: [ben.id], ban: true });
   const verified = await verifyEpochRecord(key(1), room, 1, await envelopeHash(envelope), envelope);
-  const { record } = verified.body;
+  const { record } = verified.content;
   expect(record.recipients).toBe(await recipientsHash([recovery.id, ana.id]));
   expect(await previousRoomKey(key(1), room, record)).toEqual(keys[0]);
-  const own = Chain.found(placed(await openRecord(key(0), room, 0, founding), 1));
-  expect(own.apply(placed(verified, 5)).kind).toBe("applied");
+  const own = Chain.found({ ...(await openRecord(key(0), room, 0, founding)), seq: 1 });
+  expect(own.apply({ ...verified, seq: 5 }).kind).toBe("applied");
   expect([own.epoch, own.state.banned]).toEqual([1, [ben.id]]);
-  expect(Chain.adopt(placed(verified, 5)).state).toEqual(own.state);
+  expect(Chain.adopt({ ...verified, seq: 5 }).state).toEqual(own.state);
 });
 
 it("where the history is cut off there is no key to read back with", async () => {
-  const { record } = (await openRecord(key(1), room, 1, await next({ type: "history" }))).body;
+  const { record } = (await openRecord(key(1), room, 1, await next({ type: "history" }))).content;
   expect([record.previousKey, record.state.historyFrom]).toEqual([undefined, 1]);
   expect(await previousRoomKey(key(1), room, record)).toBeUndefined();
 });
 
 it("a key before that was changed on the way does not open", async () => {
-  const { record } = (await openRecord(key(1), room, 1, await next({ type: "rotate" }))).body;
+  const { record } = (await openRecord(key(1), room, 1, await next({ type: "rotate" }))).content;
   const bytes = fromB64(record.previousKey ?? "");
   bytes[20] = (bytes[20] ?? 0) ^ 1;
   await expect(previousRoomKey(key(1), room, { ...record, previousKey: b64(bytes) })).rejects.toThrow(RecordRefused);
@@ -99,7 +98,7 @@ it("a record is refused under another key, epoch, room, hash or signer", async (
   await expect(openRecord(key(1), room, 1, await next({ type: "rotate" }, ben))).rejects.toThrow(RecordRefused);
   const forged = await next({ type: "rotate" }, { ...ben, id: ana.id });
   await expect(openRecord(key(1), room, 1, forged)).rejects.toThrow(RecordRefused);
-  expect((await verifyEpochRecord(key(1), room, 1, hash, envelope)).device).toBe(ana.id);
+  expect((await verifyEpochRecord(key(1), room, 1, hash, envelope)).header.device).toBe(ana.id);
 });
 
 it("a founding record with one device as creator and recovery is refused", async () => {

@@ -2,7 +2,7 @@
 
 import { b64, fromB64 } from "../base64url.ts";
 import { concat, equal, random, Reader, u32, utf8, type Bytes } from "../bytes.ts";
-import { type ChainEntry, type Placeless } from "../chain/chain.ts";
+import { type ChainEntry } from "../chain/chain.ts";
 import { recipientsHash } from "../chain/eligible.ts";
 import { parseRecord, recordBody, type Cause, type EpochRecord } from "../chain/record.ts";
 import { couldState } from "../chain/rules.ts";
@@ -157,9 +157,18 @@ export async function signingAdmin(opened: Opened, record: EpochRecord): Promise
 }
 
 /** A record that verified by itself: all a chain entry needs but its place, which only the log tells. */
-export type VerifiedRecord = Placeless & {
-  readonly body: { readonly kind: "epoch_record"; readonly record: EpochRecord };
-};
+export interface VerifiedRecord extends Omit<ChainEntry, "seq"> {
+  readonly sentAtMs: number;
+  readonly content: { readonly kind: "epoch_record"; readonly record: EpochRecord };
+}
+
+/**
+ * Whether the record is of `epoch` and commits to its key. One that does not is unreadable, whoever signed it: else its
+ * signer could show one epoch under two keys.
+ */
+export async function commitsTo(record: EpochRecord, roomKey: CryptoKey, room: Bytes, epoch: number): Promise<boolean> {
+  return record.epoch === epoch && equal(fromB64(record.commitment), await roomKeyCommitment(roomKey, room, epoch));
+}
 
 /**
  * Checks a record with the key of its epoch, whatever came before: it opens, commits to the key, and is signed by an
@@ -185,13 +194,11 @@ export async function openRecord(
       (header.targetSeq === 0) === first &&
       (prev.seq === 0) === first &&
       (!first || equal(prev.hash, NOWHERE.hash)) &&
-      record.epoch === epoch &&
-      equal(fromB64(record.commitment), await roomKeyCommitment(roomKey, room, epoch)) &&
-      couldState(record.state, header.device, record.cause, sentAtMs);
+      (await commitsTo(record, roomKey, room, epoch)) &&
+      couldState(record.state, header.device, record.cause, sentAtMs) === undefined;
     if (!fits || (await signingAdmin(opened, record)) === undefined) throw new RecordRefused();
-    const { device, counter, targetSeq } = header;
     const hash = b64(await envelopeHash(envelope));
-    return { hash, device, epoch, counter, targetSeq, sentAtMs, body: { kind: "epoch_record", record } };
+    return { hash, header, sentAtMs, content: { kind: "epoch_record", record } };
   } catch {
     throw new RecordRefused();
   }
@@ -210,6 +217,6 @@ export async function verifyEpochRecord(
 }
 
 /** A verified record at its place in the log. */
-export function placed(record: Placeless, seq: number): ChainEntry {
+export function placed(record: VerifiedRecord, seq: number): ChainEntry {
   return { ...record, seq };
 }

@@ -146,7 +146,7 @@ describe.each(["web-v1.json", "sdk-v1.json"])("the vectors of %s are understood 
     if (vector === undefined) throw new Error("the vectors have no epoch record");
     const roomKey = await hkdfKey(fromB64(vector.room_key));
     const [room, hash, envelope] = [fromB64(vector.room), fromB64(vector.hash), fromB64(vector.envelope)];
-    const { record } = (await verifyEpochRecord(roomKey, room, 0, hash, envelope)).body;
+    const { record } = (await verifyEpochRecord(roomKey, room, 0, hash, envelope)).content;
     expect(record.commitment).toBe(vectors.room_key_commitment.commitment);
     expect(record.state.admins.map(({ recovery }) => recovery)).toContain(true);
     await expect(verifyEpochRecord(roomKey, room, 0, new Uint8Array(32), envelope)).rejects.toThrow();
