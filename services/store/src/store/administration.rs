@@ -54,12 +54,18 @@ impl Store {
         on!(self, backend => backend.begin_epoch(new))
     }
 
-    /// Whom the key of `epoch` was sealed to, and what was sealed to `device`. Empty for an epoch that has not begun.
+    /// Whom the key of `epoch` was sealed to, and what was sealed to `device`. Nobody for epoch 0, whose record names
+    /// nobody, and for an epoch that has not begun.
     ///
     /// # Errors
     /// The store failed.
     pub async fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
-        on!(self, backend => backend.epoch_keys(room, epoch, device))
+        let mut keys = on!(self, backend => backend.epoch_keys(room, epoch, device))?;
+        if epoch == 0 {
+            // Its record names nobody: who counts has introduced itself. The recovery device gets its key all the same.
+            keys.recipients.clear();
+        }
+        Ok(keys)
     }
 
     /// The newest chain entries before `before` (default: all), at most `limit`, and as many as fit into `HISTORY_PAGE_BYTES_MAX` bytes
