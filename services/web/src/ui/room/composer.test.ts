@@ -35,6 +35,8 @@ function open(draft = "") {
 beforeEach(() => {
   touch = false;
   vi.stubGlobal("matchMedia", () => ({ matches: touch }));
+  // jsdom lays nothing out.
+  Element.prototype.scrollIntoView = () => {};
 });
 
 afterEach(() => {
@@ -122,4 +124,59 @@ test("the draft is there again, and each change of it is kept", () => {
   expect(box.value).toBe("half a sentence");
   type("half a sentence more");
   expect(actions.calls).toContain("saveDraft half a sentence more");
+});
+
+test("the arrow up in an empty box edits my last message, and Escape leaves it as it was", async () => {
+  const { box, type, press, sent } = open();
+  await press({ key: "ArrowUp" });
+  expect(box.value).toBe("So `9.50` each.");
+  expect(document.querySelector(".context")?.textContent).toContain("Editing your message");
+  await press({ key: "Escape" });
+  expect(box.value).toBe("");
+  expect(document.querySelector(".context")).toBeNull();
+  type("begun");
+  await press({ key: "ArrowUp" });
+  expect(box.value).toBe("begun");
+  expect(sent()).toEqual([]);
+});
+
+test("an @ offers people, the keys choose, and two of one name are told apart", async () => {
+  const { box, type, press, sent } = open();
+  box.focus();
+  type("@sa");
+  const options = [...document.querySelectorAll('[role="option"]')];
+  expect(options.map((each) => each.querySelector(".fingerprint")?.textContent)).toEqual([
+    "Device m5ca",
+    "Device x9ef",
+  ]);
+  expect(box.getAttribute("aria-activedescendant")).toBe(options[0]?.id);
+  await press({ key: "ArrowDown" });
+  expect(box.getAttribute("aria-activedescendant")).toBe(options[1]?.id);
+  await press({});
+  expect(box.value).toBe("@Sam ");
+  expect(document.querySelector('[role="option"]')).toBeNull();
+  expect(sent()).toEqual([]);
+});
+
+test("Escape closes the list of people and leaves the text", async () => {
+  const { box, type, press } = open();
+  box.focus();
+  type("@sa");
+  await press({ key: "Escape" });
+  expect(document.querySelector('[role="option"]')).toBeNull();
+  expect(box.value).toBe("@sa");
+});
+
+test("whoever is muted keeps the text and sends nothing", async () => {
+  const { box, room, type, press, sent } = open();
+  room.mutedUntilMs = Number.POSITIVE_INFINITY;
+  type("Hello");
+  await press({});
+  expect(box.value).toBe("Hello");
+  expect(sent()).toEqual([]);
+  expect(document.querySelector(".hindrance")?.textContent).toContain("Your text stays here");
+  room.mutedUntilMs = null;
+  flushSync();
+  await press({});
+  expect(sent()).toEqual(["send Hello"]);
 });

@@ -1,10 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MENTIONS_MAX } from "../../protocol.gen.ts";
-import { choices, complete, mentionsIn, pieces, queryAt } from "./mentions.ts";
+import { choices, complete, mentionsIn, NOBODY, pick, pieces, queryAt } from "./mentions.ts";
 import { member } from "./testing/entries.ts";
 
-const NOBODY = new Map<string, ReadonlySet<string>>();
 const ana = member("Ana", { me: true });
 const mateo = member("Mateo Ruiz");
 const ruth = member("Ruth", { here: false });
@@ -55,9 +54,10 @@ test("a name typed by hand counts if it can only mean one", () => {
 });
 
 test("who was chosen counts as long as the name is still there", () => {
-  const picked = new Map([["Sam", new Set(["sam-2"])]]);
+  const picked = pick(NOBODY, otherSam);
   expect(mentionsIn("@Sam?", everybody, picked)).toEqual(["sam-2"]);
   expect(mentionsIn("Sam?", everybody, picked)).toEqual([]);
+  expect(mentionsIn("@Sam and @Sam", everybody, pick(picked, sam))).toEqual(["sam-2", "sam-1"]);
   expect(mentionsIn("@*Star*", [member("*Star*")], new Map([["*Star*", new Set(["*star*"])]]))).toEqual(["*star*"]);
 });
 

@@ -65,6 +65,13 @@ export function complete(
 /** Whom a writer chose from the list, by the name that was put into the text. */
 export type Picked = ReadonlyMap<string, ReadonlySet<DeviceId>>;
 
+export const NOBODY: Picked = new Map();
+
+/** `picked` with one more. */
+export function pick(picked: Picked, { name, device }: { readonly name: string; readonly device: DeviceId }): Picked {
+  return new Map(picked).set(name, new Set(picked.get(name)).add(device));
+}
+
 /**
  * Whom a text names. Who was chosen from the list counts as long as the name is still there; a name typed by hand counts if it can
  * only mean one. At most `MENTIONS_MAX`.

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Entry } from "../../view.ts";
 import { arrange, type Row } from "./arrange.ts";
-import { countNew, followChange, lastEditable, newestSeq, rowWith, seqOf } from "./reading.ts";
+import { countNew, followChange, lastEditable, newestSeq, rowByKey, rowWith, seqOf } from "./reading.ts";
 import { deleted, message, notice, step } from "./testing/entries.ts";
 
 const rowsOf = (entries: readonly Entry[], complete = false): readonly Row[] =>
@@ -54,4 +54,16 @@ test("the message to edit is my newest that may be edited", () => {
     message(seq, { mine: true, may: { reply: true, edit, delete: true, react: true, pin: true } });
   expect(lastEditable([mine(1, true), mine(2, false), message(3), mine(null, true)])?.seq).toBe(1);
   expect(lastEditable([message(1)])).toBeNull();
+});
+
+test("keys go from message to message, past what only separates them", () => {
+  const rows = rowsOf([message(1), notice(2, "joined", "bo"), message(3)], true);
+  expect(rows.map((row) => row.kind)).toEqual(["beginning", "day", "message", "notices", "message"]);
+  expect(rowByKey(rows, rows.length, "ArrowUp")).toBe(4);
+  expect(rowByKey(rows, 3, "ArrowUp")).toBe(2);
+  expect(rowByKey(rows, 2, "ArrowUp")).toBeNull();
+  expect(rowByKey(rows, 4, "ArrowDown")).toBeNull();
+  expect(rowByKey(rows, 4, "Home")).toBe(2);
+  expect(rowByKey(rows, 2, "End")).toBe(4);
+  expect(rowByKey(rows, 2, "a")).toBeUndefined();
 });

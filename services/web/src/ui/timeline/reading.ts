@@ -53,6 +53,23 @@ export function rowWith(rows: readonly Row[], seq: number): number {
   });
 }
 
+/** What only separates rows says nothing that one could do something with. */
+const canFocus = (row: Row) => !["day", "unread", "beginning"].includes(row.kind);
+
+/** Where a key leads from the row at `from`; null beyond the ends, and undefined if it is none of these keys. */
+export function rowByKey(rows: readonly Row[], from: number, key: string): number | null | undefined {
+  const up = (before: number) => rows.findLastIndex((row, index) => index < before && canFocus(row));
+  const down = (after: number) => rows.findIndex((row, index) => index > after && canFocus(row));
+  const targets: Record<string, () => number> = {
+    ArrowUp: () => up(from),
+    ArrowDown: () => down(from),
+    Home: () => down(-1),
+    End: () => up(rows.length),
+  };
+  const found = targets[key]?.();
+  return found === -1 ? null : found;
+}
+
 /** The newest message that I may edit. */
 export function lastEditable(entries: readonly Entry[]): MessageEntry | null {
   const found = entries.findLast(

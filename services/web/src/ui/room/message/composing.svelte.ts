@@ -1,7 +1,7 @@
 /** What is being written in a room: a new message, an answer, or the new text of an old one. No text is lost on the way. */
 
-import type { Actions, DeviceId, MemberView, MessageEntry, MessageExtras, Problem, RoomView } from "../../../view.ts";
-import { complete, mentionsIn, type MentionQuery } from "../../timeline/mentions.ts";
+import type { Actions, MemberView, MessageEntry, MessageExtras, Problem, RoomView } from "../../../view.ts";
+import { complete, mentionsIn, NOBODY, pick, type MentionQuery, type Picked } from "../../timeline/mentions.ts";
 
 export type Task =
   | { readonly kind: "new" }
@@ -23,7 +23,7 @@ export class Composing {
   #aside = "";
   /** From the first key on the text is the user's, and later changes of the stored draft are this composer's own. */
   #touched = false;
-  readonly #picked = new Map<string, Set<DeviceId>>();
+  #picked: Picked = NOBODY;
   /** Hand-overs one after the other: texts reach the outbox in the order in which Enter was pressed. */
   #handing: Promise<void> = Promise.resolve();
 
@@ -59,8 +59,7 @@ export class Composing {
     if (this.saving || message.seq === null) return;
     this.cancel();
     this.#aside = this.text;
-    this.#picked.clear();
-    for (const { name, device } of message.mentions) this.#pick(name, device);
+    this.#picked = message.mentions.reduce(pick, NOBODY);
     this.text = message.text;
     this.task = { kind: "edit", message };
   }
@@ -78,14 +77,10 @@ export class Composing {
   /** Puts a chosen member's name into the text; the answer is where the caret goes. */
   mention(query: MentionQuery, member: MemberView): number {
     const completed = complete(this.text, query, member.name);
-    this.#pick(member.name, member.device);
+    this.#picked = pick(this.#picked, member);
     this.text = completed.text;
     this.changed();
     return completed.caret;
-  }
-
-  #pick(name: string, device: DeviceId): void {
-    this.#picked.set(name, (this.#picked.get(name) ?? new Set()).add(device));
   }
 
   /** Hands over what is written. What is not taken comes back, with the reason in `problem`. */

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { hindranceOf } from "./hindrance.ts";
+
+const NOW = 1_000_000;
+const free = { keyMissing: false, mutedUntilMs: null, slowUntilMs: null };
+
+test("nothing hinders where nothing is set or its time is over", () => {
+  expect(hindranceOf(free, false, NOW)).toBeNull();
+  expect(hindranceOf({ ...free, mutedUntilMs: NOW, slowUntilMs: NOW }, false, NOW)).toBeNull();
+});
+
+test("the one that lasts longest is told", () => {
+  const all = { keyMissing: true, mutedUntilMs: Number.POSITIVE_INFINITY, slowUntilMs: NOW + 1 };
+  expect(hindranceOf(all, false, NOW)).toEqual({ kind: "key" });
+  expect(hindranceOf({ ...all, keyMissing: false }, false, NOW)).toMatchObject({ kind: "muted" });
+});
+
+test("slow mode counts whole seconds and lets edits through", () => {
+  const slow = { ...free, slowUntilMs: NOW + 1500 };
+  expect(hindranceOf(slow, false, NOW)).toEqual({ kind: "slow", seconds: 2 });
+  expect(hindranceOf(slow, true, NOW)).toBeNull();
+});
