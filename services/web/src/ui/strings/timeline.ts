@@ -40,11 +40,9 @@ export const timeline = {
   mentionsYou: "Mentions you",
   pinned: "Pinned",
   quoted: (name: string) => `In reply to ${name}`,
-  goToQuoted: (name: string) => `Go to the message of ${name}`,
   quoteLoading: "Loading the message…",
   quoteDeleted: (name: string) => (name === "" ? "A deleted message" : `A deleted message of ${name}`),
   quoteUnavailable: "A message that is not here any more",
-  jumpFailed: "That message could not be shown.",
   copyCode: "Copy code",
   code: (language: string) => (language === "" ? "Code" : `Code, ${language}`),
 } as const;
