@@ -72,7 +72,7 @@ async fn a_deletion_leaves_a_tombstone_of_the_message_its_edits_and_reactions(st
     let tombstone = &store.read_after(room, Seq(1), 1, usize::MAX).await.unwrap()[0];
     assert_eq!((tombstone.header().unwrap(), tombstone.hash()), (*message.header(), message.hash()));
     let page = store.read_page(room, Some(Seq(3)), 1, usize::MAX).await.unwrap().unwrap();
-    assert_eq!(page.entries, [tombstone.clone()]);
+    assert_eq!(page.entries, std::slice::from_ref(tombstone));
     assert_eq!(page.later.last(), deletion.frame.as_ref());
 }
 

@@ -46,7 +46,7 @@ async fn the_first_epochs_key_is_the_recovery_devices(store: Store) {
     let room = room_of(&store, 1, &[device(1)]).await;
     let found = store.epoch_keys(room, 0, recovery(1).device).await.unwrap();
     let key = Some(new_room(1, device(1)).recovery_key);
-    assert_eq!(found, EpochKeys { recipients: vec![recovery(1).device], key });
+    assert_eq!(found, EpochKeys { recipients: Vec::new(), key }, "the record names nobody");
     assert_eq!(store.epoch_keys(room, 0, device(1).device).await.unwrap().key, None);
     assert_eq!(store.epoch_keys(room, 1, recovery(1).device).await.unwrap(), EpochKeys::default());
 }
@@ -255,5 +255,6 @@ async fn a_deleted_rooms_keys_are_erased_with_it(store: Store) {
     store.delete_room(room).await.unwrap();
     assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap(), EpochKeys::default());
     room_of(&store, 1, &[device(1)]).await;
-    assert_eq!(store.epoch_keys(room, 0, device(1).device).await.unwrap().recipients, [recovery(1).device]);
+    assert!(store.epoch_keys(room, 0, recovery(1).device).await.unwrap().key.is_some());
+    assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap(), EpochKeys::default());
 }
