@@ -1,7 +1,9 @@
 //! The test vectors' shape, how this side makes its file, and a raw sealer that can also make what must be refused.
 
 import { b64, fromB64 } from "../base64url.ts";
+import { DELETION_BODY, editBody, LEAVE_BODY, messageBody, pinBody, reactionBody } from "../bodies.ts";
 import { concat, u32, u64, utf8, zeros, type Bytes } from "../bytes.ts";
+import { stepBody } from "../chain/step.ts";
 import { hashKdf1 } from "../crypto/argon2id.ts";
 import { deviceFromSeeds, signBytes, type Device } from "../crypto/device.ts";
 import {
@@ -17,10 +19,12 @@ import {
 import { createEpochRecord } from "../crypto/epoch-record.ts";
 import { grantKeys, passwordIkm, sealGrant, type GrantKeys } from "../crypto/grant.ts";
 import { inviteFragment } from "../crypto/invite-link.ts";
-import { aesSeal, hkdfKey, sha256 } from "../crypto/primitives.ts";
+import { aesSeal, hkdfKey } from "../crypto/primitives.ts";
 import { recoveryDevice, recoveryText } from "../crypto/recovery.ts";
 import { roomKeyCommitment } from "../crypto/room-key.ts";
 import { signInSignature } from "../crypto/sign-in.ts";
+import { fixed, fixedId } from "./scene.ts";
+import { governingVectors, type GoverningVectors } from "./vectors-governing.ts";
 
 export interface GrantVector {
   room: string;
@@ -53,7 +57,7 @@ export interface EnvelopeVector {
   hash: string;
 }
 
-export interface Vectors {
+export interface Vectors extends GoverningVectors {
   format: "snug/v1";
   device: { sign_seed: string; agree_secret: string; sign_key: string; agree_key: string; device: string };
   password_grant: GrantVector & { password: string; ikm: string };
@@ -63,15 +67,6 @@ export interface Vectors {
   room_key_commitment: { room: string; epoch: number; room_key: string; commitment: string };
   envelopes: EnvelopeVector[];
   refused: { name: string; envelope: string; why: string }[];
-}
-
-/** 32 bytes that are the same in every run. */
-function fixed(label: string): Promise<Bytes> {
-  return sha256(utf8(`snug/web-v1 ${label}`));
-}
-
-async function fixedId(label: string): Promise<Bytes> {
-  return (await fixed(label)).slice(0, 16);
 }
 
 /** Seals with any padding, size and signer: `plaintext` replaces what follows the header. */
@@ -108,7 +103,7 @@ function grantVector(
 }
 
 /** The bodies to seal, in order: every type, every kind of size, texts beyond ASCII. */
-function bodies(device: Device): { name: string; type: number; body: string }[] {
+function bodies(device: Device): { name: string; type: number; body: string; target?: number }[] {
   const message = (text: string) => JSON.stringify({ text });
   // 116 bytes stand around a body, so 140 bytes fill the smallest bucket; `{"text":""}` has 11 of them.
   const sized = (length: number) => message("x".repeat(length - 11));
@@ -125,7 +120,23 @@ function bodies(device: Device): { name: string; type: number; body: string }[] 
     { name: "message beyond ASCII", type: EntryType.message, body: message('Grüße, 你好, שלום 👩‍👩‍👧 "quoted"\n\ttab') },
     { name: "new name beyond ASCII", type: EntryType.profile, body: introduce("Zoë 🦉", false) },
     { name: "largest body", type: EntryType.message, body: `${large},"pad":"${"p".repeat(filler)}"}` },
-    { name: "leave", type: EntryType.leave, body: "{}" },
+    {
+      name: "reply with mentions",
+      type: EntryType.message,
+      body: messageBody("@Ana yes", { replyTo: 2, mentions: [device.id] }),
+    },
+    { name: "edit", type: EntryType.edit, body: editBody("Grüße 🦉", [device.id]), target: 3 },
+    { name: "reaction", type: EntryType.reaction, body: reactionBody("👩‍👩‍👧", true), target: 3 },
+    { name: "reaction taken back", type: EntryType.reaction, body: reactionBody("👩‍👩‍👧", false), target: 3 },
+    { name: "pin", type: EntryType.pin, body: pinBody(true), target: 3 },
+    { name: "deletion", type: EntryType.deletion, body: DELETION_BODY, target: 3 },
+    {
+      name: "step",
+      type: EntryType.step,
+      body: stepBody(b64(zeros(32)), { type: "topic", topic: "Zürich" }),
+      target: 1,
+    },
+    { name: "leave", type: EntryType.leave, body: LEAVE_BODY },
   ];
 }
 
@@ -179,8 +190,9 @@ export async function webVectors(): Promise<Vectors> {
   });
   const instance = await fixedId("instance");
   let prev = { seq: 1, hash: content.recordHash };
-  for (const [counter, { name, type, body }] of bodies(device).entries()) {
-    const draft = draftOf(device, room, instance, counter, type, body, prev, sentAtMs + 1000 * counter);
+  for (const [counter, { name, type, body, target = 0 }] of bodies(device).entries()) {
+    const at = draftOf(device, room, instance, counter, type, body, prev, sentAtMs + 1000 * counter);
+    const draft = { ...at, targetSeq: target };
     const envelope = await sealEnvelope(roomKey, draft);
     const hash = await envelopeHash(envelope);
     envelopes.push({
@@ -189,7 +201,7 @@ export async function webVectors(): Promise<Vectors> {
       ...sealed,
       instance: b64(instance),
       counter,
-      target_seq: 0,
+      target_seq: target,
       prev_seq: prev.seq,
       prev_hash: b64(prev.hash),
       sent_at_ms: draft.sentAtMs,
@@ -240,6 +252,7 @@ export async function webVectors(): Promise<Vectors> {
     },
     envelopes,
     refused: await refused(roomKey, device, room, recovery),
+    ...(await governingVectors({ room, device, recovery, roomKey: rawKey, sentAtMs }, record)),
   };
 }
 
