@@ -41,6 +41,7 @@ test("what another version left in history is not trusted", () => {
     { snug: 1 },
     { snug: { screen: { name: "room" }, depth: 1 } },
     { snug: { screen: { name: "x" } } },
+    { snug: { screen: { name: "join" }, depth: 1 } },
   ]) {
     history.replaceState(state, "");
     expect(new Navigation().screen).toEqual({ name: "start" });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { ERROR_RETRY } from "../protocol.gen.ts";
+import { span } from "./strings/spans.ts";
 import { strings } from "./strings.ts";
 
 const notices = (change: Partial<Parameters<typeof strings.timeline.notices>[0]>) =>
@@ -7,6 +8,16 @@ const notices = (change: Partial<Parameters<typeof strings.timeline.notices>[0]>
 
 test("every code of the protocol has its words", () => {
   for (const code of Object.keys(ERROR_RETRY)) expect(strings.problems).toHaveProperty(code);
+});
+
+test("spans are said in the largest unit that fits", () => {
+  expect([5000, 60_000, 3_600_000, 36 * 3_600_000, 365 * 24 * 3_600_000].map(span)).toEqual([
+    "5 seconds",
+    "1 minute",
+    "1 hour",
+    "36 hours",
+    "1 year",
+  ]);
 });
 
 test("notices read as sentences and stay short", () => {

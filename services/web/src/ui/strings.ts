@@ -35,7 +35,6 @@ export const strings = {
   notLoaded: "This could not be opened",
   cancel: "Cancel",
   back: "Back",
-  open: "Open",
   retryNow: "Retry now",
   tryAgain: "Try again",
   copy: "Copy",

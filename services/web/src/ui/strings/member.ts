@@ -46,6 +46,7 @@ export const member = {
   },
   erase: {
     heading: "Delete all their messages",
+    action: "Delete…",
     body: (name: string) =>
       `Everything ${name} has written here so far is erased for everyone, for ever. ${name} stays in the room.`,
     submit: "Delete all messages",

@@ -28,7 +28,7 @@ export const rekey = {
   password: "New room password",
   passwordHint: "For those who join from now on. Keep it, it is shown to you alone.",
   submit: { remove: "Remove", ban: "Ban", rotate: "Replace the key", history: "Close the history" },
-  working: "The room is getting its new key…",
+  working: "The room gets its new key",
   keepOpen: "Keep this page open until it is done.",
   steps: {
     collecting: "Looking who is in the room",

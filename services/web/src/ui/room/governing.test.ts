@@ -1,0 +1,190 @@
+// @vitest-environment jsdom
+import { flushSync, mount, unmount, type Component } from "svelte";
+import { afterEach, beforeAll, expect, test, vi } from "vitest";
+import { AUDIT, governed, powerless } from "../../fixture/administration.ts";
+import { FixtureActions, FixtureRoom, FixtureView } from "../../fixture/fixture.svelte.ts";
+import { LINH, SAM } from "../../fixture/people.ts";
+import type { RoomDialog, RoomDialogProps } from "./dialogs.ts";
+import LeaveDialog from "./LeaveDialog.svelte";
+import MemberDialog from "./people/MemberDialog.svelte";
+import RekeyDialog from "./people/RekeyDialog.svelte";
+import AuditDialog from "./settings/AuditDialog.svelte";
+import SettingsDialog from "./settings/SettingsDialog.svelte";
+
+let cleanUp = () => {};
+
+beforeAll(() => {
+  // jsdom has no modal dialogs and does not lay out.
+  HTMLDialogElement.prototype.showModal = function () {
+    this.open = true;
+  };
+  HTMLDialogElement.prototype.close = function () {
+    this.open = false;
+    this.dispatchEvent(new Event("close"));
+  };
+  Element.prototype.scrollIntoView = () => undefined;
+});
+
+afterEach(() => {
+  cleanUp();
+  document.body.replaceChildren();
+});
+
+function open(
+  shown: Component<RoomDialogProps>,
+  { dialog = "settings", set = governed }: { dialog?: RoomDialog; set?: (room: FixtureRoom) => void } = {},
+) {
+  const [view, room] = [new FixtureView(), new FixtureRoom()];
+  const actions = new FixtureActions(view, room);
+  set(room);
+  const [onclose, ondialog] = [vi.fn(), vi.fn()];
+  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn() };
+  const component = mount(shown, { target: document.body, props });
+  flushSync();
+  cleanUp = () => void unmount(component);
+  return { room, actions, onclose, ondialog };
+}
+
+const said = () => document.body.textContent ?? "";
+const nameOf = (button: Element) => button.getAttribute("aria-label") ?? button.textContent?.trim() ?? "";
+const buttons = (name: string) => [...document.querySelectorAll("button")].filter((one) => nameOf(one) === name);
+
+function press(name: string) {
+  const found = buttons(name).at(-1);
+  if (found === undefined) throw new Error(`no button “${name}”`);
+  found.click();
+  flushSync();
+}
+
+function choose(value: string) {
+  const list = document.querySelector("select");
+  if (list === null) throw new Error("nothing to choose");
+  list.value = value;
+  list.dispatchEvent(new Event("change", { bubbles: true }));
+  flushSync();
+}
+
+const WEEK_MS = String(7 * 24 * 3_600_000);
+
+test("the audit list says who changed what, newest first", async () => {
+  open(AuditDialog, { dialog: "audit" });
+  await vi.waitFor(() => expect(document.querySelectorAll("ol li")).toHaveLength(AUDIT.length));
+  const lines = [...document.querySelectorAll("ol li p")].map((line) => line.textContent);
+  expect(lines[0]).toContain("Sam (m5ca) tried a change that was not allowed");
+  expect(lines.at(-1)).toBe("Ana created the room");
+});
+
+test("a step says what it does before it is taken", async () => {
+  const { room, actions } = open(SettingsDialog);
+  press("Lock the room");
+  expect(said()).toContain("nobody new can come in, not even with the right password");
+  expect(actions.calls).toEqual([]);
+  press("Lock the room");
+  await vi.waitFor(() => expect(room.locked).toBe(true));
+  await vi.waitFor(() => expect(buttons("Unlock the room")).toHaveLength(1));
+});
+
+test("a step that was refused says why and can be taken again", async () => {
+  const { room, actions } = open(SettingsDialog);
+  actions.refusal = { code: "chain_moved" };
+  press("Lock the room");
+  press("Lock the room");
+  await vi.waitFor(() => expect(said()).toContain("Somebody else changed the room"));
+  actions.refusal = null;
+  press("Lock the room");
+  await vi.waitFor(() => expect(room.locked).toBe(true));
+});
+
+test("erasing by age takes a tick, keeping longer does not", async () => {
+  const { room } = open(SettingsDialog);
+  press("Change: Keep messages");
+  choose(WEEK_MS);
+  expect(said()).toContain("Everything older than 7 days is erased for everyone, for ever");
+  expect(buttons("Erase older messages")[0]?.disabled).toBe(true);
+  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
+  flushSync();
+  press("Erase older messages");
+  await vi.waitFor(() => expect(room.retentionMs).toBe(Number(WEEK_MS)));
+  press("Change: Keep messages");
+  choose("0");
+  expect(document.querySelector('input[type="checkbox"]')).toBeNull();
+  press("Save");
+  await vi.waitFor(() => expect(room.retentionMs).toBe(0));
+});
+
+test("who may change nothing reads how the room is set and finds nothing to press", () => {
+  open(SettingsDialog, { set: powerless });
+  expect(said()).toContain("One message every 30 seconds");
+  expect(buttons("Change: Topic")).toHaveLength(0);
+  expect(said()).not.toContain("Delete the room");
+  expect(said()).not.toContain("Hand over the room");
+});
+
+test("a member is muted for the time that was chosen", async () => {
+  const { actions } = open(MemberDialog, { dialog: { about: "member", device: LINH.device } });
+  press("Mute");
+  choose("lifted");
+  press("Mute");
+  await vi.waitFor(() => expect(actions.calls).toEqual([`mute ${LINH.device} Infinity`]));
+  await vi.waitFor(() => expect(document.activeElement).toBe(buttons("Unmute")[0]));
+});
+
+test("two people of one name are told apart, and each has a safety number", () => {
+  open(MemberDialog, { dialog: { about: "member", device: SAM.device } });
+  expect(said()).toContain("Somebody else here goes by this name");
+  expect(said()).toContain(SAM.fingerprint);
+  expect(document.querySelector(".number")?.textContent?.trim().split(/\s+/)).toHaveLength(8);
+});
+
+test("who is looked at and leaves takes the dialog along", () => {
+  const { room, onclose } = open(MemberDialog, { dialog: { about: "member", device: LINH.device } });
+  room.members = room.members.filter((each) => each !== LINH);
+  flushSync();
+  expect(onclose).toHaveBeenCalled();
+});
+
+test("a removal shows the new password, who was left out, and the links that ended", async () => {
+  const { actions, room } = open(RekeyDialog, { dialog: { about: "ban", device: LINH.device } });
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Ban");
+  await vi.waitFor(() => expect(said()).toContain("Linh is banned"), { timeout: 5000 });
+  expect(actions.calls).toContain(`rekey ban ${LINH.device}`);
+  expect(said()).toContain(await actions.suggestPassphrase());
+  expect(said()).toContain("Kim had never opened the room with its last key");
+  // Of three links one had ended by itself: it is not offered again.
+  expect(
+    [...document.querySelectorAll("button")].filter((one) => nameOf(one).startsWith("Make a new link")),
+  ).toHaveLength(2);
+  expect(room.members.some((each) => each.device === LINH.device)).toBe(false);
+});
+
+test("a weak password begins no removal", async () => {
+  const { actions } = open(RekeyDialog, { dialog: { about: "remove", device: LINH.device } });
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  const input = document.querySelector("input");
+  if (input === null) throw new Error("no password field");
+  input.value = "kitten";
+  input.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  flushSync();
+  press("Remove");
+  await vi.waitFor(() => expect(said()).toContain("too easy to guess"));
+  expect(actions.calls).toEqual([]);
+});
+
+test("a dialog whose result must not be missed cannot be closed while it works", async () => {
+  const { actions, onclose } = open(RekeyDialog, { dialog: "rotate" });
+  actions.administration.stopRekey = { step: "sealing", done: 3, all: 6 };
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Replace the key");
+  await vi.waitFor(() => expect(said()).toContain("3 of 6"));
+  document.querySelector("dialog")?.close();
+  expect(onclose).not.toHaveBeenCalled();
+  expect(document.querySelector("dialog")?.open).toBe(true);
+});
+
+test("the only owner is led to hand the room over instead of leaving it", () => {
+  const { ondialog } = open(LeaveDialog, { dialog: "leave" });
+  expect(buttons("Leave room")).toHaveLength(0);
+  press("Hand over the room");
+  expect(ondialog).toHaveBeenCalledWith("transfer");
+});
