@@ -9,6 +9,8 @@ import { createRoom, joinByInvite, joinByPassword, RoomUntrusted, type EnterWorl
 import { rawRoomKey } from "./crypto/room-key.ts";
 import { sha256 } from "./crypto/primitives.ts";
 import { grantKeys, sealGrant } from "./crypto/grant.ts";
+import { parseRecovery, recoveryDevice } from "./crypto/recovery.ts";
+import { openRoomKey, SealRefused } from "./crypto/sealed-key.ts";
 import { Store, type RoomRecord } from "./store.ts";
 import { type CreateRoom, type Entered, type JoinRequest, type LookupAnswer } from "../protocol.gen.ts";
 
@@ -50,7 +52,7 @@ class FakeServer {
   #entered(blob: string, role: "owner" | "member"): Entered {
     const { room = "", name = "", epoch_record = "" } = this.room ?? {};
     return {
-      room: { room, name, history: HISTORY, head: 1, epoch: 0, role },
+      room: { room, name, history: HISTORY, head: 1, epoch: 0, chain: 1, locked: false, role },
       device: "",
       blob,
       epoch_record: { seq: 1, at_ms: 1, envelope: epoch_record },
@@ -99,6 +101,19 @@ describe("entering a room", () => {
     const [row] = await ben.store.outbox(joined.room);
     const body = row && (await ben.store.openText(`outbox ${row.local}`, row.body));
     expect(JSON.parse(body ?? "{}")).toMatchObject({ name: "Ben", joined: true });
+  });
+
+  it("leaves the room's key for the recovery key alone", async () => {
+    const ana = await browser();
+    const { record, recoveryKey } = await createRoom(ana, NAMES, silently);
+    const secret = parseRecovery(recoveryKey);
+    const sealed = server.room?.recovery;
+    if (secret === undefined || sealed === undefined) throw new Error("nothing was left for the recovery key");
+    const recovery = await recoveryDevice(secret);
+    expect([sealed.sign_key, sealed.agree_key]).toEqual([b64(recovery.signKey), b64(recovery.agreeKey)]);
+    const room = fromB64(record.room);
+    expect(b64(await openRoomKey(recovery, room, 0, fromB64(sealed.key)))).toBe(await rawKey(ana, record));
+    await expect(openRoomKey(ana.store.identity.device, room, 0, fromB64(sealed.key))).rejects.toThrow(SealRefused);
   });
 
   it("keeps no password, raw key or recovery key in storage", async () => {

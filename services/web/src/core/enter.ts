@@ -6,12 +6,13 @@ import { profileBody } from "./bodies.ts";
 import { random, type Bytes } from "./bytes.ts";
 import { type PasswordHash } from "./crypto/argon2id.ts";
 import { EntryType, envelopeHash } from "./crypto/envelope.ts";
-import { createEpochRecord, RecordRefused, verifyEpochRecord } from "./crypto/epoch-record.ts";
+import { createEpochRecord, deviceKeys, RecordRefused, verifyEpochRecord } from "./crypto/epoch-record.ts";
 import { grantKeys, GrantRefused, KDF, openGrant, passwordIkm, sealGrant, type GrantKeys } from "./crypto/grant.ts";
 import { type InviteSecret } from "./crypto/invite-link.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
 import { generateRecoverySecret, recoveryDevice, recoveryText } from "./crypto/recovery.ts";
 import { keepRoomKey } from "./crypto/room-key.ts";
+import { sealRoomKey } from "./crypto/sealed-key.ts";
 import { outboxDraft } from "./outbox.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 import { type Entered, type SignIn } from "../protocol.gen.ts";
@@ -51,18 +52,14 @@ export async function createRoom(
   onStep("deriving");
   const ikm = await passwordIkm(wanted.password, place.room, place.grant, world.hash);
   const keys = await grantKeys(ikm, place.room, place.grant);
-  const recovery = generateRecoverySecret();
+  const recoveryKey = generateRecoverySecret();
+  const recovery = await recoveryDevice(recoveryKey);
   const roomKey = random(32);
-  const record = await createEpochRecord(
-    await hkdfKey(roomKey),
-    place.room,
-    random(16),
-    device,
-    await recoveryDevice(recovery),
-    world.now(),
-  );
+  const record = await createEpochRecord(await hkdfKey(roomKey), place.room, random(16), device, recovery, world.now());
   const recordHash = await envelopeHash(record);
   const blob = await sealGrant(keys, place.room, place.grant, { epoch: 0, roomKey, recordHash });
+  const recoveryKeys = await deviceKeys(recovery);
+  const sealedKey = await sealRoomKey(recoveryKeys, place.room, 0, roomKey);
   onStep("entering");
   const entered = await signedIn(world.api, place, undefined, (sign_in) =>
     world.api.createRoom({
@@ -73,11 +70,12 @@ export async function createRoom(
       auth: b64(keys.auth),
       blob: b64(blob),
       epoch_record: b64(record),
+      recovery: { sign_key: recoveryKeys.signKey, agree_key: recoveryKeys.agreeKey, key: b64(sealedKey) },
       sign_in,
     }),
   );
   const kept = await keep(world, entered, place, roomKey, { epoch: 0, hash: b64(recordHash) }, wanted.myName);
-  return { record: kept, recoveryKey: recoveryText(recovery) };
+  return { record: kept, recoveryKey: recoveryText(recoveryKey) };
 }
 
 /** Joins by name and password. Throws `ApiError` (`wrong_credentials`), `RoomUntrusted`, `StorageRefused`. */
