@@ -7,6 +7,8 @@ mod follower;
 mod head_check;
 mod repair;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
