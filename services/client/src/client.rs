@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
-use snug_protocol::http::{CreateRoom, Entered, JoinRequest, Member, RecoveryDevice, RoomInfo, RoomsAnswer};
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::http::{CreateRoom, Entered, Entry, JoinRequest, Member, RecoveryDevice, RoomInfo, RoomsAnswer};
 use snug_protocol::limits::{MEMBERS_PAGE_MAX, MEMBERS_PER_ROOM_MAX};
-use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, RoomId, Seq};
+use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, RoomId};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
@@ -20,7 +21,7 @@ use crate::crypto::{
 use crate::error::ClientError;
 use crate::http::Http;
 use crate::link::Link;
-use crate::room::{self, ActorParts, Room, RoomSecrets, RoomShared};
+use crate::room::{self, ActorParts, Command, Governance, Reader, Room, RoomSecrets, RoomShared, now_ms};
 use crate::text;
 
 /// One device's client. Cheap to clone; all clones share one connection. Its tasks end with [`Client::close`], or when the last clone
@@ -51,13 +52,8 @@ impl Drop for Inner {
     }
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or_default()
-}
-
 /// Argon2id takes some tenths of a second, so it runs beside the async threads.
-async fn hash_password(password: &str, room: RoomId, grant: GrantId) -> Result<Secret, ClientError> {
+pub(crate) async fn hash_password(password: &str, room: RoomId, grant: GrantId) -> Result<Secret, ClientError> {
     let password = Zeroizing::new(password.to_owned());
     tokio::task::spawn_blocking(move || Secret::of_password(&password, room, grant))
         .await
@@ -75,6 +71,10 @@ impl Client {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let link = Link::start(Arc::clone(&config), http.clone(), &tracker, stop.child_token());
         Ok(Self(Arc::new(Inner { device, http, config, link, rooms: Mutex::default(), tracker, stop })))
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.0.config
     }
 
     /// The device.
@@ -188,20 +188,24 @@ impl Client {
     /// Comes back to a room without password or link, by what [`Room::secrets`] gave.
     ///
     /// # Errors
-    /// `not_a_member`, `network`, or another server's code.
+    /// `not_a_member`; `record_refused` if the server does not show the room that the secrets are of; `network`, or another server's code.
     pub async fn resume(&self, secrets: RoomSecrets) -> Result<Room, ClientError> {
         let room = secrets.key.room();
         let info = self.rooms().await?.into_iter().find(|info| info.room == room);
-        self.open(info.ok_or(ErrorCode::NotAMember)?, secrets, None).await
+        Ok(self.open(info.ok_or(ErrorCode::NotAMember)?, &secrets, None).await?.0)
     }
 
     /// Opens the room and introduces the device if its members do not know it by this name.
     async fn enter(&self, entered: Entered, content: GrantContent, member_name: &str) -> Result<Room, ClientError> {
         self.0.http.keep_token(entered.token.clone());
-        let secrets = RoomSecrets { key: content.room_key, record_hash: content.record_hash };
-        let own = self.0.http.member(entered.room.room, self.0.device.id()).await.ok();
-        let known = own.as_ref().and_then(|own| profile_name(own, &secrets.key, self.0.device.keys()));
-        let room = self.open(entered.room, secrets, Some(entered.epoch_record.seq)).await?;
+        let secrets = RoomSecrets { key: content.room_key, record_hash: content.record_hash, older: Vec::new() };
+        let (room, known) = self.open(entered.room, &secrets, Some(member_name)).await?;
+        if secrets.key.epoch() > room.epoch() {
+            // The room was open already, and lacked the key that came with the grant.
+            let Entry { seq, at_ms, envelope } = entered.epoch_record;
+            let (frame, key) = (EntryFrame::new(seq, at_ms, &envelope.0), Some(secrets.key));
+            room.ask(|reply| Command::Govern { frame, key, reply }).await??;
+        }
         if known.as_deref() != Some(member_name) {
             // Sent in the order of the outbox, so before anything the caller sends.
             drop(room.introduce(member_name.to_owned(), known.is_none()));
@@ -209,16 +213,35 @@ impl Client {
         Ok(room)
     }
 
-    async fn open(&self, info: RoomInfo, secrets: RoomSecrets, record_at: Option<Seq>) -> Result<Room, ClientError> {
-        if let Some(shared) = self.opened(info.room) {
-            return Ok(Room { inner: Arc::clone(&self.0), shared });
-        }
-        let ((commands, drafts), (command_queue, draft_queue)) = room::channels();
+    /// The room, and the name by which its members know the device.
+    async fn open(
+        &self,
+        info: RoomInfo,
+        secrets: &RoomSecrets,
+        member_name: Option<&str>,
+    ) -> Result<(Room, Option<String>), ClientError> {
         let inner = &self.0;
+        let own = inner.http.member(info.room, inner.device.id()).await.ok();
+        let known = |governance: &Governance| {
+            own.as_ref().and_then(|own| introduced(own, governance, inner.device.keys())).unzip()
+        };
+        if let Some(shared) = self.opened(info.room) {
+            let (name, _) = known(&shared.governance.borrow());
+            return Ok((Room { inner: Arc::clone(inner), shared }, name));
+        }
+        let reader = Reader { http: inner.http.clone(), device: Arc::clone(&inner.device), room: info.room };
+        let (governance, faults) = reader.read(secrets).await?;
+        let (name, introduced) = known(&governance);
+        let ((commands, drafts), (command_queue, draft_queue)) = room::channels();
+        let governance = Arc::new(governance);
+        let (published, watched) = watch::channel(Arc::clone(&governance));
         let parts = ActorParts {
             room: info.room,
-            secrets: secrets.clone(),
-            record_at,
+            governance,
+            faults,
+            published,
+            own_name: member_name.map(str::to_owned).or_else(|| name.clone()),
+            introduced,
             device: Arc::clone(&inner.device),
             http: inner.http.clone(),
             link: inner.link.clone(),
@@ -228,10 +251,12 @@ impl Client {
         };
         let task = room::start(parts, inner.stop.child_token()).await?;
         inner.tracker.spawn(task);
-        let (room, name, role) = (info.room, info.name, info.role);
-        let shared = Arc::new(RoomShared { room, name, role, secrets, commands, drafts });
-        self.0.rooms.lock().expect("no code panics while it holds the rooms").insert(room, Arc::clone(&shared));
-        Ok(Room { inner: Arc::clone(&self.0), shared })
+        let shared = RoomShared { room: info.room, name: info.name, governance: watched, commands, drafts };
+        let shared = Arc::new(shared);
+        let mut rooms = inner.rooms.lock().expect("no code panics while it holds the rooms");
+        rooms.insert(info.room, Arc::clone(&shared));
+        drop(rooms);
+        Ok((Room { inner: Arc::clone(inner), shared }, name))
     }
 
     /// A room whose task still runs.
@@ -268,12 +293,13 @@ impl Inner {
     }
 }
 
-/// The name in a member's profile, unless it is from before the device became a member again.
-fn profile_name(member: &Member, key: &RoomKey, keys: &PublicKeys) -> Option<String> {
+/// The name in a member's profile and the epoch it was sealed under, unless it is from before the device became a member again.
+fn introduced(member: &Member, governance: &Governance, keys: &PublicKeys) -> Option<(String, u32)> {
     let profile = member.profile.as_ref().filter(|profile| profile.at_ms >= member.joined_at_ms)?;
     let envelope = Envelope::parse(profile.envelope.0.clone().into()).ok()?;
-    match decrypt(key, &envelope).ok()?.verify(keys).ok()?.body {
-        Body::Profile(profile) => Some(profile.name),
+    let epoch = envelope.header().epoch;
+    match decrypt(governance.keys.get(epoch)?, &envelope).ok()?.verify(keys).ok()?.body {
+        Body::Profile(profile) => Some((profile.name, epoch)),
         _ => None,
     }
 }

@@ -3,6 +3,8 @@
 use snug_protocol::names::NameError;
 use snug_protocol::{ErrorBody, ErrorCode};
 
+use crate::chain::ChainFault;
+
 /// What a text was meant to be, when it was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
@@ -14,6 +16,10 @@ pub enum Field {
     Text,
     /// A room's password.
     Password,
+    /// What a room is about.
+    Topic,
+    /// A reaction.
+    Emoji,
 }
 
 /// Why an operation did not happen. Never says which part of a decryption failed, and never carries a secret.
@@ -26,6 +32,12 @@ pub enum ClientError {
         field: Field,
         /// What is wrong with it.
         reason: NameError,
+    },
+    /// A message names more devices than it may.
+    #[error("a message names at most {mentions_max} devices")]
+    TooManyMentions {
+        /// How many it may name.
+        mentions_max: usize,
     },
     /// The text is not an invite link.
     #[error("this is not an invite link")]
@@ -48,6 +60,12 @@ pub enum ClientError {
     /// The server's keys for a device do not hash to its id.
     #[error("the server shows keys that are not the device's")]
     DeviceKeysRefused,
+    /// The key of the room's newest epoch was not sealed to this device, or cannot be had: joining again by the new password gives it.
+    #[error("this device lacks the room's newest key")]
+    KeyMissing,
+    /// The server's list of those who have the room's key is not the one that the room's record names.
+    #[error("the server shows other recipients than the room's record names")]
+    RecipientsRefused,
     /// An envelope that could not be opened or checked. Why is not told apart.
     #[error("an entry could not be read")]
     Unreadable,
@@ -75,6 +93,7 @@ impl ClientError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Text { field, reason } => text_code(*field, *reason),
+            Self::TooManyMentions { .. } => "too_many_mentions",
             Self::LinkInvalid => "link_invalid",
             Self::RecoveryKeyInvalid => "recovery_key_invalid",
             Self::AddressInvalid(_) => "address_invalid",
@@ -82,6 +101,8 @@ impl ClientError {
             Self::GrantRefused => "grant_refused",
             Self::RecordRefused => "record_refused",
             Self::DeviceKeysRefused => "device_keys_refused",
+            Self::KeyMissing => "key_missing",
+            Self::RecipientsRefused => "recipients_refused",
             Self::Unreadable => "unreadable",
             Self::Server(error) => error.code.as_str(),
             Self::Network(_) => "network",
@@ -107,6 +128,21 @@ impl From<ErrorBody> for ClientError {
     }
 }
 
+impl From<ChainFault> for ClientError {
+    /// As the server would say it, had it been asked.
+    fn from(fault: ChainFault) -> Self {
+        match fault {
+            ChainFault::NotAllowed => ErrorCode::NotAllowed,
+            ChainFault::LastOwner => ErrorCode::LastOwner,
+            ChainFault::OutOfBounds => ErrorCode::TooManyEntries,
+            ChainFault::Unlinked | ChainFault::Unreadable | ChainFault::Epoch | ChainFault::State => {
+                ErrorCode::ChainMoved
+            }
+        }
+        .into()
+    }
+}
+
 impl From<ErrorCode> for ClientError {
     fn from(code: ErrorCode) -> Self {
         ErrorBody::from(code).into()
@@ -124,6 +160,12 @@ const fn text_code(field: Field, reason: NameError) -> &'static str {
         (Field::Text, NameError::Empty) => "text_empty",
         (Field::Text, NameError::TooLong { .. }) => "text_too_long",
         (Field::Text, NameError::ForbiddenCharacter) => "text_forbidden_character",
+        (Field::Topic, NameError::Empty) => "topic_empty",
+        (Field::Topic, NameError::TooLong { .. }) => "topic_too_long",
+        (Field::Topic, NameError::ForbiddenCharacter) => "topic_forbidden_character",
+        (Field::Emoji, NameError::Empty) => "emoji_empty",
+        (Field::Emoji, NameError::TooLong { .. }) => "emoji_too_long",
+        (Field::Emoji, NameError::ForbiddenCharacter) => "emoji_forbidden_character",
         (Field::Password, NameError::Empty) => "password_empty",
         (Field::Password, NameError::TooLong { .. }) => "password_too_long",
         (Field::Password, NameError::ForbiddenCharacter) => "password_forbidden_character",

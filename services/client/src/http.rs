@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Method, Response};
@@ -9,16 +10,24 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{
-    LogPageHead, LookupAnswer, LookupRequest, Member, NonceAnswer, SignIn, Signed, TokenRequest,
+    EpochKeys, LogPageHead, LookupAnswer, LookupRequest, Member, NonceAnswer, SignIn, Signed, TokenRequest,
 };
+use snug_protocol::limits::HISTORY_PAGE_MAX;
 use snug_protocol::{DeviceId, ErrorBody, ErrorCode, GrantId, Retry, RoomId, Seq};
 
+use crate::backoff::jittered;
 use crate::config::{ClientConfig, install_tls_provider, origin_of};
 use crate::crypto::{Device, sign_in};
 use crate::error::ClientError;
 
 /// The most of an answer that is read; a full page of history has 1 MiB of envelopes.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often a call that may be repeated is made.
+const REPEATS_MAX: u32 = 5;
+/// The wait before a repetition when the server names none.
+const REPEAT_PAUSE: Duration = Duration::from_millis(200);
+/// A server that asks to wait longer is not waited for.
+const REPEAT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A node as an index into the configured list, with its address.
 #[derive(Clone, Debug)]
@@ -190,6 +199,34 @@ impl Http {
         self.call(node, Method::POST, path, None, Some(&body(proof))).await
     }
 
+    /// A call that does nothing a second time, repeated while the server cannot be heard or asks to wait.
+    pub(crate) async fn repeated<B: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<A, ClientError> {
+        let mut tries = 1;
+        loop {
+            let error = match self.authorised(method.clone(), path, Some(body)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let wait = match &error {
+                ClientError::Network(_) | ClientError::Answer => REPEAT_PAUSE,
+                ClientError::Server(body) if body.retry == Retry::Later => {
+                    body.retry_after_ms.map_or(REPEAT_PAUSE, Duration::from_millis)
+                }
+                _ => return Err(error),
+            };
+            if tries == REPEATS_MAX || wait > REPEAT_PAUSE_MAX {
+                return Err(error);
+            }
+            tries += 1;
+            tokio::time::sleep(jittered(wait)).await;
+        }
+    }
+
     /// A call with the token, renewed once if the server asks for it.
     pub(crate) async fn authorised<B: Serialize, A: DeserializeOwned>(
         &self,
@@ -229,12 +266,27 @@ impl Http {
         let query = before.map(|seq| format!("&before={seq}")).unwrap_or_default();
         let path = format!("/api/rooms/{room}/history?limit={limit}{query}");
         let bytes = self.authorised_bytes::<()>(Method::GET, &path, None).await?;
-        let page = parse_page(bytes).ok_or(ClientError::Answer)?;
+        let page = parse_page(bytes).filter(LogPage::is_whole).ok_or(ClientError::Answer)?;
         // A page ends where it was asked to, and is empty only before the first entry; otherwise it would hide entries.
         let whole = before.is_none_or(|before| {
             page.head.to >= before.back(1).min(page.head.head) && (page.head.from < before || before <= Seq(1))
         });
         if whole { Ok(page) } else { Err(ClientError::Answer) }
+    }
+
+    /// The newest entries of the chain before `before`, ascending; empty at its beginning.
+    pub(crate) async fn chain(&self, room: RoomId, before: Option<Seq>) -> Result<Vec<EntryFrame>, ClientError> {
+        let query = before.map(|seq| format!("&before={seq}")).unwrap_or_default();
+        let path = format!("/api/rooms/{room}/chain?limit={HISTORY_PAGE_MAX}{query}");
+        let bytes = self.authorised_bytes::<()>(Method::GET, &path, None).await?;
+        let page = parse_page(bytes).ok_or(ClientError::Answer)?;
+        let goes_back = page.entries.last().is_none_or(|last| before.is_none_or(|before| last.seq() < before));
+        if goes_back && is_ascending(&page.entries) { Ok(page.entries) } else { Err(ClientError::Answer) }
+    }
+
+    /// Whom an epoch's key was sealed to, and what was sealed to this device.
+    pub(crate) async fn epoch_keys(&self, room: RoomId, epoch: u32) -> Result<EpochKeys, ClientError> {
+        self.authorised::<(), _>(Method::GET, &format!("/api/rooms/{room}/epochs/{epoch}/keys"), None).await
     }
 
     /// Members after a device id, in order.
@@ -330,7 +382,19 @@ async fn read(mut response: Response) -> Result<Bytes, Failure> {
     Ok(bytes.into())
 }
 
-/// Reads a log page. The range must be whole and ascending, else a hole would pass for the log; later entries may follow it.
+fn is_ascending(entries: &[EntryFrame]) -> bool {
+    entries.windows(2).all(|pair| pair[0].seq() < pair[1].seq())
+}
+
+impl LogPage {
+    /// Whether the range has no hole, which would pass for the log, and what follows it is later.
+    fn is_whole(&self) -> bool {
+        let range = self.entries.iter().map(EntryFrame::seq).take_while(|seq| *seq <= self.head.to);
+        range.eq((self.head.from.0..=self.head.to.0).map(Seq)) && is_ascending(&self.entries)
+    }
+}
+
+/// Reads a log page.
 fn parse_page(mut bytes: Bytes) -> Option<LogPage> {
     let mut record = || -> Option<Option<Bytes>> {
         if bytes.is_empty() {
@@ -345,9 +409,7 @@ fn parse_page(mut bytes: Bytes) -> Option<LogPage> {
     while let Some(record) = record()? {
         entries.push(EntryFrame::parse(&record).ok()?);
     }
-    let range = entries.iter().map(EntryFrame::seq).take_while(|seq| *seq <= head.to);
-    let whole = range.eq((head.from.0..=head.to.0).map(Seq));
-    whole.then_some(LogPage { head, entries })
+    Some(LogPage { head, entries })
 }
 
 #[cfg(test)]
@@ -363,10 +425,10 @@ mod tests {
             page.extend_from_slice(&u32::try_from(record.len()).expect("short").to_be_bytes());
             page.extend_from_slice(record);
         }
-        let read = parse_page(page.clone().into()).expect("a page");
+        let read = parse_page(page.clone().into()).filter(LogPage::is_whole).expect("a page");
         assert_eq!((read.head.to, read.entries.as_slice()), (Seq(2), entries.as_slice()));
         for cut in 0..page.len() {
-            assert!(parse_page(page[..cut].to_vec().into()).is_none(), "cut at {cut}");
+            assert!(parse_page(page[..cut].to_vec().into()).filter(LogPage::is_whole).is_none(), "cut at {cut}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod http;
 mod link;
 pub mod log;
+mod recovering;
 mod room;
 pub mod text;
 pub mod wire;
@@ -22,5 +23,8 @@ pub mod wire;
 pub use client::Client;
 pub use config::{ClientConfig, Timing};
 pub use error::{ClientError, Field};
-pub use room::{EVENTS_MAX, Event, Events, LostMessage, OUTBOX_MAX, Room, RoomMember, RoomSecrets, Sending, Sent};
+pub use room::{
+    AuditEntry, Change, DeletedBy, EVENTS_MAX, Event, Events, History, LostMessage, OUTBOX_MAX, Progress, Reactions,
+    Rekey, RekeyCause, Rekeyed, Room, RoomMember, RoomSecrets, Sending, Sent,
+};
 pub use snug_protocol as protocol;

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use snug_protocol::frame::{Cursor, EntryFrame};
-use snug_protocol::{Base64Bytes, DeviceId, EntryKind, Envelope, EnvelopeHash, Header, HistoryId, InstanceId, RoomId, Seq};
+use snug_protocol::{
+    Base64Bytes, DeviceId, EntryKind, Envelope, EnvelopeHash, Header, HistoryId, InstanceId, RoomId, Seq,
+};
 
 use crate::crypto::{Opened, Prev};
 pub use memory::LOG_ENTRIES_MAX;
@@ -396,10 +398,10 @@ impl RoomLog {
 
     /// Joins the run at `at` with the next one, which begins at `from`.
     fn join(&mut self, at: usize, from: Seq) {
-        let later = self.runs.remove(at + 1);
-        if let (Some(before), Some(after)) = (self.runs[at].last_opened(), later.first_opened()) {
+        if let (Some(before), Some(after)) = (self.runs[at].last_opened(), self.runs[at + 1].first_opened()) {
             self.check_epoch(before, after);
         }
+        let later = self.runs.remove(at + 1);
         let broken = self.runs[at].append(later);
         for sender in broken {
             if let Some(entry) = self.runs[at].first_of(sender, from) {

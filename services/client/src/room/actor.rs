@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use snug_protocol::frame::ClientFrame;
 use snug_protocol::{DeviceId, EnvelopeHash, ErrorCode, RoomId, Seq};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::Directory;
 use super::following::{Following, Overdue, Resyncing};
+use super::governance::{Fault, Governance};
+use super::marks::Margin;
 use super::outbox::{Draft, Outbox};
-use super::{Command, Event, RoomSecrets};
+use super::{Command, Event, History};
 use crate::config::ClientConfig;
-use crate::crypto::{Body, Device, Message};
+use crate::crypto::Device;
 use crate::error::ClientError;
 use crate::http::{Http, LogPage};
 use crate::link::{ANSWERS_MAX, Answer, INBOX_MAX, Link, LinkRequest, LinkState, News, Port, Session};
@@ -36,9 +38,15 @@ pub(super) struct Own {
 /// What a room's task is made of.
 pub(crate) struct ActorParts {
     pub(crate) room: RoomId,
-    pub(crate) secrets: RoomSecrets,
-    /// Where the epoch's record stands, as the server said when the room was entered.
-    pub(crate) record_at: Option<Seq>,
+    /// As of the room's opening, and what was wrong in it.
+    pub(crate) governance: Arc<Governance>,
+    pub(crate) faults: Vec<Fault>,
+    /// Where the handles see who governs.
+    pub(crate) published: watch::Sender<Arc<Governance>>,
+    /// What the device is called here.
+    pub(crate) own_name: Option<String>,
+    /// The epoch under which it last introduced itself.
+    pub(crate) introduced: Option<u32>,
     pub(crate) device: Arc<Device>,
     pub(crate) http: Http,
     pub(crate) link: Link,
@@ -55,7 +63,16 @@ pub(super) struct Actor {
     pub(super) link: Link,
     pub(super) config: Arc<ClientConfig>,
     pub(super) log: RoomLog,
+    pub(super) governance: Arc<Governance>,
+    pub(super) published: watch::Sender<Arc<Governance>>,
+    pub(super) margin: Margin,
     pub(super) directory: Directory,
+    /// What the device is called here.
+    pub(super) own_name: Option<String>,
+    /// The epoch under which the device last introduced itself.
+    pub(super) introduced: Option<u32>,
+    /// The reader was told that this epoch's key is missing.
+    pub(super) told_missing: Option<u32>,
     pub(super) outbox: Outbox,
     pub(super) own: VecDeque<Own>,
     pub(super) session: Option<Session>,
@@ -86,17 +103,23 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
     let register = LinkRequest::Register { room: parts.room, port };
     parts.link.requests.send(register).await.map_err(|_| ClientError::Closed)?;
     let mut log = RoomLog::new(parts.room);
-    if let Some(at) = parts.record_at {
-        log.acknowledge(at, parts.secrets.record_hash);
-    }
-    let actor = Actor {
+    // Where the newest link of the chain was shown, the log must have it.
+    let newest = parts.governance.chain.newest();
+    log.acknowledge(newest.seq, newest.hash);
+    let mut actor = Actor {
         room: parts.room,
         device: parts.device,
         http: parts.http,
         link: parts.link,
         config: parts.config,
         log,
-        directory: Directory::new(parts.secrets.key),
+        governance: parts.governance,
+        published: parts.published,
+        margin: Margin::default(),
+        directory: Directory::new(parts.room),
+        own_name: parts.own_name,
+        introduced: parts.introduced,
+        told_missing: None,
         outbox: Outbox::new(),
         own: VecDeque::new(),
         session: None,
@@ -112,6 +135,7 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
         lost: false,
         closed: None,
     };
+    actor.accuse(parts.faults);
     Ok(async move {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -219,34 +243,6 @@ impl Actor {
         }
     }
 
-    /// What an entry means to a reader; `None` for one that is not shown.
-    pub(super) fn event_of(&self, entry: &LogEntry, before: Option<String>) -> Option<Event> {
-        let (seq, at_ms) = (entry.seq, entry.at_ms);
-        let Some(opened) = &entry.opened else { return Some(Event::Unreadable { seq, at_ms }) };
-        let device = opened.header.device;
-        Some(match &opened.body {
-            Body::EpochRecord(_)
-            | Body::Step(_)
-            | Body::Edit(_)
-            | Body::Deletion
-            | Body::Reaction(_)
-            | Body::Pin(_) => return None,
-            Body::Profile(profile) if profile.joined => {
-                Event::Joined { seq, at_ms, device, name: profile.name.clone() }
-            }
-            Body::Profile(profile) => Event::Renamed { seq, at_ms, device, name: profile.name.clone(), before },
-            Body::Message(Message { text, .. }) => {
-                let (name, mine) = (self.directory.name(device), device == self.device.id());
-                Event::Message { seq, at_ms, device, name, text: text.clone(), mine }
-            }
-            Body::Leave => Event::Left { seq, at_ms, device, name: self.directory.name(device) },
-        })
-    }
-
-    pub(super) fn events_of<'a>(&self, entries: impl Iterator<Item = &'a LogEntry>) -> Vec<Event> {
-        entries.filter_map(|entry| self.event_of(entry, None)).collect()
-    }
-
     pub(super) fn set_here(&mut self, here: Vec<DeviceId>) {
         self.here = here.into_iter().collect();
     }
@@ -265,6 +261,8 @@ impl Actor {
         match command {
             Command::Events { events } => {
                 self.pending = self.events_of(self.log.newest_run()).into();
+                self.pending.extend(self.log.violations().iter().cloned().map(Event::Violation));
+                self.pending.extend(self.governance.missing().map(|epoch| Event::KeyMissing { epoch }));
                 self.log.restart_paging();
                 self.events = Some(events);
             }
@@ -275,8 +273,19 @@ impl Actor {
                 drop(reply.send(answer));
             }
             Command::Members { members, reply } => {
-                drop(reply.send(members.iter().map(|member| self.directory.add(member)).collect()));
+                let governance = Arc::clone(&self.governance);
+                drop(reply.send(members.iter().map(|member| self.directory.add(&governance, member)).collect()));
             }
+            Command::Edge { reply } => drop(reply.send(self.log.edge())),
+            Command::Govern { frame, key, reply } => {
+                let answer = self.committed_link(&frame, key).await;
+                drop(reply.send(answer));
+            }
+            Command::ReadChain { reply } => {
+                let answer = self.read_chain().await;
+                drop(reply.send(answer));
+            }
+            Command::Name { reply } => drop(reply.send(self.own_name.clone())),
             Command::Here { reply } => drop(reply.send(self.here.iter().copied().collect())),
             Command::Violations { reply } => drop(reply.send(self.log.violations().to_vec())),
             Command::Typing => {
@@ -289,24 +298,31 @@ impl Actor {
     }
 
     /// Opens a page and joins it to the log.
-    async fn page(&mut self, page: LogPage) -> Result<Vec<Event>, ClientError> {
+    async fn page(&mut self, page: LogPage) -> Result<History, ClientError> {
         if self.log.history().is_some_and(|history| history != page.head.history) {
             // The log has begun anew; following again will say so.
             self.reconnect().await;
             return Err(ClientError::Answer);
         }
+        let from = page.head.from;
         let entries = self.open_page(page).await?;
         let events = self.events_of(entries.iter());
         self.log.insert_page(entries);
         self.tell_violations();
-        Ok(events)
+        Ok(History { events, from })
     }
 
-    /// Opens all entries of a page's range.
+    /// Opens all entries of a page's range, and notes what was said about them, in it and later.
     pub(super) async fn open_page(&mut self, page: LogPage) -> Result<Vec<LogEntry>, ClientError> {
         let mut entries = Vec::with_capacity(page.entries.len());
-        for frame in page.entries.iter().filter(|frame| frame.seq() <= page.head.to) {
-            entries.push(self.open(frame).await?);
+        for frame in &page.entries {
+            let entry = self.open(frame).await?;
+            self.note(&entry);
+            if frame.seq() <= page.head.to {
+                entries.push(entry);
+            } else {
+                self.log.compare_with(&entry);
+            }
         }
         Ok(entries)
     }

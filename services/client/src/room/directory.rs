@@ -1,13 +1,14 @@
 //! Who is who in a room: keys checked against device ids, names as profiles gave them, and opening entries with both. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
+use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{Member, MemberState, Role};
 use snug_protocol::limits::MEMBERS_PER_ROOM_MAX;
 use snug_protocol::{DeviceId, Envelope, RoomId, Seq};
 
-use crate::crypto::{Body, Opened, PublicKeys, RoomKey, decrypt};
+use super::governance::Governance;
+use crate::crypto::{Body, Opened, PublicKeys, decrypt};
 use crate::error::ClientError;
 use crate::log::LogEntry;
 
@@ -18,10 +19,12 @@ pub struct RoomMember {
     pub device: DeviceId,
     /// The name it goes by; `None` if it has not introduced itself, or its profile cannot be read.
     pub name: Option<String>,
-    /// What it may do.
+    /// What it may do, by the room's chain.
     pub role: Role,
-    /// It is a member now.
-    pub member: bool,
+    /// Whether it is a member now, by the server's word.
+    pub state: MemberState,
+    /// Until when it may not write, Unix milliseconds; the time may have passed.
+    pub muted_until_ms: Option<u64>,
     /// When it became one, Unix milliseconds.
     pub joined_at_ms: u64,
 }
@@ -42,25 +45,18 @@ impl Known {
     }
 }
 
-/// Keys and names of a room's devices, and the room's keys.
+/// Keys and names of a room's devices.
 #[derive(Debug)]
 pub(super) struct Directory {
     room: RoomId,
-    keys: BTreeMap<u32, RoomKey>,
     known: HashMap<DeviceId, Known>,
     /// Devices that the server does not know, or whose keys it lied about.
     absent: HashSet<DeviceId>,
 }
 
 impl Directory {
-    pub(super) fn new(key: RoomKey) -> Self {
-        let (room, epoch) = (key.room(), key.epoch());
-        Self { room, keys: BTreeMap::from([(epoch, key)]), known: HashMap::new(), absent: HashSet::new() }
-    }
-
-    /// The key to seal under: the newest, never an older one.
-    pub(super) fn newest_key(&self) -> &RoomKey {
-        self.keys.values().next_back().expect("a directory begins with a key")
+    pub(super) fn new(room: RoomId) -> Self {
+        Self { room, known: HashMap::new(), absent: HashSet::new() }
     }
 
     pub(super) fn name(&self, device: DeviceId) -> Option<String> {
@@ -76,27 +72,30 @@ impl Directory {
     ///
     /// # Errors
     /// The device whose keys are needed and not known: ask the server for it, then call again.
-    pub(super) fn open(&mut self, seq: Seq, at_ms: u64, envelope: Bytes) -> Result<LogEntry, DeviceId> {
-        let opened = self.try_open(seq, &envelope)?;
-        Ok(LogEntry::new(seq, at_ms, envelope, opened))
+    pub(super) fn open(&mut self, governance: &Governance, frame: &EntryFrame) -> Result<LogEntry, DeviceId> {
+        let opened = self.try_open(governance, frame)?;
+        Ok(LogEntry::of(frame, opened))
     }
 
-    fn try_open(&mut self, seq: Seq, bytes: &Bytes) -> Result<Option<Opened>, DeviceId> {
-        let Some(envelope) = Envelope::parse(bytes.clone()).ok().filter(|envelope| envelope.header().room == self.room)
-        else {
+    fn try_open(&mut self, governance: &Governance, frame: &EntryFrame) -> Result<Option<Opened>, DeviceId> {
+        if frame.is_tombstone() {
+            return Ok(None);
+        }
+        let Some(envelope) = frame.envelope().ok().filter(|envelope| envelope.header().room == self.room) else {
             return Ok(None);
         };
         let device = envelope.header().device;
-        let Some(key) = self.keys.get(&envelope.header().epoch) else { return Ok(None) };
+        let Some(key) = governance.keys.get(envelope.header().epoch) else { return Ok(None) };
         let Ok(unverified) = decrypt(key, &envelope) else { return Ok(None) };
-        let keys = match (unverified.own_keys(), self.known.get(&device)) {
-            (Some(keys), _) => keys,
-            (None, Some(known)) => known.keys,
-            (None, None) if self.absent.contains(&device) => return Ok(None),
-            (None, None) => return Err(device),
+        let known = self.known.get(&device).map(|known| known.keys);
+        // A recovery device is in no members list, but in the chain.
+        let keys = match unverified.own_keys().or(known).or_else(|| governance.signer(device)) {
+            Some(keys) => keys,
+            None if self.absent.contains(&device) => return Ok(None),
+            None => return Err(device),
         };
         let Ok(opened) = unverified.verify(&keys) else { return Ok(None) };
-        self.learn(device, keys, &opened, seq);
+        self.learn(device, keys, &opened, frame.seq());
         Ok(Some(opened))
     }
 
@@ -125,7 +124,7 @@ impl Directory {
     ///
     /// # Errors
     /// `device_keys_refused` if the keys do not hash to the device's id.
-    pub(super) fn add(&mut self, member: &Member) -> Result<RoomMember, ClientError> {
+    pub(super) fn add(&mut self, governance: &Governance, member: &Member) -> Result<RoomMember, ClientError> {
         let keys = PublicKeys::parse(&member.sign_key, &member.agree_key)?;
         if keys.id() != member.device {
             return Err(ClientError::DeviceKeysRefused);
@@ -136,7 +135,7 @@ impl Directory {
                 .ok()
                 .filter(|envelope| envelope.header().room == self.room && envelope.header().device == member.device)
                 .and_then(|envelope| {
-                    decrypt(self.keys.get(&envelope.header().epoch)?, &envelope).ok()?.verify(&keys).ok()
+                    decrypt(governance.keys.get(envelope.header().epoch)?, &envelope).ok()?.verify(&keys).ok()
                 });
             if let Some(opened) = opened {
                 self.learn(member.device, keys, &opened, profile.seq);
@@ -146,8 +145,9 @@ impl Directory {
         Ok(RoomMember {
             device: member.device,
             name: self.name(member.device),
-            role: member.role,
-            member: member.state == MemberState::Member,
+            role: governance.state().role(member.device),
+            state: member.state,
+            muted_until_ms: governance.state().muted_until_ms(member.device),
             joined_at_ms: member.joined_at_ms,
         })
     }

@@ -7,13 +7,15 @@ use futures_util::Stream;
 use snug_protocol::{DeviceId, Seq};
 use tokio::sync::mpsc;
 
+use super::governance::AuditEntry;
+use super::marks::Reactions;
 use crate::log::Violation;
 
 /// Something that happened in a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A message, opened and verified.
+    /// A message, opened and verified. From the history it is as it stands now, after all edits, reactions and pins that are known.
     Message {
         /// Its place.
         seq: Seq,
@@ -27,6 +29,66 @@ pub enum Event {
         text: String,
         /// It is this device's.
         mine: bool,
+        /// The message it answers. Show what the log says of that one now, so that a deleted text does not live on in quotes.
+        reply_to: Option<Seq>,
+        /// Devices that it names, at most 50.
+        mentions: Vec<DeviceId>,
+        /// Its author has changed it.
+        edited: bool,
+        /// The emoji on it.
+        reactions: Vec<Reactions>,
+        /// It is pinned.
+        pinned: bool,
+    },
+    /// The message at `seq` is no more; its text is not to be shown any longer.
+    Deleted {
+        /// The message's place.
+        seq: Seq,
+        /// When the message was committed, by the server's clock, Unix milliseconds.
+        at_ms: u64,
+        /// Who had written it. Only the server's word, if the text was gone before this device saw it.
+        device: DeviceId,
+        /// Why it is gone.
+        by: DeletedBy,
+    },
+    /// The author has changed a message.
+    Edited {
+        /// The message's place.
+        seq: Seq,
+        /// Whose.
+        device: DeviceId,
+        /// What it says now.
+        text: String,
+        /// Devices that it names now, at most 50.
+        mentions: Vec<DeviceId>,
+    },
+    /// A member has put an emoji on a message, or taken it back.
+    Reacted {
+        /// The message's place.
+        seq: Seq,
+        /// Who.
+        device: DeviceId,
+        /// Which emoji.
+        emoji: String,
+        /// `false`: taken back.
+        on: bool,
+    },
+    /// A member has pinned a message, or unpinned it.
+    Pinned {
+        /// The message's place.
+        seq: Seq,
+        /// Who.
+        device: DeviceId,
+        /// `false`: unpinned.
+        on: bool,
+    },
+    /// An admin has changed something. What holds now is in [`crate::Room::state`].
+    Administered(AuditEntry),
+    /// The room has an epoch whose key was not sealed to this device. Nothing more can be read or sent until it joins again by the new
+    /// password.
+    KeyMissing {
+        /// Which.
+        epoch: u32,
     },
     /// A device has become a member.
     Joined {
@@ -104,23 +166,53 @@ pub enum Event {
     ConnectionRestored,
     /// The room is closed to this device; the last event.
     Closed {
-        /// Why: a server's code such as `room_deleted` or `not_a_member`, or `left`.
+        /// Why: a server's code such as `room_deleted`, `removed`, `banned` or `not_a_member`, or `left`.
         code: &'static str,
     },
 }
 
 impl Event {
-    /// The entry it is about, if it is about one.
+    /// The place of the entry that it stands for in the room's history, if it stands for one.
     #[must_use]
     pub const fn seq(&self) -> Option<Seq> {
         match self {
+            Self::Administered(entry) => Some(entry.seq),
             Self::Message { seq, .. }
+            | Self::Deleted { seq, .. }
             | Self::Joined { seq, .. }
             | Self::Renamed { seq, .. }
             | Self::Left { seq, .. }
             | Self::Unreadable { seq, .. } => Some(*seq),
             _ => None,
         }
+    }
+}
+
+/// Why a message is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeletedBy {
+    /// Its author, or an admin, deleted it or all that its author wrote.
+    Device(DeviceId),
+    /// It had reached the age at which this room's messages are erased.
+    Retention,
+    /// Nothing in the room explains it: the server did it.
+    Server,
+}
+
+/// A stretch of a room's history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct History {
+    /// Its entries as they stand now, oldest first. Fewer than were asked for, or none, since not every entry is shown.
+    pub events: Vec<Event>,
+    /// Where it begins: what lies before can be asked for.
+    pub from: Seq,
+}
+
+impl History {
+    /// Whether nothing lies before it.
+    #[must_use]
+    pub fn is_beginning(&self) -> bool {
+        self.from <= Seq(1)
     }
 }
 

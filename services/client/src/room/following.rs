@@ -1,12 +1,13 @@
 //! What a room does with news: follows, applies entries, catches up, resynchronises, and notices what does not come.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use snug_protocol::frame::{ClientFrame, EntryFrame, PresenceState, Resync, ServerFrame};
 use snug_protocol::limits::HISTORY_PAGE_MAX;
-use snug_protocol::{EnvelopeHash, HistoryId, Retry, Seq};
+use snug_protocol::{EntryKind, EnvelopeHash, HistoryId, Retry, Seq};
 use tokio::time::Instant;
 
 use super::actor::{Actor, Own};
@@ -74,6 +75,7 @@ struct Followed {
     from: Seq,
     skipped: bool,
     resync: Option<Resync>,
+    chain: Seq,
 }
 
 impl Actor {
@@ -101,10 +103,10 @@ impl Actor {
             // It belongs to an earlier follow and comes again.
             News::Entry(_) => {}
             News::Head(head) => self.head = self.head.max(head),
-            News::Frame(ServerFrame::Followed { id, history, head, from, skipped, resync, here, .. }) => {
+            News::Frame(ServerFrame::Followed { id, history, head, from, skipped, resync, chain, here, .. }) => {
                 if self.following.is_asked(id) {
                     self.set_here(here);
-                    self.followed(Followed { history, head, from, skipped, resync }).await;
+                    self.followed(Followed { history, head, from, skipped, resync, chain }).await;
                 }
             }
             News::Frame(ServerFrame::Presence { device, state, here_count, .. }) => {
@@ -117,6 +119,14 @@ impl Actor {
 
     async fn followed(&mut self, followed: Followed) {
         let Followed { history, head, from, .. } = followed;
+        // Links in what is not sent, as behind a hole, would be missed.
+        if followed.chain > self.governance.chain.newest().seq
+            && let Err(error) = self.read_chain().await
+        {
+            tracing::debug!(%error, room = %self.room, "could not read the chain");
+            self.following = Following::later(None);
+            return;
+        }
         self.head = head;
         let renewed = self.log.history().is_some_and(|known| known != history);
         if followed.resync.is_some() || renewed {
@@ -197,13 +207,17 @@ impl Actor {
 
     /// Opens an entry, looking its author up if need be.
     pub(super) async fn open(&mut self, frame: &EntryFrame) -> Result<LogEntry, ClientError> {
+        if frame.kind().is_some_and(EntryKind::is_chain) {
+            self.govern(frame).await?;
+        }
         loop {
-            let device = match self.directory.open(frame.seq(), frame.at_ms(), frame.envelope_bytes()) {
+            let governance = Arc::clone(&self.governance);
+            let device = match self.directory.open(&governance, frame) {
                 Ok(entry) => return Ok(entry),
                 Err(device) => device,
             };
             match self.http.member(self.room, device).await {
-                Ok(member) if member.device == device && self.directory.add(&member).is_ok() => {}
+                Ok(member) if member.device == device && self.directory.add(&governance, &member).is_ok() => {}
                 Ok(_) => self.directory.set_absent(device),
                 Err(ClientError::Server(error)) if error.retry == Retry::Never => self.directory.set_absent(device),
                 Err(error) => return Err(error),
@@ -214,7 +228,10 @@ impl Actor {
     /// Applies a live entry and tells of it.
     fn apply(&mut self, entry: LogEntry) {
         let device = entry.header().map(|header| header.device);
-        let event = self.event_of(&entry, device.and_then(|device| self.directory.name_before(device)));
+        let mark = self.mark_of(&entry);
+        self.note(&entry);
+        let before = device.and_then(|device| self.directory.name_before(device));
+        let event = mark.or_else(|| self.event_of(&entry, before));
         let applied = self.log.apply(entry);
         self.tell_violations();
         if applied == Applied::New
@@ -230,6 +247,9 @@ impl Actor {
         let mut unanswered = self.resyncing.take().map(|resyncing| resyncing.unanswered).unwrap_or_default();
         unanswered.extend(self.outbox.take_sealed());
         self.log.clear();
+        self.margin.clear();
+        // The introduction may be among what was lost.
+        self.introduced = None;
         self.log.follow(history, from);
         self.resyncing = Some(Resyncing { until: head, from, unanswered });
     }

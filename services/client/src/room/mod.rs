@@ -1,70 +1,62 @@
 //! A room: the handle that programs hold, and the task behind it.
 //!
-//! `actor` is the task: one per room, owning log, directory and outbox. `following` is what it does with news, `sending` with drafts.
-//! Calls that need only HTTP run in the caller's task. What is absent: any queue without a limit, and any copy of the room key beyond
-//! the directory and the handle.
+//! `actor` is the task: one per room, owning log, governance, directory and outbox. `following` is what it does with news, `governing`
+//! with the chain, `sending` with drafts; `showing` is what entries mean to a reader. Calls that need only HTTP run in the caller's task.
+//! What is absent: any queue without a limit.
 
 mod actor;
+mod administering;
 mod directory;
 mod event;
 mod following;
+mod governance;
+mod governing;
+mod inviting;
+mod keyring;
+mod marks;
 mod outbox;
 #[cfg(test)]
 mod outbox_tests;
+mod rekeying;
+mod saying;
 mod sending;
+mod showing;
+mod stewarding;
+mod unlocking;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use reqwest::Method;
-use snug_protocol::http::{CreateInvite, Invite, InvitesAnswer, Member, Role};
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::http::{Member, Role};
 use snug_protocol::limits::HISTORY_PAGE_MAX;
-use snug_protocol::{DeviceId, EnvelopeHash, GrantId, RoomId, Seq};
-use tokio::sync::{mpsc, oneshot};
+use snug_protocol::{DeviceId, EnvelopeHash, RoomId, Seq};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::client::Inner;
-use crate::crypto::{Body, GrantContent, GrantKeys, InviteLink, Message, Profile, RoomKey, Secret, random};
+use crate::crypto::{Body, Prev, Profile, PublicKeys, RoomKey, RoomState};
 use crate::error::ClientError;
 use crate::http::LogPage;
 use crate::log::Violation;
-use crate::text;
 pub(crate) use actor::{ActorParts, start};
 pub use directory::RoomMember;
-pub use event::{EVENTS_MAX, Event, Events, LostMessage};
+pub use event::{DeletedBy, EVENTS_MAX, Event, Events, History, LostMessage};
+pub(crate) use governance::Governance;
+pub use governance::{AuditEntry, Change};
+pub(crate) use inviting::make_invite;
+pub(crate) use keyring::Keyring;
+pub use marks::Reactions;
 pub(crate) use outbox::Draft;
+pub use rekeying::{Progress, Rekey, RekeyCause, Rekeyed};
+pub use saying::{Sending, Sent};
+pub(crate) use showing::now_ms;
+pub(crate) use stewarding::{Steward, effect_of};
+pub(crate) use unlocking::Reader;
 
 /// Messages that wait to be sealed; beyond it sending fails with `outbox_full`.
 pub const OUTBOX_MAX: usize = 1_000;
 /// Calls that wait for a room's task.
 const COMMANDS_MAX: usize = 32;
-
-/// A message is committed durably.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sent {
-    /// Its place in the room.
-    pub seq: Seq,
-    /// The server's time of commit, Unix milliseconds.
-    pub at_ms: u64,
-}
-
-/// A message on its way. Resolves when the server has committed it, or says that it never will.
-///
-/// Dropping it does not take the message back.
-#[derive(Debug)]
-pub struct Sending(Result<oneshot::Receiver<Result<Sent, ClientError>>, Option<ClientError>>);
-
-impl Future for Sending {
-    type Output = Result<Sent, ClientError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Ok(done) => Pin::new(done).poll(context).map(|answer| answer.unwrap_or(Err(ClientError::Closed))),
-            Err(error) => Poll::Ready(Err(error.take().unwrap_or(ClientError::Closed))),
-        }
-    }
-}
 
 /// What a program keeps to come back to a room without password or link. Whoever has it can read the room.
 #[derive(Clone, Debug)]
@@ -73,19 +65,57 @@ pub struct RoomSecrets {
     pub key: RoomKey,
     /// The hash of that epoch's record.
     pub record_hash: EnvelopeHash,
+    /// Keys of epochs that newer ones do not lead back to, oldest first; none where history was never cut.
+    pub older: Vec<RoomKey>,
 }
 
 /// What the handle asks of the room's task.
 pub(crate) enum Command {
-    Events { events: mpsc::Sender<Event> },
-    Loaded { reply: oneshot::Sender<Vec<Event>> },
-    OlderFrom { reply: oneshot::Sender<Option<Seq>> },
-    Page { page: LogPage, reply: oneshot::Sender<Result<Vec<Event>, ClientError>> },
-    Members { members: Vec<Member>, reply: oneshot::Sender<Result<Vec<RoomMember>, ClientError>> },
-    Here { reply: oneshot::Sender<Vec<DeviceId>> },
-    Violations { reply: oneshot::Sender<Vec<Violation>> },
+    Events {
+        events: mpsc::Sender<Event>,
+    },
+    Loaded {
+        reply: oneshot::Sender<Vec<Event>>,
+    },
+    OlderFrom {
+        reply: oneshot::Sender<Option<Seq>>,
+    },
+    Page {
+        page: LogPage,
+        reply: oneshot::Sender<Result<History, ClientError>>,
+    },
+    Members {
+        members: Vec<Member>,
+        reply: oneshot::Sender<Result<Vec<RoomMember>, ClientError>>,
+    },
+    /// The newest entry of the run that reaches the live edge.
+    Edge {
+        reply: oneshot::Sender<Option<Prev>>,
+    },
+    /// A link of the chain of our own, committed; with the key that it begins.
+    Govern {
+        frame: EntryFrame,
+        key: Option<RoomKey>,
+        reply: oneshot::Sender<Result<(), ClientError>>,
+    },
+    /// Read what the chain has beyond what is known.
+    ReadChain {
+        reply: oneshot::Sender<Result<(), ClientError>>,
+    },
+    /// What the device is called here.
+    Name {
+        reply: oneshot::Sender<Option<String>>,
+    },
+    Here {
+        reply: oneshot::Sender<Vec<DeviceId>>,
+    },
+    Violations {
+        reply: oneshot::Sender<Vec<Violation>>,
+    },
     Typing,
-    Close { code: &'static str },
+    Close {
+        code: &'static str,
+    },
 }
 
 /// A room this device is a member of. Cheap to clone; all clones are the same room.
@@ -99,8 +129,7 @@ pub struct Room {
 pub(crate) struct RoomShared {
     pub(crate) room: RoomId,
     pub(crate) name: String,
-    pub(crate) role: Role,
-    pub(crate) secrets: RoomSecrets,
+    pub(crate) governance: watch::Receiver<Arc<Governance>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) drafts: mpsc::Sender<Draft>,
 }
@@ -136,60 +165,39 @@ impl Room {
         &self.shared.name
     }
 
-    /// What this device may do, as of entering.
+    /// What this device may do now, by the room's chain. Whether it still is a member is another question.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.shared.role
+        self.state().role(self.inner.device.id())
     }
 
-    /// What to keep for [`crate::Client::resume`].
+    /// Who governs and what holds now, by the room's chain.
+    #[must_use]
+    pub fn state(&self) -> RoomState {
+        self.governance().state().clone()
+    }
+
+    /// What admins did, oldest first: the accepted part of the room's chain, as far back as this device can read it.
+    #[must_use]
+    pub fn audit(&self) -> Vec<AuditEntry> {
+        self.governance().audit().cloned().collect()
+    }
+
+    /// The newest epoch whose record was accepted.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.governance().epoch()
+    }
+
+    /// What to keep for [`crate::Client::resume`]. It changes with every epoch: keep it again after an [`Event::Administered`] that
+    /// begins one.
     #[must_use]
     pub fn secrets(&self) -> RoomSecrets {
-        self.shared.secrets.clone()
+        self.governance().secrets()
     }
 
-    /// Sends a message. The call itself does not wait; the order of calls is the order in the room.
-    ///
-    /// The message survives any loss of connection: its sealed bytes are sent again, to any node, until they are answered, and are
-    /// applied once. It does not survive the end of this process.
-    ///
-    /// # Errors
-    /// By the returned future: `text_…`, `outbox_full` at once; a server's code if it refuses for good; `closed`.
-    pub fn send(&self, text: &str) -> Sending {
-        match text::message_text(text) {
-            Ok(()) => self.draft(Body::Message(Message::of(text))),
-            Err(error) => Sending(Err(Some(error))),
-        }
-    }
-
-    pub(crate) fn draft(&self, body: Body) -> Sending {
-        let (done, answer) = oneshot::channel();
-        Sending(match self.shared.drafts.try_send(Draft { body, done }) {
-            Ok(()) => Ok(answer),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Some(ClientError::OutboxFull)),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(Some(ClientError::Closed)),
-        })
-    }
-
-    pub(crate) fn introduce(&self, name: String, joined: bool) -> Sending {
-        let keys = self.inner.device.keys();
-        self.draft(Body::Profile(Profile {
-            name,
-            joined,
-            sign_key: keys.sign_key.into(),
-            agree_key: keys.agree_key.into(),
-        }))
-    }
-
-    /// Goes by another name from now on.
-    ///
-    /// # Errors
-    /// By the returned future: `member_name_…`, or as [`Room::send`].
-    pub fn rename(&self, name: &str) -> Sending {
-        match text::member_name(name) {
-            Ok(name) => self.introduce(name, false),
-            Err(error) => Sending(Err(Some(error))),
-        }
+    pub(crate) fn governance(&self) -> Arc<Governance> {
+        Arc::clone(&self.shared.governance.borrow())
     }
 
     /// The room's events, beginning with the entries loaded already. A later call takes over: the earlier stream ends.
@@ -202,11 +210,16 @@ impl Room {
         Ok(Events(receiver))
     }
 
-    async fn command(&self, command: Command) -> Result<(), ClientError> {
+    /// Reads what the chain has beyond what is known.
+    pub(crate) async fn read_chain(&self) -> Result<(), ClientError> {
+        self.ask(|reply| Command::ReadChain { reply }).await?
+    }
+
+    pub(crate) async fn command(&self, command: Command) -> Result<(), ClientError> {
         self.shared.commands.send(command).await.map_err(|_| ClientError::Closed)
     }
 
-    async fn ask<A>(&self, command: impl FnOnce(oneshot::Sender<A>) -> Command) -> Result<A, ClientError> {
+    pub(crate) async fn ask<A>(&self, command: impl FnOnce(oneshot::Sender<A>) -> Command) -> Result<A, ClientError> {
         let (reply, answer) = oneshot::channel();
         self.command(command(reply)).await?;
         answer.await.map_err(|_| ClientError::Closed)
@@ -220,31 +233,32 @@ impl Room {
         self.ask(|reply| Command::Loaded { reply }).await
     }
 
-    /// Up to `limit` (at most 200) entries before `seq` as events, oldest first; empty at the beginning of the room.
+    /// Up to `limit` (at most 200) entries before `seq` as they stand now. They may all be of a kind that is not shown: where the room
+    /// begins, [`History::is_beginning`] tells.
     ///
     /// They are joined to the log and checked with it; a violation is told by [`Room::events`].
     ///
     /// # Errors
     /// `closed`, `network`, `answer_invalid`, or a server's code.
-    pub async fn history_before(&self, seq: Seq, limit: usize) -> Result<Vec<Event>, ClientError> {
+    pub async fn history_before(&self, seq: Seq, limit: usize) -> Result<History, ClientError> {
         let limit = limit.clamp(1, HISTORY_PAGE_MAX);
         let page = self.inner.http.history(self.id(), Some(seq), limit).await?;
         self.ask(|reply| Command::Page { page, reply }).await?
     }
 
     /// The page before what was loaded so far: before the newest loaded run at first and after [`Room::events`] or [`Event::Hole`],
-    /// then before the last page. Empty at the beginning of the room.
+    /// then before the last page. Go on until [`History::is_beginning`].
     ///
     /// So the whole room can be read, also one with more entries than [`Room::loaded`] keeps. To read again what was forgotten, use
     /// [`Room::history_before`].
     ///
     /// # Errors
     /// As [`Room::history_before`].
-    pub async fn load_older(&self) -> Result<Vec<Event>, ClientError> {
+    pub async fn load_older(&self) -> Result<History, ClientError> {
         let from = self.ask(|reply| Command::OlderFrom { reply }).await?;
         match from {
             Some(from) if from > Seq(1) => self.history_before(from, HISTORY_PAGE_MAX).await,
-            _ => Ok(Vec::new()),
+            from => Ok(History { events: Vec::new(), from: from.unwrap_or(Seq::ZERO) }),
         }
     }
 
@@ -286,7 +300,7 @@ impl Room {
     /// # Errors
     /// As [`Room::send`].
     pub async fn leave(&self) -> Result<(), ClientError> {
-        self.draft(Body::Leave).await?;
+        self.draft(Body::Leave, Seq::ZERO).await?;
         // The server may have closed the room first.
         let _ = self.command(Command::Close { code: "left" }).await;
         Ok(())
@@ -302,50 +316,9 @@ impl Room {
         let _ = self.command(Command::Close { code: "room_deleted" }).await;
         Ok(())
     }
+}
 
-    /// Makes a link by which others can join: for `expires_in` (at most a year; `None`: until revoked), for at most `uses_max` devices.
-    ///
-    /// # Errors
-    /// `too_many_invites`, `network`, or another server's code.
-    pub async fn create_invite(
-        &self,
-        expires_in: Option<Duration>,
-        uses_max: Option<u32>,
-    ) -> Result<(InviteLink, Invite), ClientError> {
-        let secrets = &self.shared.secrets;
-        let (room, grant, secret) = (self.id(), GrantId(random()), Secret::generate());
-        let keys = GrantKeys::derive(&secret, room, grant);
-        let content = GrantContent { room_key: secrets.key.clone(), record_hash: secrets.record_hash };
-        let request = CreateInvite {
-            grant,
-            auth: keys.auth().into(),
-            blob: keys.seal(&content).into(),
-            expires_in_ms: expires_in.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
-            uses_max,
-        };
-        let http = &self.inner.http;
-        let invite: Invite =
-            http.authorised(Method::POST, &format!("/api/rooms/{room}/invites"), Some(&request)).await?;
-        let origin = http.origin(&http.node());
-        Ok((InviteLink { origin, room, grant, secret }, invite))
-    }
-
-    /// The room's invites, newest first.
-    ///
-    /// # Errors
-    /// `network`, or a server's code.
-    pub async fn invites(&self) -> Result<Vec<Invite>, ClientError> {
-        let path = format!("/api/rooms/{}/invites", self.id());
-        let answer: InvitesAnswer = self.inner.http.authorised::<(), _>(Method::GET, &path, None).await?;
-        Ok(answer.invites)
-    }
-
-    /// Ends an invite. Its maker, or an owner.
-    ///
-    /// # Errors
-    /// `not_allowed`, `network`, or another server's code.
-    pub async fn revoke_invite(&self, grant: GrantId) -> Result<(), ClientError> {
-        let path = format!("/api/rooms/{}/invites/{grant}", self.id());
-        self.inner.http.authorised::<(), ()>(Method::DELETE, &path, None).await
-    }
+/// How a device introduces itself.
+pub(crate) fn introduction(keys: &PublicKeys, name: String, joined: bool) -> Body {
+    Body::Profile(Profile { name, joined, sign_key: keys.sign_key.into(), agree_key: keys.agree_key.into() })
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use snug_protocol::limits::SENDS_IN_FLIGHT_MAX;
-use snug_protocol::{Envelope, EnvelopeHash, ErrorBody, ErrorCode, InstanceId, Retry};
+use snug_protocol::{Envelope, EnvelopeHash, ErrorBody, ErrorCode, InstanceId, Retry, Seq};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ const IDS_KEPT: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) body: Body,
+    /// The message it is about; 0 for none.
+    pub(crate) target: Seq,
     pub(crate) done: oneshot::Sender<Result<Sent, ClientError>>,
 }
 
@@ -84,6 +86,11 @@ impl Outbox {
     /// Whether one more may be sealed.
     pub(super) fn has_room(&self) -> bool {
         !self.ending && self.sealed.len() < SENDS_IN_FLIGHT_MAX
+    }
+
+    /// Whether what is sealed under `epoch` now would overtake unanswered envelopes of another.
+    pub(super) fn awaits_another_epoch(&self, epoch: u32) -> bool {
+        self.sealed.back().is_some_and(|sealed| sealed.envelope.header().epoch != epoch)
     }
 
     /// How many envelopes are unanswered.

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::outbox::{Draft, Outbox, Refusal};
 use super::*;
+use crate::crypto::Message;
 
 fn draft(text: &str) -> (Draft, oneshot::Receiver<Result<Sent, ClientError>>) {
     let (done, answer) = oneshot::channel();
-    (Draft { body: Body::Message(Message::of(text)), done }, answer)
+    (Draft { body: Body::Message(Message::of(text)), target: Seq::ZERO, done }, answer)
 }
 
 /// Seals without a cipher: the filler carries the text, so that the model can read it.

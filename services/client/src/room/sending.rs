@@ -1,35 +1,53 @@
 //! What a room does with drafts and with the server's answers to them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use snug_protocol::{ErrorBody, ErrorCode, Header, Retry, Seq};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, OWN_MAX, Own};
 use super::outbox::{Draft, Refusal, Sealed};
-use super::{Sent, following::Following};
+use super::showing::now_ms;
+use super::{Sent, following::Following, introduction};
 use crate::crypto::{Body, Content, Message, seal};
 use crate::link::Answer;
 use crate::wire::sending;
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or_default()
-}
-
 impl Actor {
     /// Whether a draft can be sealed now: the window has room, and there is an edge to name as what we have seen.
+    ///
+    /// Nothing is sealed while the newest key is missing, nor under a new one while envelopes of the old one are unanswered.
     pub(super) fn can_seal(&self) -> bool {
-        self.session.is_some() && self.resyncing.is_none() && self.outbox.has_room() && self.log.edge().is_some()
+        let epoch = self.governance.sealing_key().map(crate::crypto::RoomKey::epoch);
+        self.session.is_some()
+            && self.resyncing.is_none()
+            && self.outbox.has_room()
+            && self.log.edge().is_some()
+            && epoch.is_some_and(|epoch| !self.outbox.awaits_another_epoch(epoch))
+    }
+
+    /// The introduction that must come before this draft: the first entry of an epoch.
+    fn introduction_before(&self, draft: &Draft, epoch: u32) -> Option<Draft> {
+        let due = self.introduced != Some(epoch) && !matches!(draft.body, Body::Profile(_));
+        let name = self.own_name.clone().filter(|_| due)?;
+        let (done, _) = oneshot::channel();
+        let body = introduction(self.device.keys(), name, false);
+        Some(Draft { body, target: Seq::ZERO, done })
     }
 
     /// Seals a draft under the next counter and keeps it until it is answered.
-    pub(super) fn seal(&mut self, draft: Draft) {
-        let Some(prev) = self.log.edge() else {
+    pub(super) fn seal(&mut self, mut draft: Draft) {
+        let governance = std::sync::Arc::clone(&self.governance);
+        let (Some(prev), Some(key)) = (self.log.edge(), governance.sealing_key()) else {
             self.outbox.put_back(std::iter::once(draft));
             return;
         };
-        let key = self.directory.newest_key();
+        if let Some(introduction) = self.introduction_before(&draft, key.epoch()) {
+            self.outbox.put_back(std::iter::once(draft));
+            draft = introduction;
+        }
+        if let Body::Profile(profile) = &draft.body {
+            (self.own_name, self.introduced) = (Some(profile.name.clone()), Some(key.epoch()));
+        }
         let (instance, counter) = self.outbox.next_place();
         let header = Header {
             kind: draft.body.kind(),
@@ -38,7 +56,7 @@ impl Actor {
             device: self.device.id(),
             instance,
             counter,
-            target: Seq::ZERO,
+            target: draft.target,
         };
         let body = draft.body.to_json();
         match seal(&self.device, key, &header, &Content { prev, sent_at_ms: now_ms(), body: &body }) {
@@ -104,9 +122,12 @@ impl Actor {
         match self.outbox.refused(id, error, Instant::now()) {
             Refusal::Handled => {}
             Refusal::Failed(sealed) => {
+                if matches!(sealed.draft.body, Body::Profile(_)) {
+                    self.introduced = None;
+                }
                 let _ = sealed.draft.done.send(Err(error.clone().into()));
             }
-            Refusal::StaleEpoch(epoch) => self.stale_epoch(id, epoch),
+            Refusal::StaleEpoch(epoch) => self.stale_epoch(id, epoch).await,
         }
         if matches!(error.code, ErrorCode::WrongDevice) {
             // The session is not this device's, which no retry on it can mend.
@@ -114,12 +135,19 @@ impl Actor {
         }
     }
 
-    /// Seals again under the room's epoch if we hold its key; else the message fails, since only a newer key could send it.
-    fn stale_epoch(&mut self, id: u32, epoch: Option<u32>) {
+    /// Seals again under the room's epoch if its key can be had; else the message fails, since only a newer key could send it.
+    async fn stale_epoch(&mut self, id: u32, epoch: Option<u32>) {
+        if epoch > Some(self.governance.epoch())
+            && let Err(error) = self.read_chain().await
+        {
+            // Without the chain nothing can be decided; the next session asks again.
+            tracing::debug!(%error, room = %self.room, "could not read the chain");
+            self.reconnect().await;
+            return;
+        }
         let Some(at) = self.outbox.position(id) else { return };
-        let sealed_under = self.outbox.epoch_at(at);
-        let newest = self.directory.newest_key().epoch();
-        if epoch == Some(newest) && sealed_under < Some(newest) {
+        let newest = self.governance.epoch();
+        if epoch == Some(newest) && self.outbox.epoch_at(at) < Some(newest) {
             self.outbox.end_instance(at);
             return;
         }

@@ -1,0 +1,314 @@
+//! Who governs a room and which keys open it: the chain, folded as far as this device can read it. Pure.
+//!
+//! Keys come from the server or from a record, and so prove nothing: one is kept only if the fold accepts its epoch's record.
+
+use std::collections::{BTreeMap, HashMap};
+
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, RoomId, Seq};
+
+use super::RoomSecrets;
+use super::keyring::Keyring;
+use crate::chain::{Chain, ChainEntry, ChainFault};
+use crate::crypto::{Body, Cause, EpochRecord, Opened, PublicKeys, RoomKey, RoomState, Step, decrypt};
+
+/// What an admin did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A step.
+    Step(Step),
+    /// Another room key, and why.
+    Epoch {
+        /// Which epoch began.
+        epoch: u32,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// An accepted entry of the room's chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditEntry {
+    /// Its place.
+    pub seq: Seq,
+    /// The server's time of commit, Unix milliseconds.
+    pub at_ms: u64,
+    /// Who did it.
+    pub device: DeviceId,
+    /// What.
+    pub change: Change,
+}
+
+/// An entry of the chain that counts for nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) frame: EntryFrame,
+    pub(crate) why: ChainFault,
+}
+
+/// All that matters of a room's chain.
+#[derive(Clone, Debug)]
+pub(crate) struct Governance {
+    room: RoomId,
+    pub(crate) chain: Chain,
+    pub(crate) keys: Keyring,
+    /// The newest accepted record.
+    record: EpochRecord,
+    audit: BTreeMap<Seq, AuditEntry>,
+    /// Every entry that took a place in the chain, accepted or not.
+    links: BTreeMap<Seq, EnvelopeHash>,
+    /// Whoever signed, or may sign. Keys hash to their device's id, so that any source will do.
+    signers: HashMap<DeviceId, PublicKeys>,
+    /// The fold stops before the record of this epoch, whose key this device does not have.
+    missing: Option<u32>,
+}
+
+/// A record that is trusted for another reason than the chain before it, and what follows and precedes it.
+pub(crate) struct Links {
+    /// All entries known, ascending.
+    pub(crate) frames: Vec<EntryFrame>,
+    /// Keys that open records among them, if they are what they seem.
+    pub(crate) keys: Keyring,
+}
+
+impl Governance {
+    /// Begins with the record that `is_base` names, and reads on and back from there.
+    ///
+    /// `None` if the record is not there, does not open, or contradicts itself.
+    pub(crate) fn begin(links: &Links, is_base: impl Fn(&EntryFrame) -> bool) -> Option<(Self, Vec<Fault>)> {
+        let base_at = links.frames.iter().position(is_base)?;
+        let base = &links.frames[base_at];
+        let mut signers = HashMap::new();
+        let mut entries = Vec::new();
+        for frame in &links.frames[..=base_at] {
+            let Some(entry) = open(frame, &links.keys, &signers) else { continue };
+            learn(&mut signers, &entry);
+            entries.push((frame, entry));
+        }
+        let (_, adopted) = entries.pop().filter(|(frame, _)| frame.seq() == base.seq())?;
+        let chain = Chain::adopt(adopted.clone()).ok()?;
+        let Some(Body::EpochRecord(record)) = adopted.opened.as_ref().map(|opened| &opened.body) else { return None };
+        let mut governance = Self {
+            room: adopted.header.room,
+            chain,
+            keys: links.keys.get(adopted.header.epoch).cloned().into_iter().collect(),
+            record: (**record).clone(),
+            audit: BTreeMap::new(),
+            links: BTreeMap::new(),
+            signers,
+            missing: None,
+        };
+        governance.accept(base, &adopted);
+        let mut faults = governance.read_back(&entries, links);
+        faults.extend(governance.extend(&links.frames[base_at + 1..], &links.keys));
+        Some((governance, faults))
+    }
+
+    /// Puts what lies before the base before it, beginning with the oldest record from which on all records can be read.
+    fn read_back(&mut self, older: &[(&EntryFrame, ChainEntry)], links: &Links) -> Vec<Fault> {
+        let is_closed = |(_, entry): &(&EntryFrame, ChainEntry)| {
+            entry.header.kind == EntryKind::EpochRecord && entry.opened.is_none()
+        };
+        let readable = &older[older.iter().rposition(is_closed).map_or(0, |at| at + 1)..];
+        let is_record = |(_, entry): &(&EntryFrame, ChainEntry)| entry.header.kind == EntryKind::EpochRecord;
+        let Some(start) = readable.iter().position(is_record) else { return Vec::new() };
+        let readable = &readable[start..];
+        let entries: Vec<ChainEntry> = readable.iter().map(|(_, entry)| entry.clone()).collect();
+        let wrong = match self.chain.prepend(&entries) {
+            Ok(wrong) => wrong,
+            Err(why) => {
+                return readable.last().map(|(frame, _)| Fault { frame: (*frame).clone(), why }).into_iter().collect();
+            }
+        };
+        let mut faults = Vec::new();
+        for (frame, entry) in readable {
+            match wrong.iter().find(|(seq, _)| *seq == entry.seq) {
+                Some((_, why)) => {
+                    self.links.insert(entry.seq, entry.hash);
+                    faults.push(Fault { frame: (*frame).clone(), why: *why });
+                }
+                None => {
+                    self.accept(frame, entry);
+                    if let Some(key) = links.keys.get(entry.header.epoch) {
+                        self.keys.keep(key.clone());
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    /// Folds what comes after the newest entry, ascending. `keys` may open records among it.
+    pub(crate) fn extend(&mut self, frames: &[EntryFrame], keys: &Keyring) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for frame in frames {
+            if frame.seq() <= self.chain.newest().seq {
+                continue;
+            }
+            let ring = match frame.header() {
+                Ok(header) if header.kind == EntryKind::EpochRecord => keys,
+                _ => &self.keys,
+            };
+            let entry = open(frame, ring, &self.signers).filter(|entry| entry.header.room == self.room);
+            let Some(entry) = entry else {
+                faults.push(Fault { frame: frame.clone(), why: ChainFault::Unreadable });
+                continue;
+            };
+            let begins = entry.header.kind == EntryKind::EpochRecord;
+            let follows = entry.header.target == self.chain.newest().seq;
+            if begins && follows && entry.opened.is_none() && !frame.is_tombstone() {
+                self.missing = Some(entry.header.epoch);
+                break;
+            }
+            match self.chain.apply(&entry) {
+                Ok(_) => {
+                    self.missing = None;
+                    learn(&mut self.signers, &entry);
+                    if let Some(key) = keys.get(entry.header.epoch).filter(|_| begins) {
+                        self.keys.keep(key.clone());
+                    }
+                    self.accept(frame, &entry);
+                }
+                Err(why) => {
+                    if follows {
+                        self.links.insert(entry.seq, entry.hash);
+                    }
+                    faults.push(Fault { frame: frame.clone(), why });
+                }
+            }
+        }
+        faults
+    }
+
+    /// Notes an accepted entry.
+    fn accept(&mut self, frame: &EntryFrame, entry: &ChainEntry) {
+        self.links.insert(entry.seq, entry.hash);
+        let Some(opened) = &entry.opened else { return };
+        let change = match &opened.body {
+            Body::Step(body) => Change::Step(body.step.clone()),
+            Body::EpochRecord(record) => {
+                if record.epoch > self.record.epoch {
+                    self.record = (**record).clone();
+                }
+                Change::Epoch { epoch: record.epoch, cause: record.cause.clone() }
+            }
+            _ => return,
+        };
+        let device = opened.header.device;
+        self.audit.insert(entry.seq, AuditEntry { seq: entry.seq, at_ms: frame.at_ms(), device, change });
+    }
+
+    /// The key to seal under. `None` while a newer epoch is known whose key is not: never under an older one.
+    pub(crate) fn sealing_key(&self) -> Option<&RoomKey> {
+        if self.missing.is_some() { None } else { self.keys.get(self.epoch()) }
+    }
+
+    /// The newest accepted epoch.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.chain.pin().0
+    }
+
+    /// The epoch whose key is missing.
+    pub(crate) const fn missing(&self) -> Option<u32> {
+        self.missing
+    }
+
+    /// The keys of a device that signed in the chain, or may.
+    pub(crate) fn signer(&self, device: DeviceId) -> Option<PublicKeys> {
+        self.signers.get(&device).copied()
+    }
+
+    /// The newest accepted record.
+    pub(crate) const fn record(&self) -> &EpochRecord {
+        &self.record
+    }
+
+    /// What holds now.
+    pub(crate) const fn state(&self) -> &RoomState {
+        self.chain.state()
+    }
+
+    /// Everything that admins did, oldest first.
+    pub(crate) fn audit(&self) -> impl DoubleEndedIterator<Item = &AuditEntry> {
+        self.audit.values()
+    }
+
+    /// What was done since another state of the same chain, oldest first.
+    pub(crate) fn since(&self, before: &Self) -> impl Iterator<Item = &Change> {
+        self.audit.range(before.chain.newest().seq.next()..).map(|(_, entry)| &entry.change)
+    }
+
+    /// What was done at `seq`.
+    pub(crate) fn done_at(&self, seq: Seq) -> Option<&AuditEntry> {
+        self.audit.get(&seq)
+    }
+
+    /// Whether an entry of the chain that was delivered is the one known at its place, or lies where nothing is known.
+    pub(crate) fn is_consistent(&self, seq: Seq, hash: EnvelopeHash) -> bool {
+        let known = self.chain.begins_at()..=self.chain.newest().seq;
+        !known.contains(&seq) || self.links.get(&seq) == Some(&hash)
+    }
+
+    /// Who has had everything erased that `author` wrote by `seq`.
+    pub(crate) fn eraser(&self, author: DeviceId, seq: Seq) -> Option<DeviceId> {
+        let later = self.audit.range(seq..).map(|(_, entry)| entry);
+        let mut erasing =
+            later.filter(|entry| matches!(&entry.change, Change::Step(Step::Erase { device }) if *device == author));
+        erasing.next().map(|entry| entry.device)
+    }
+
+    /// Whether messages of `at_ms` have been erased by age, as of `now_ms`.
+    pub(crate) fn is_past_retention(&self, at_ms: u64, now_ms: u64) -> bool {
+        let steps = self.audit.values().filter_map(|entry| match entry.change {
+            Change::Step(Step::Retention { age_ms }) => Some((entry.at_ms, age_ms)),
+            _ => None,
+        });
+        let periods: Vec<(u64, u64)> = steps.collect();
+        periods.iter().enumerate().any(|(at, (_, age_ms))| {
+            let until = periods.get(at + 1).map_or(now_ms, |(next, _)| *next);
+            *age_ms > 0 && at_ms.saturating_add(*age_ms) <= until
+        })
+    }
+
+    /// What to keep to come back.
+    pub(crate) fn secrets(&self) -> RoomSecrets {
+        let (epoch, record_hash) = self.chain.pin();
+        let cuts = self.audit.values().filter_map(|entry| match &entry.change {
+            Change::Epoch { epoch, cause } if !cause.keeps_history() => epoch.checked_sub(1),
+            _ => None,
+        });
+        let older = cuts.filter_map(|epoch| self.keys.get(epoch).cloned()).collect();
+        let key = self.keys.get(epoch).cloned().expect("a record is accepted only with its key");
+        RoomSecrets { key, record_hash, older }
+    }
+}
+
+/// Opens an entry of the chain as far as the keys at hand go. `None` if not even its header can be read.
+fn open(frame: &EntryFrame, keys: &Keyring, signers: &HashMap<DeviceId, PublicKeys>) -> Option<ChainEntry> {
+    let header = frame.header().ok()?;
+    let opened = frame.envelope().ok().and_then(|envelope| verify(&envelope, keys, signers));
+    Some(ChainEntry { seq: frame.seq(), hash: frame.hash(), header, opened })
+}
+
+fn verify(envelope: &Envelope, keys: &Keyring, signers: &HashMap<DeviceId, PublicKeys>) -> Option<Opened> {
+    let header = envelope.header();
+    let unverified = decrypt(keys.get(header.epoch)?, envelope).ok()?;
+    let signer = unverified.own_keys().or_else(|| signers.get(&header.device).copied())?;
+    unverified.verify(&signer).ok()
+}
+
+/// Remembers the keys of those who may sign from here on.
+fn learn(signers: &mut HashMap<DeviceId, PublicKeys>, entry: &ChainEntry) {
+    let Some(opened) = &entry.opened else { return };
+    match &opened.body {
+        Body::EpochRecord(record) => {
+            signers.extend(record.state.admins.iter().map(|admin| (admin.device(), admin.keys)));
+        }
+        Body::Step(body) => {
+            if let Step::Role { keys, .. } | Step::Transfer { keys, .. } = &body.step {
+                signers.insert(keys.id(), *keys);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,102 @@
+//! What a room's task does with the chain: folds what comes, asks for what is missing, and tells of what does not follow.
+
+use std::sync::Arc;
+
+use snug_protocol::frame::EntryFrame;
+
+use super::Event;
+use super::actor::Actor;
+use super::governance::Fault;
+use super::keyring::Keyring;
+use super::unlocking::Reader;
+use crate::crypto::RoomKey;
+use crate::error::ClientError;
+use crate::log::{Evidence, ViolationCode};
+
+impl Actor {
+    fn reader(&self) -> Reader {
+        Reader { http: self.http.clone(), device: Arc::clone(&self.device), room: self.room }
+    }
+
+    /// Folds a link of the chain that the log has, or holds it against the one known at its place.
+    ///
+    /// # Errors
+    /// `network`, or a server's code, when a key or what lies between could not be had: then it is to be asked for again.
+    pub(super) async fn govern(&mut self, frame: &EntryFrame) -> Result<(), ClientError> {
+        let newest = self.governance.chain.newest().seq;
+        if frame.seq() > newest {
+            if frame.header().is_ok_and(|header| header.target == newest) {
+                self.fold(std::slice::from_ref(frame), &Keyring::default()).await?;
+            } else {
+                // Links between were not among what was delivered; those that took their place there must be in the chain.
+                self.read_chain().await?;
+            }
+        }
+        let unknown = frame.seq() > self.governance.chain.newest().seq && self.governance.missing().is_none();
+        if unknown || !self.governance.is_consistent(frame.seq(), frame.hash()) {
+            self.accuse_of(frame);
+        }
+        Ok(())
+    }
+
+    /// Reads what the chain has beyond what is known.
+    ///
+    /// # Errors
+    /// As [`Actor::govern`].
+    pub(super) async fn read_chain(&mut self) -> Result<(), ClientError> {
+        let newest = self.governance.chain.newest().seq;
+        let links = self.reader().links(newest, &self.governance.keys).await?;
+        self.extend(&links.frames, &links.keys);
+        Ok(())
+    }
+
+    /// Takes a link of our own that the server says is committed, with the key that it begins.
+    ///
+    /// # Errors
+    /// As [`Actor::govern`].
+    pub(super) async fn committed_link(&mut self, frame: &EntryFrame, key: Option<RoomKey>) -> Result<(), ClientError> {
+        self.log.acknowledge(frame.seq(), frame.hash());
+        self.tell_violations();
+        let newest = self.governance.chain.newest().seq;
+        if frame.seq() > newest && frame.header().is_ok_and(|header| header.target == newest) {
+            return self.fold(std::slice::from_ref(frame), &key.into_iter().collect()).await;
+        }
+        self.govern(frame).await
+    }
+
+    async fn fold(&mut self, frames: &[EntryFrame], more: &Keyring) -> Result<(), ClientError> {
+        let mut known = self.governance.keys.clone();
+        known.keep_all(more);
+        let keys = self.reader().unlock(frames, &known).await?;
+        self.extend(frames, &keys);
+        Ok(())
+    }
+
+    fn extend(&mut self, frames: &[EntryFrame], keys: &Keyring) {
+        let before = self.governance.chain.newest();
+        let faults = Arc::make_mut(&mut self.governance).extend(frames, keys);
+        self.accuse(faults);
+        if self.governance.chain.newest() != before {
+            self.published.send_replace(Arc::clone(&self.governance));
+        }
+        let missing = self.governance.missing();
+        if let Some(epoch) = missing.filter(|_| self.told_missing != missing) {
+            self.tell(Event::KeyMissing { epoch });
+        }
+        self.told_missing = missing;
+    }
+
+    /// Tells of entries of the chain that count for nothing.
+    pub(super) fn accuse(&mut self, faults: Vec<Fault>) {
+        for fault in faults {
+            tracing::warn!(room = %self.room, seq = %fault.frame.seq(), why = fault.why.as_str(), "a link of the chain counts for nothing");
+            self.accuse_of(&fault.frame);
+        }
+    }
+
+    fn accuse_of(&mut self, frame: &EntryFrame) {
+        let evidence = Evidence { seq: frame.seq(), envelope: frame.envelope_bytes() };
+        self.log.accuse(ViolationCode::Authority, frame.seq(), vec![evidence]);
+        self.tell_violations();
+    }
+}

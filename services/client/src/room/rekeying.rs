@@ -1,0 +1,200 @@
+//! Another key for the room: to remove somebody, to be rid of a password that got about, or to keep newcomers from reading back.
+
+use std::collections::BTreeSet;
+
+use snug_protocol::http::{Invite, Member, MemberState};
+use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, Seq};
+
+use super::administering::TRIES_MAX;
+use super::stewarding::NewKey;
+use super::{Change, Command, Governance, Room};
+use crate::chain::{Eligible, Membership, eligible};
+use crate::client::hash_password;
+use crate::crypto::{Cause, GrantKeys, PublicKeys, RoomKey, Step, profile_of, random};
+use crate::error::ClientError;
+use crate::text;
+
+/// Why the room gets another key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RekeyCause {
+    /// These devices, 1 to 50, shall not read on. Moderators and owners, on lower roles.
+    Remove {
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// They may not come back either.
+        ban: bool,
+    },
+    /// The password or an invite got about. Moderators and owners.
+    Rotate,
+    /// Newcomers shall not read what was said before. Owners.
+    CutHistory,
+}
+
+/// Another key, and the password that goes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rekey<'a> {
+    /// Why.
+    pub cause: &'a RekeyCause,
+    /// The new password: 1 to 256 code points. Those who stay need not type it.
+    pub password: &'a str,
+}
+
+/// How far the new key has been handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Devices that it has been sealed to.
+    pub staged: usize,
+    /// Devices that it will be sealed to.
+    pub all: usize,
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rekeyed {
+    /// The new epoch.
+    pub epoch: u32,
+    /// The place of its record.
+    pub seq: Seq,
+    /// Invites that are no more. Empty where the server's first answer was lost.
+    pub revoked: Vec<Invite>,
+    /// Members that had never shown that they have the room's key, so that they were put out; they may join by the new password.
+    pub excluded: Vec<DeviceId>,
+}
+
+impl From<&RekeyCause> for Cause {
+    fn from(cause: &RekeyCause) -> Self {
+        match cause {
+            RekeyCause::Remove { devices, ban } => {
+                let devices: BTreeSet<DeviceId> = devices.iter().copied().collect();
+                Self::Remove { devices: devices.into_iter().collect(), ban: *ban }
+            }
+            RekeyCause::Rotate => Self::Rotate,
+            RekeyCause::CutHistory => Self::History,
+        }
+    }
+}
+
+impl Room {
+    /// Gives the room another key and password, seals the key to everyone who stays, and revokes all invites, in one commit.
+    ///
+    /// Members who stay read on without doing anything. `progress` is called before the first and after each page of 200 devices. When
+    /// others administer or members come and go meanwhile, it is done again upon that, at most 3 times; `chain_moved` means that another
+    /// key or password came first: look at the room, and decide again. Dropping the future leaves open whether it is done; what was
+    /// handed to the server before does no harm.
+    ///
+    /// # Errors
+    /// `password_…`, `not_allowed`, `key_missing`, `recipients_refused`, `chain_moved`, `members_changed`, `too_many_entries`, `closed`,
+    /// `network` (then it may be done, and [`Room::epoch`] will tell), or another server's code.
+    pub async fn rekey(
+        &self,
+        rekey: Rekey<'_>,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Rekeyed, ClientError> {
+        let cause = Cause::from(rekey.cause);
+        text::password(rekey.password)?;
+        self.governance().chain.next_state(self.inner.device.id(), &cause, super::now_ms())?;
+        let (room, grant) = (self.id(), GrantId(random()));
+        let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
+        let mut tries = 1;
+        loop {
+            let governance = self.governance();
+            let eligible = self.eligible(&governance, &cause).await?;
+            let new = NewKey { cause: cause.clone(), eligible: &eligible, grant, grant_keys: &grant_keys };
+            let error = match self.begin(&governance, &new, &mut progress).await {
+                Ok((epoch, seq, revoked)) => return Ok(Rekeyed { epoch, seq, revoked, excluded: eligible.excluded }),
+                Err(error) => error,
+            };
+            let moved = Some(ErrorCode::ChainMoved) == error.server_code()
+                || Some(ErrorCode::StaleEpoch) == error.server_code();
+            if !moved && error.server_code() != Some(ErrorCode::MembersChanged) {
+                return Err(error);
+            }
+            self.read_chain().await?;
+            if tries == TRIES_MAX || !leaves_alone(&governance, &self.governance(), moved) {
+                return Err(error);
+            }
+            tries += 1;
+        }
+    }
+
+    async fn begin(
+        &self,
+        governance: &Governance,
+        new: &NewKey<'_>,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(u32, Seq, Vec<Invite>), ClientError> {
+        let steward = self.steward();
+        let prev = self.edge(&steward).await?;
+        let begun = steward.seal(governance, prev, new)?;
+        steward.stage(&begun, new.eligible, progress).await?;
+        let epoch = begun.key.epoch();
+        match steward.begin(&begun, new).await {
+            Ok((frame, revoked)) => {
+                let seq = frame.seq();
+                self.govern(frame, Some(begun.key)).await;
+                Ok((epoch, seq, revoked))
+            }
+            // The answer may be lost and the epoch begun: the chain tells.
+            Err(error @ (ClientError::Network(_) | ClientError::Answer)) => {
+                self.read_chain().await?;
+                let newest = self.governance();
+                let place = newest.chain.newest();
+                if newest.chain.pin() == (epoch, begun.record.hash()) {
+                    return Ok((epoch, place.seq, Vec::new()));
+                }
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// To whom the new key may be sealed. This device introduces itself first, should nobody know it yet.
+    async fn eligible(&self, governance: &Governance, cause: &Cause) -> Result<Eligible, ClientError> {
+        let own = self.inner.device.id();
+        let found = self.look_up(governance, cause).await?;
+        if found.sealed_to.iter().any(|(device, _)| *device == own) {
+            return Ok(found);
+        }
+        let name = self.ask(|reply| Command::Name { reply }).await?.ok_or(ErrorCode::NotAMember)?;
+        self.introduce(name, false).await?;
+        let found = self.look_up(governance, cause).await?;
+        let counts = found.sealed_to.iter().any(|(device, _)| *device == own);
+        if counts { Ok(found) } else { Err(ErrorCode::MembersChanged.into()) }
+    }
+
+    async fn look_up(&self, governance: &Governance, cause: &Cause) -> Result<Eligible, ClientError> {
+        let key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
+        let members = self.inner.all_members(self.id()).await?;
+        let present = members.iter().filter(|member| member.state == MemberState::Member);
+        let listed: Vec<(DeviceId, PublicKeys)> = present.map(|member| (member.device, keys_of(member))).collect();
+        let introduced = members.iter().filter(|member| has_introduced_itself(key, member));
+        let introduced: BTreeSet<DeviceId> = introduced.map(|member| member.device).collect();
+        let recipients = match governance.record().recipients {
+            Some(_) => self.inner.http.epoch_keys(self.id(), governance.epoch()).await?.recipients,
+            None => Vec::new(),
+        };
+        let members = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };
+        eligible(governance.record(), governance.state(), cause, members).map_err(|_| ClientError::RecipientsRefused)
+    }
+}
+
+/// A member's keys as the server lists them. Such as are no keys hash to no device, so that it will not count.
+fn keys_of(member: &Member) -> PublicKeys {
+    let nobody = PublicKeys { sign_key: [0; 32], agree_key: [0; 32] };
+    PublicKeys::parse(&member.sign_key, &member.agree_key).unwrap_or(nobody)
+}
+
+fn has_introduced_itself(key: &RoomKey, member: &Member) -> bool {
+    let envelope = member.profile.as_ref().map(|profile| profile.envelope.0.clone());
+    envelope.is_some_and(|envelope| {
+        let room = Envelope::parse(envelope.clone().into()).ok().map(|envelope| envelope.header().room);
+        room == Some(key.room()) && profile_of(key, envelope.into()) == Some(member.device)
+    })
+}
+
+/// Whether nobody began an epoch or replaced the password since then. If the server says that the chain `moved`, it must show how.
+fn leaves_alone(before: &Governance, now: &Governance, moved: bool) -> bool {
+    let mut since = now.since(before).peekable();
+    (since.peek().is_some() || !moved)
+        && since.all(|change| matches!(change, Change::Step(step) if !matches!(step, Step::Password { .. })))
+}

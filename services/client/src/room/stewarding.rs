@@ -1,0 +1,164 @@
+//! Administration by HTTP: seals links of the chain in an admin's name and hands them to the server. Used by a room's handle, and by the
+//! recovery device, which has no room.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::http::{Committed, Effect, Invite, NewEpoch, SealedKey, StageKeys, StepRequest};
+use snug_protocol::limits::EPOCH_KEYS_PAGE_MAX;
+use snug_protocol::{Envelope, GrantId, RoomId};
+
+use super::rekeying::Progress;
+use super::{Governance, now_ms};
+use crate::chain::Eligible;
+use crate::crypto::{
+    Cause, Device, GrantContent, GrantKeys, KDF, NextEpoch, Prev, PublicKeys, RoomKey, Step, next_record,
+    seal_room_key, seal_step,
+};
+use crate::error::ClientError;
+use crate::http::Http;
+
+/// An admin of a room.
+pub(crate) struct Steward {
+    pub(crate) http: Http,
+    pub(crate) device: Arc<Device>,
+    pub(crate) room: RoomId,
+}
+
+/// A new epoch as it shall be.
+pub(crate) struct NewKey<'a> {
+    pub(crate) cause: Cause,
+    pub(crate) eligible: &'a Eligible,
+    /// The new password's grant, and its keys.
+    pub(crate) grant: GrantId,
+    pub(crate) grant_keys: &'a GrantKeys,
+}
+
+/// A record that is sealed, with its key.
+pub(crate) struct Begun {
+    pub(crate) record: Envelope,
+    pub(crate) key: RoomKey,
+}
+
+/// What the server is told of a step. A new password's is made where the password is.
+pub(crate) fn effect_of(step: &Step) -> Effect {
+    match *step {
+        Step::Topic { .. } | Step::Password { .. } => Effect::None {},
+        Step::Lock { locked } => Effect::Lock { locked },
+        Step::Slow { interval_ms } => Effect::Slow { interval_ms },
+        Step::Mute { device, until_ms } => Effect::Mute { device, until_ms },
+        Step::Erase { device } => Effect::Erase { device },
+        Step::Unban { device } => Effect::Unban { device },
+        Step::Retention { age_ms } => Effect::Retention { age_ms },
+        Step::Role { device, role, .. } => Effect::Role { device, role },
+        Step::Transfer { device, .. } => Effect::Transfer { device },
+    }
+}
+
+impl Steward {
+    /// The newest entry of the room's log, for one that has not loaded it.
+    pub(crate) async fn newest(&self) -> Result<Prev, ClientError> {
+        let page = self.http.history(self.room, None, 1).await?;
+        let newest = page.entries.iter().rfind(|frame| frame.seq() <= page.head.to).ok_or(ClientError::Answer)?;
+        Ok(Prev { seq: newest.seq(), hash: newest.hash() })
+    }
+
+    /// Takes a step upon the newest link that `governance` knows. The same envelope is sent until it is answered.
+    ///
+    /// # Errors
+    /// What the fold refuses, by the code the server would give; `key_missing`; `chain_moved`; `network`: then it may be committed.
+    pub(crate) async fn step(
+        &self,
+        governance: &Governance,
+        prev: Prev,
+        step: Step,
+        effect: Effect,
+    ) -> Result<EntryFrame, ClientError> {
+        let key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
+        let after = governance.chain.next_step(self.device.id(), &step)?;
+        let envelope = seal_step(&self.device, key, after, step, prev, now_ms())?;
+        let request = StepRequest { envelope: envelope.bytes().to_vec().into(), effect };
+        let path = format!("/api/rooms/{}/steps", self.room);
+        let committed: Committed = self.http.repeated(Method::POST, &path, &request).await?;
+        Ok(EntryFrame::new(committed.seq, committed.at_ms, envelope.bytes()))
+    }
+
+    /// Seals the record of the next epoch.
+    ///
+    /// # Errors
+    /// What the fold refuses; `key_missing`.
+    pub(crate) fn seal(&self, governance: &Governance, prev: Prev, new: &NewKey<'_>) -> Result<Begun, ClientError> {
+        let previous_key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
+        let sent_at_ms = now_ms();
+        let state = governance.chain.next_state(self.device.id(), &new.cause, sent_at_ms)?;
+        let key = RoomKey::generate(self.room, governance.chain.next_epoch());
+        let recipients: Vec<_> = new.eligible.sealed_to.iter().map(|(device, _)| *device).collect();
+        let (after, cause) = (governance.chain.newest(), new.cause.clone());
+        let next = NextEpoch { after, previous_key, recipients: &recipients, cause, state };
+        let record = next_record(&self.device, &key, next, prev, sent_at_ms)?;
+        Ok(Begun { record, key })
+    }
+
+    /// Seals the new key to everyone, a page at a time, and hands the pages to the server.
+    pub(crate) async fn stage(
+        &self,
+        begun: &Begun,
+        eligible: &Eligible,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), ClientError> {
+        let path = format!("/api/rooms/{}/epochs/{}/keys", self.room, begun.key.epoch());
+        let record = begun.record.hash().0;
+        let (mut staged, all) = (0, eligible.sealed_to.len());
+        progress(Progress { staged, all });
+        for page in eligible.sealed_to.chunks(EPOCH_KEYS_PAGE_MAX) {
+            let keys = seal_page(begun.key.clone(), page.to_vec()).await?;
+            let request = StageKeys { record: record.into(), keys };
+            let () = self.http.repeated(Method::PUT, &path, &request).await?;
+            staged += page.len();
+            progress(Progress { staged, all });
+        }
+        Ok(())
+    }
+
+    /// Begins the epoch whose keys are staged. Returns the committed record and the invites that are no more.
+    pub(crate) async fn begin(
+        &self,
+        begun: &Begun,
+        new: &NewKey<'_>,
+    ) -> Result<(EntryFrame, Vec<Invite>), ClientError> {
+        let (remove, ban) = match &new.cause {
+            Cause::Remove { devices, ban } => (devices.clone(), *ban),
+            Cause::Created | Cause::Rotate | Cause::History => (Vec::new(), false),
+        };
+        let content = GrantContent { room_key: begun.key.clone(), record_hash: begun.record.hash() };
+        let request = NewEpoch {
+            record: begun.record.bytes().to_vec().into(),
+            remove,
+            ban,
+            excluded: new.eligible.excluded.clone(),
+            grant: new.grant,
+            kdf: KDF,
+            auth: new.grant_keys.auth().into(),
+            blob: new.grant_keys.seal(&content).into(),
+        };
+        let path = format!("/api/rooms/{}/epochs", self.room);
+        let committed: Committed = self.http.repeated(Method::POST, &path, &request).await?;
+        let frame = EntryFrame::new(committed.seq, committed.at_ms, begun.record.bytes());
+        Ok((frame, committed.revoked.unwrap_or_default()))
+    }
+}
+
+/// Sealing to hundreds takes a while, so it runs beside the async threads.
+async fn seal_page(
+    key: RoomKey,
+    page: Vec<(snug_protocol::DeviceId, PublicKeys)>,
+) -> Result<Vec<SealedKey>, ClientError> {
+    let seal = move || {
+        let sealed = page.iter().map(|(device, keys)| {
+            seal_room_key(&key, keys).map(|sealed| SealedKey { device: *device, key: sealed.into() })
+        });
+        sealed.collect()
+    };
+    tokio::task::spawn_blocking(seal).await.map_err(|_| ClientError::Closed)?
+}

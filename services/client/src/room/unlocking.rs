@@ -1,0 +1,106 @@
+//! Reads a room's chain from the server, and finds the keys that open its records.
+
+use std::sync::Arc;
+
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::limits::HISTORY_PAGE_MAX;
+use snug_protocol::{EntryKind, Retry, RoomId, Seq};
+
+use super::RoomSecrets;
+use super::governance::{Fault, Governance, Links};
+use super::keyring::Keyring;
+use crate::crypto::{Device, RoomKey, open_record, open_room_key};
+use crate::error::ClientError;
+use crate::http::Http;
+
+/// Entries of the chain that are read, at most; of a longer one the oldest are left unread, and so is what was said before them.
+pub(crate) const CHAIN_ENTRIES_MAX: usize = 10_000;
+/// Epochs whose keys are asked for in one reading.
+const KEYS_ASKED_MAX: usize = 200;
+
+/// Who asks, and of which room.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) http: Http,
+    pub(crate) device: Arc<Device>,
+    pub(crate) room: RoomId,
+}
+
+impl Reader {
+    /// Reads the whole chain and folds it from the record that the secrets name. Cancel safe.
+    ///
+    /// # Errors
+    /// `record_refused` if the server does not show that record; `network`, or a server's code.
+    pub(crate) async fn read(&self, secrets: &RoomSecrets) -> Result<(Governance, Vec<Fault>), ClientError> {
+        let keys = secrets.older.iter().chain([&secrets.key]).cloned().collect();
+        let links = self.links(Seq::ZERO, &keys).await?;
+        Governance::begin(&links, |frame| frame.hash() == secrets.record_hash).ok_or(ClientError::RecordRefused)
+    }
+
+    /// Reads the whole chain and folds it from the room's first entry, for a device that nothing but its key leads here.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub(crate) async fn read_from_the_beginning(&self) -> Result<(Governance, Vec<Fault>), ClientError> {
+        let links = self.links(Seq::ZERO, &Keyring::default()).await?;
+        Governance::begin(&links, |frame| frame.seq() == Seq(1)).ok_or(ClientError::RecordRefused)
+    }
+
+    /// The chain's entries after `after`, and the keys of its records as far as they can be had.
+    ///
+    /// # Errors
+    /// `network`, `answer_invalid`, or a server's code.
+    pub(crate) async fn links(&self, after: Seq, known: &Keyring) -> Result<Links, ClientError> {
+        let frames = self.frames(after).await?;
+        let keys = self.unlock(&frames, known).await?;
+        Ok(Links { frames, keys })
+    }
+
+    async fn frames(&self, after: Seq) -> Result<Vec<EntryFrame>, ClientError> {
+        let mut found: Vec<EntryFrame> = Vec::new();
+        while found.len() + HISTORY_PAGE_MAX <= CHAIN_ENTRIES_MAX {
+            let before = found.first().map(EntryFrame::seq);
+            let page = self.http.chain(self.room, before).await?;
+            let Some(first) = page.first().map(EntryFrame::seq) else { break };
+            found.splice(0..0, page.into_iter().filter(|frame| frame.seq() > after));
+            if first <= after.next() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Newest first, since a record has the key before its own; what is found nowhere else is asked for.
+    pub(crate) async fn unlock(&self, frames: &[EntryFrame], known: &Keyring) -> Result<Keyring, ClientError> {
+        let (mut keys, mut asked) = (Keyring::default(), 0);
+        let mut before: Option<RoomKey> = None;
+        for frame in frames.iter().rev().filter(|frame| frame.kind() == Some(EntryKind::EpochRecord)) {
+            let (Ok(header), Ok(envelope)) = (frame.header(), frame.envelope()) else { continue };
+            let at_hand = [known.get(header.epoch).cloned(), before.take()];
+            let opens = |key: &RoomKey| open_record(key, envelope.bytes().clone()).ok();
+            let mut found = at_hand.into_iter().flatten().find_map(|key| Some((opens(&key)?, key)));
+            if found.is_none() && asked < KEYS_ASKED_MAX {
+                asked += 1;
+                let sealed = self.key_of(header.epoch).await?;
+                found = sealed.and_then(|key| Some((opens(&key)?, key)));
+            }
+            if let Some((record, key)) = found {
+                before = record.previous_key(&key);
+                keys.keep(key);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The key of an epoch, if it was sealed to this device. It proves nothing by itself.
+    async fn key_of(&self, epoch: u32) -> Result<Option<RoomKey>, ClientError> {
+        match self.http.epoch_keys(self.room, epoch).await {
+            Ok(answer) => {
+                let sealed = answer.key.filter(|sealed| !sealed.0.is_empty());
+                Ok(sealed.and_then(|sealed| open_room_key(&self.device, self.room, epoch, &sealed.0).ok()))
+            }
+            Err(ClientError::Server(error)) if error.retry == Retry::Never => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
