@@ -33,9 +33,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let server = Server::start(settings).await?;
     let durability = server.durability().as_str();
     tracing::info!(url = server.url(), data_dir = %data_dir.display(), durability, version = env!("CARGO_PKG_VERSION"), "ready");
+    // Before the line that scripts wait for: whoever has read it may stop the process at once.
+    let signals = Signals::listen()?;
     // For people and scripts alike; logs go to standard error.
     println!("Snug is ready: {}", server.url());
-    server.run(stopped()).await;
+    server.run(stopped(signals)).await;
     Ok(())
 }
 
@@ -47,27 +49,49 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Returns at the first SIGTERM or Ctrl-C; at the second the process ends at once.
-async fn stopped() {
-    signal().await;
+async fn stopped(mut signals: Signals) {
+    signals.next().await;
     // The process's own watchdog has no owner to wait for it: it only ever ends the process.
     #[expect(clippy::disallowed_methods, reason = "ends with the process")]
-    tokio::spawn(async {
-        signal().await;
+    tokio::spawn(async move {
+        signals.next().await;
         std::process::exit(130);
     });
 }
 
-async fn signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals can be heard");
+/// SIGTERM and Ctrl-C, heard from the moment that this is made.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
-    let _ = interrupt.await;
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
