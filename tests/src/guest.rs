@@ -152,7 +152,7 @@ impl Guest {
 
     /// The request that creates a room, and the room as it will be.
     pub async fn draft_room(&self, name: &str) -> (CreateRoom, Secret, RoomKey) {
-        self.draft_room_with(name, &Device::generate().keys()).await
+        self.draft_room_with(name, Device::generate().keys()).await
     }
 
     /// The same, with this recovery device.

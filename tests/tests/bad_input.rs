@@ -331,7 +331,7 @@ async fn a_room_is_not_created_without_a_recovery_device_of_its_own() {
     let code = async |request: snug_protocol::http::CreateRoom| {
         guest.post("/api/rooms", &request).await.1["code"].as_str().map(str::to_owned)
     };
-    let (request, ..) = guest.draft_room_with("Recovery", &guest.device.keys()).await;
+    let (request, ..) = guest.draft_room_with("Recovery", guest.device.keys()).await;
     assert_eq!(code(request).await.as_deref(), Some("bad_request"), "the creator is no recovery device");
     for (sign_key, agree_key, key) in [(31, 32, 80), (32, 33, 80), (32, 32, 79)] {
         let (mut request, ..) = guest.draft_room("Recovery").await;

@@ -120,7 +120,21 @@ async fn the_api_describes_itself() {
     for path in described {
         assert!(reference.contains(path.as_str()), "{path} is not in PROTOCOL.md");
     }
-    for path in ["/api/nonce", "/api/lookup", "/api/rooms", "/api/join", "/api/token", "/api/rooms/{room}/history"] {
+    for path in [
+        "/api/nonce",
+        "/api/lookup",
+        "/api/rooms",
+        "/api/join",
+        "/api/token",
+        "/api/rooms/{room}/history",
+        "/api/rooms/{room}/chain",
+        "/api/rooms/{room}/pins",
+        "/api/rooms/{room}/steps",
+        "/api/rooms/{room}/epochs",
+        "/api/rooms/{room}/epochs/{epoch}/keys",
+        "/api/moves/{id}/offer",
+        "/api/moves/{id}/answer",
+    ] {
         assert!(document["paths"].get(path).is_some(), "{path} is not described");
     }
     assert_eq!(document["info"]["title"], "Snug");

@@ -87,7 +87,7 @@ async fn a_full_disk_refuses_new_messages_keeps_old_ones_and_recovers() {
     let port = format!("--listen=127.0.0.1:{}", free_port());
     let data = data(folder.path());
     let fast = ["--sends-per-second=100000", "--sends-burst=100000"];
-    let mut process = Process::start(&[&port, &data, "--database-bytes-max=400000", fast[0], fast[1]]).await;
+    let mut process = Process::start(&[&port, &data, "--database-bytes-max=600000", fast[0], fast[1]]).await;
     let mut guest = Guest::new(&process.url);
     let mut room = guest.create("Full").await;
     let mut socket = guest.socket().await;

@@ -139,7 +139,7 @@ async fn the_recovery_device_governs_without_being_seen() {
     let node = Node::start().await;
     let (mut ana, mut ben) = (Guest::new(&node.url), Guest::new(&node.url));
     let recovery = Device::generate();
-    let (request, secret, key) = ana.draft_room_with("Recovered", &recovery.keys()).await;
+    let (request, secret, key) = ana.draft_room_with("Recovered", recovery.keys()).await;
     assert_eq!(ana.post("/api/rooms", &request).await.0, 201);
     let mut anas = ana.join_drafted(&request, secret, key).await;
     ben.join(&anas).await;

@@ -4,6 +4,7 @@ mod chain;
 mod governing;
 mod messages;
 mod moves;
+mod on_disk;
 mod removal;
 
 use snug_protocol::frame::ServerFrame;

@@ -59,7 +59,10 @@ async fn what_is_about_a_message_needs_one_and_an_edit_its_author() {
 
 #[tokio::test]
 async fn a_deletion_erases_the_message_for_everyone_who_looks_from_then_on() {
-    let node = Node::start().await;
+    deletion(&Node::start().await).await;
+}
+
+pub async fn deletion(node: &Node) {
     let (mut ana, mut ben) = (Guest::new(&node.url), Guest::new(&node.url));
     let mut anas = ana.create("Erased").await;
     let mut bens = ben.join(&anas).await;
@@ -158,7 +161,10 @@ async fn who_has_a_higher_role_deletes_and_who_has_not_does_not() {
 
 #[tokio::test]
 async fn an_erase_step_leaves_nothing_of_what_a_member_wrote() {
-    let node = Node::start().await;
+    erase_step(&Node::start().await).await;
+}
+
+pub async fn erase_step(node: &Node) {
     let (mut ana, mut ben) = (Guest::new(&node.url), Guest::new(&node.url));
     let mut anas = ana.create("Spam").await;
     let mut bens = ben.join(&anas).await;

@@ -21,7 +21,10 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn two_devices_meet_in_a_mailbox_and_no_third_gets_in_between() {
-    let node = Node::start().await;
+    meeting(&Node::start().await).await;
+}
+
+pub async fn meeting(node: &Node) {
     let (mut old, new) = (Guest::new(&node.url), Guest::new(&node.url));
     old.create("Moving house").await;
     let offer = mailbox("offer");

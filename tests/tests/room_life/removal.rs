@@ -15,7 +15,10 @@ async fn try_join(guest: &Guest, room: &GuestRoom) -> Answer {
 
 #[tokio::test]
 async fn who_is_removed_is_told_at_once_and_refused_everywhere_after() {
-    let node = Node::start().await;
+    removal(&Node::start().await).await;
+}
+
+pub async fn removal(node: &Node) {
     let (mut ana, mut ben) = (Guest::new(&node.url), Guest::new(&node.url));
     let mut anas = ana.create("Removal").await;
     let old = anas.elsewhere();
@@ -98,7 +101,10 @@ async fn who_is_banned_comes_back_by_no_way_until_the_ban_is_lifted() {
 
 #[tokio::test]
 async fn an_epoch_begins_only_for_exactly_those_who_are_members() {
-    let node = Node::start().await;
+    exact_epoch(&Node::start().await).await;
+}
+
+pub async fn exact_epoch(node: &Node) {
     let mut guests = [(); 4].map(|()| Guest::new(&node.url));
     let [ana, ben, cleo, dan] = &mut guests;
     let mut anas = ana.create("Exactly").await;
