@@ -117,10 +117,11 @@ async fn read_all(room: &Room, newest: u64) -> Vec<(u64, String)> {
     .await;
     loop {
         let page = in_time("a page of history", room.load_older()).await.expect("a page");
-        if page.is_empty() {
+        let is_beginning = page.is_beginning();
+        stored.splice(0..0, page.events.into_iter().filter_map(text));
+        if is_beginning {
             return stored;
         }
-        stored.splice(0..0, page.into_iter().filter_map(text));
     }
 }
 
