@@ -178,8 +178,9 @@ impl MoveSecret {
         mac
     }
 
+    /// Secret, so that whoever does not know the link cannot write an answer, though mailbox and keys are the server's to see.
     pub(super) fn info(&self) -> Vec<u8> {
-        [b"snug/v1/move".as_slice(), &self.mailbox()].concat()
+        [b"snug/v1/move".as_slice(), hkdf(self.0.as_slice(), &[], &[b"snug/v1/move-answer"]).as_slice()].concat()
     }
 }
 

@@ -87,8 +87,9 @@ export async function moveCode(secret: Bytes, keys: PublicKeys): Promise<string>
   return String(new Reader(hash).u32() % 10 ** CODE_DIGITS).padStart(CODE_DIGITS, "0");
 }
 
-function answerInfo(id: Bytes): Bytes {
-  return concat(utf8("snug/v1/move"), id);
+/** Secret: who does not know the link cannot write an answer, though mailbox and keys are the server's to see. */
+async function answerInfo(secret: Bytes): Promise<Bytes> {
+  return concat(utf8("snug/v1/move"), await hkdf(await hkdfKey(secret), zeros(0), "snug/v1/move-answer"));
 }
 
 /** Whether `answer` is small enough to be sealed; what is left out of it is the caller's choice. */
@@ -101,7 +102,7 @@ export async function sealAnswer(secret: Bytes, to: PublicKeys, answer: MoveAnsw
   if (!answerFits(answer)) throw new RangeError("the answer is too large");
   const aad = fromB64(await deviceId(to));
   const plaintext = utf8(JSON.stringify(answer));
-  return sealTo(to.agreeKey, answerInfo(await moveId(secret)), aad, plaintext, ephemeral);
+  return sealTo(to.agreeKey, await answerInfo(secret), aad, plaintext, ephemeral);
 }
 
 /** Opens and checks the answer. Throws `SealRefused`. */
@@ -111,7 +112,7 @@ export async function openAnswer(
   sealed: Bytes,
 ): Promise<MoveAnswer> {
   if (sealed.length > MOVE_ANSWER_BYTES_MAX) throw new SealRefused();
-  const plaintext = await openSealed(device, answerInfo(await moveId(secret)), fromB64(device.id), sealed);
+  const plaintext = await openSealed(device, await answerInfo(secret), fromB64(device.id), sealed);
   try {
     return parseAnswer(fieldsOf(JSON.parse(fromUtf8(plaintext))));
   } catch {
