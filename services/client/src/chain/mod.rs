@@ -5,6 +5,8 @@
 
 mod action;
 mod eligible;
+#[cfg(test)]
+mod epochs;
 mod fault;
 mod fold;
 #[cfg(test)]

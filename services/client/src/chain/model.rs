@@ -242,7 +242,7 @@ fn play(play: &mut Play, model: &mut Model, who: u8, action: &Move, spoil: Spoil
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn any_sequence_of_entries_folds_to_what_the_table_says(

@@ -5,66 +5,50 @@ import { b64, fromB64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
 import { type Device } from "./crypto/device.ts";
 import { NO_ROOM, signInSignature } from "./crypto/sign-in.ts";
-import { splitLogPage, type RawEntry } from "./frames.ts";
+import { ApiError, Http } from "./http.ts";
+import { logPage, sparsePage, type LogPage, type SparsePage } from "./log-page.ts";
 import {
-  ERROR_RETRY,
+  type Committed,
   type CreateInvite,
   type CreateRoom,
   type Entered,
-  type ErrorBody,
-  type ErrorCode,
+  type EpochKeys,
   type Invite,
   type InvitesAnswer,
   type JoinRequest,
-  type LogPageHead,
   type LookupAnswer,
   type Member,
   type MembersAnswer,
+  type NewEpoch,
   type NonceAnswer,
-  type Retry,
   type RoomsAnswer,
   type SignIn,
   type Signed,
+  type StageKeys,
+  type StepRequest,
 } from "../protocol.gen.ts";
 
-/** Longest wait for an answer. */
-const ANSWER_LIMIT_MS = 20_000;
+export { ApiError } from "./http.ts";
+export type { LogPage, SparsePage } from "./log-page.ts";
 
-/** A call failed. `offline`: no answer at all, or one that is not the server's. */
-export class ApiError extends Error {
-  readonly code: ErrorCode | "offline";
-  readonly retry: Retry;
-  readonly retryAfterMs: number | undefined;
-  readonly freeVariant: string | undefined;
-
-  constructor(body: Omit<Partial<ErrorBody>, "code"> & { code: ErrorCode | "offline" }) {
-    super(body.message ?? body.code);
-    this.code = body.code;
-    this.retry = body.retry ?? "later";
-    this.retryAfterMs = body.retry_after_ms;
-    this.freeVariant = body.free_variant;
-  }
-}
-
-/** A page of a room's log. */
-export interface LogPage extends LogPageHead {
-  /** The range `from..=to`, ascending, without gaps. */
-  readonly entries: readonly RawEntry[];
-  /** Later entries about one of the range. */
-  readonly about: readonly RawEntry[];
-}
+type ApiDevice = Pick<Device, "signKey" | "agreeKey" | "sign">;
 
 export class Api {
-  readonly #device: Device;
+  readonly #device: ApiDevice;
   readonly #origin: string;
-  readonly #fetch: typeof fetch;
+  readonly #http: Http;
+  readonly #bearer: boolean;
   #renewing: Promise<void> | undefined;
 
-  /** `origin` is the page's, without a trailing slash: calls go there and sign-ins are for it. */
-  constructor(device: Device, origin: string, fetcher: typeof fetch = (...args) => fetch(...args)) {
+  /**
+   * `origin` is the page's, without a trailing slash: calls go there and sign-ins are for it. `bearer` keeps the token here
+   * instead of in a cookie: for a device that is not this browser's own.
+   */
+  constructor(device: ApiDevice, origin: string, fetcher: typeof fetch = (...args) => fetch(...args), bearer = false) {
     this.#device = device;
     this.#origin = origin;
-    this.#fetch = fetcher;
+    this.#http = new Http(origin, fetcher);
+    this.#bearer = bearer;
   }
 
   lookup(name: string): Promise<LookupAnswer> {
@@ -85,7 +69,7 @@ export class Api {
       nonce,
       origin: this.#origin,
       signature: b64(await signInSignature(this.#device, at, nonce, this.#origin)),
-      bearer: false,
+      bearer: this.#bearer,
     };
   }
 
@@ -105,7 +89,8 @@ export class Api {
 
   async #renew(): Promise<void> {
     const sign_in = await this.signIn(await this.nonce(), NO_ROOM);
-    await this.#json<Signed>("POST", "/api/token", { sign_in });
+    const { token } = await this.#http.json<Signed>("POST", "/api/token", { sign_in });
+    if (this.#bearer) this.#http.bearer = token;
   }
 
   rooms(): Promise<RoomsAnswer> {
@@ -135,14 +120,65 @@ export class Api {
   /** The newest entries before `before`, at most `limit`. */
   history(room: string, before: number, limit: number): Promise<LogPage> {
     const path = `/api/rooms/${room}/history?before=${before}&limit=${limit}`;
+    return this.#page(path, (bytes) => logPage(bytes, before));
+  }
+
+  /** The newest chain entries before `before` (absent: all), at most `limit`. */
+  chain(room: string, before: number | undefined, limit: number): Promise<SparsePage> {
+    const path = `/api/rooms/${room}/chain?limit=${limit}${before === undefined ? "" : `&before=${before}`}`;
+    return this.#page(path, (bytes) => sparsePage(bytes, before ?? Infinity));
+  }
+
+  /** The newest pins. */
+  pins(room: string): Promise<SparsePage> {
+    return this.#page(`/api/rooms/${room}/pins`, (bytes) => sparsePage(bytes, Infinity));
+  }
+
+  #page<Page>(path: string, read: (bytes: Bytes) => Page): Promise<Page> {
     return this.#authorised(async () => {
-      const answer = await this.#answer("GET", path);
+      const bytes = await this.#http.bytes(path);
       try {
-        return checkedPage(new Uint8Array(await answer.arrayBuffer()), before);
+        return read(bytes);
       } catch {
         throw new ApiError({ code: "offline" });
       }
     });
+  }
+
+  /** Appends a step; the same request again is answered the same way. */
+  step(room: string, step: StepRequest): Promise<Committed> {
+    return this.#authorised(() => this.#json("POST", `/api/rooms/${room}/steps`, step));
+  }
+
+  /** Whom an epoch's key was sealed to, and this device's own. */
+  epochKeys(room: string, epoch: number): Promise<EpochKeys> {
+    return this.#authorised(() => this.#json("GET", `/api/rooms/${room}/epochs/${epoch}/keys`));
+  }
+
+  /** Stages sealed keys for a new epoch. */
+  stageKeys(room: string, epoch: number, keys: StageKeys): Promise<void> {
+    return this.#authorised(() => this.#json("PUT", `/api/rooms/${room}/epochs/${epoch}/keys`, keys));
+  }
+
+  /** Begins a new epoch with the keys staged for it; the same request again is answered the same way. */
+  newEpoch(room: string, epoch: NewEpoch): Promise<Committed> {
+    return this.#authorised(() => this.#json("POST", `/api/rooms/${room}/epochs`, epoch));
+  }
+
+  putOffer(move: string, offer: Bytes): Promise<void> {
+    return this.#http.putBytes(`/api/moves/${move}/offer`, offer);
+  }
+
+  offer(move: string): Promise<Bytes> {
+    return this.#http.bytes(`/api/moves/${move}/offer`);
+  }
+
+  putAnswer(move: string, answer: Bytes): Promise<void> {
+    return this.#authorised(() => this.#http.putBytes(`/api/moves/${move}/answer`, answer));
+  }
+
+  answer(move: string): Promise<Bytes> {
+    return this.#http.bytes(`/api/moves/${move}/answer`);
   }
 
   invites(room: string): Promise<InvitesAnswer> {
@@ -168,55 +204,7 @@ export class Api {
     return call();
   }
 
-  async #json<T>(method: string, path: string, body?: object): Promise<T> {
-    const answer = await this.#answer(method, path, body);
-    if (answer.status === 204) return undefined as T;
-    try {
-      return (await answer.json()) as T;
-    } catch {
-      throw new ApiError({ code: "offline" });
-    }
+  #json<T>(method: string, path: string, body?: object): Promise<T> {
+    return this.#http.json(method, path, body);
   }
-
-  async #answer(method: string, path: string, body?: object): Promise<Response> {
-    let answer: Response;
-    try {
-      answer = await this.#fetch(this.#origin + path, {
-        method,
-        credentials: "same-origin",
-        cache: "no-store",
-        redirect: "error",
-        signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
-        ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
-      });
-    } catch {
-      throw new ApiError({ code: "offline" });
-    }
-    if (answer.ok) return answer;
-    throw await errorOf(answer);
-  }
-}
-
-/** The error in an answer. One without a known code comes from something between us and the server. */
-async function errorOf(answer: Response): Promise<ApiError> {
-  try {
-    const body = (await answer.json()) as ErrorBody;
-    if (Object.hasOwn(ERROR_RETRY, body.code)) return new ApiError(body);
-  } catch {
-    // Not JSON: the same as no answer of the server.
-  }
-  return new ApiError({ code: answer.status >= 500 ? "unavailable" : "offline" });
-}
-
-function checkedPage(bytes: Uint8Array, before: number): LogPage {
-  const { head: json, entries } = splitLogPage(bytes);
-  const head = json as LogPageHead;
-  fromB64(head.history, 16);
-  const numbers = [head.head, head.from, head.to];
-  if (!numbers.every(Number.isSafeInteger)) throw new TypeError("not a page");
-  const count = Math.max(0, head.to - head.from + 1);
-  const range = entries.slice(0, count);
-  const gapless = range.length === count && range.every(({ seq }, index) => seq === head.from + index);
-  if (!gapless || (count > 0 && (head.from < 1 || head.to !== before - 1))) throw new TypeError("not a page");
-  return { ...head, entries: range, about: entries.slice(count) };
 }

@@ -65,6 +65,7 @@ const SHAPES: { readonly [Type in ServerFrame["type"]]: (frame: Fields) => boole
     isNumber(f["from"]) &&
     typeof f["skipped"] === "boolean" &&
     typeof f["role"] === "string" &&
+    isNumber(f["chain"]) &&
     Array.isArray(f["here"]) &&
     f["here"].every(isId) &&
     isNumber(f["here_count"]),

@@ -1,8 +1,9 @@
 //! From what a server delivers to log entries: decrypt, read the body, verify the signature.
 
-import { b64 } from "./base64url.ts";
+import { b64, fromB64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
 import { parseBody, type Body } from "./bodies.ts";
+import { type DeviceKeys } from "./chain/state.ts";
 import {
   envelopeHash,
   openEnvelope,
@@ -13,10 +14,11 @@ import {
   type Header,
   type Opened,
 } from "./crypto/envelope.ts";
+import { type PublicKeys } from "./crypto/device.ts";
 import { signingAdmin } from "./crypto/epoch-record.ts";
 import { type Directory } from "./directory.ts";
 import { type RawEntry } from "./frames.ts";
-import { type Content, type LogEntry } from "./room-log.ts";
+import { type LogEntry } from "./log-entry.ts";
 
 /** Stream keys kept, so that a page of one sender's messages derives one key. */
 const STREAM_KEYS_MAX = 500;
@@ -26,27 +28,34 @@ export class EntryOpener {
   readonly #room: string;
   readonly #roomKey: (epoch: number) => CryptoKey | undefined;
   readonly #directory: Directory;
+  readonly #prepare: ((headers: readonly Header[]) => Promise<void>) | undefined;
   #streamKeys = new Map<string, Promise<CryptoKey>>();
 
-  constructor(room: string, roomKey: (epoch: number) => CryptoKey | undefined, directory: Directory) {
+  /** `prepare`, if given, is awaited before entries with these headers are opened, and gets their keys if it can. */
+  constructor(
+    room: string,
+    roomKey: (epoch: number) => CryptoKey | undefined,
+    directory: Directory,
+    prepare?: (headers: readonly Header[]) => Promise<void>,
+  ) {
     this.#room = room;
     this.#roomKey = roomKey;
     this.#directory = directory;
+    this.#prepare = prepare;
   }
 
   /** Opens entries of one page or batch. Never rejects for what is in them: what cannot be read is `unreadable`. */
   async openAll(raws: readonly RawEntry[]): Promise<LogEntry[]> {
+    await this.#prepare?.(headersOf(raws));
     const begun = await Promise.all(raws.map((raw) => this.#begin(raw)));
     // Keys first, wherever in the batch they are: they prove themselves by the device id.
     for (const { opened, body } of begun) {
-      if (body?.kind === "profile" && opened !== undefined) {
-        await this.#directory.learnKeys(opened.header.device, body.keys);
-      }
+      for (const [device, keys] of keysIn(opened, body)) await this.#directory.learnKeys(device, keys);
     }
     const entries = await Promise.all(begun.map((one) => this.#finish(one)));
     for (const entry of entries) {
-      if (entry.content.kind === "profile" && entry.stream !== undefined) {
-        this.#directory.learnName(entry.stream.device, entry.seq, entry.content.name);
+      if (entry.content.kind === "profile" && entry.header !== undefined) {
+        this.#directory.learnName(entry.header.device, entry.seq, entry.content.name);
       }
     }
     return entries;
@@ -73,14 +82,14 @@ export class EntryOpener {
     const { seq, atMs, envelope } = raw;
     const plain = { seq, hash, atMs, envelope };
     if (header === undefined) return { ...plain, content: { kind: "unreadable" } };
-    const { device, instance, counter } = header;
-    const placed = { ...plain, stream: { device, instance, counter } };
-    if (raw.erased !== undefined) return { ...placed, content: { kind: "erased" } };
+    const { room: _room, ...placed } = header;
+    const known = { ...plain, header: placed };
+    if (raw.erased !== undefined) return { ...known, content: { kind: "erased" } };
     if (opened === undefined || body === undefined || !(await this.#verify(opened, body))) {
-      return { ...placed, content: { kind: "unreadable" } };
+      return { ...known, content: { kind: "unreadable" } };
     }
     const prev = { seq: opened.prev.seq, hash: b64(opened.prev.hash) };
-    return { ...placed, prev, content: contentOf(body) };
+    return { ...known, prev, sentAtMs: opened.sentAtMs, content: body };
   }
 
   async #verify(opened: Opened, body: Body): Promise<boolean> {
@@ -112,21 +121,35 @@ interface Begun {
   body?: Body;
 }
 
-function contentOf(body: Body): Content {
-  switch (body.kind) {
-    case "epoch_record":
-      return { kind: "epoch_record" };
-    case "profile":
-      return { kind: "profile", name: body.name, joined: body.joined };
-    case "message":
-      return { kind: "message", text: body.text };
-    case "leave":
-      return body;
-    case "edit":
-    case "deletion":
-    case "reaction":
-    case "step":
-    case "pin":
-      return { kind: "unreadable" };
+/** The headers of the entries that have one and are not erased. */
+function headersOf(raws: readonly RawEntry[]): Header[] {
+  const headers: Header[] = [];
+  for (const { envelope, erased } of raws) {
+    if (erased !== undefined) continue;
+    try {
+      headers.push(readHeader(envelope));
+    } catch {
+      // Without one it will be unreadable.
+    }
   }
+  return headers;
+}
+
+/** Devices with the keys that an entry names. Recovery devices are found nowhere else. */
+function keysIn(opened: Opened | undefined, body: Body | undefined): [device: string, keys: PublicKeys][] {
+  if (opened === undefined) return [];
+  switch (body?.kind) {
+    case "profile":
+      return [[opened.header.device, body.keys]];
+    case "epoch_record":
+      return body.record.state.admins.map((admin) => [admin.device, keysOf(admin)]);
+    case "step":
+      return "signKey" in body.step ? [[body.step.device, keysOf(body.step)]] : [];
+    default:
+      return [];
+  }
+}
+
+function keysOf({ signKey, agreeKey }: DeviceKeys): PublicKeys {
+  return { signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) };
 }

@@ -96,6 +96,7 @@ class Tab {
   dead = false;
   losesAnswers = false;
   commitMs = 1;
+  introduction: () => string | undefined = () => undefined;
   refuseAtOnce: () => Answer | undefined = () => undefined;
   acknowledged: string[] = [];
   transmissions = 0;
@@ -134,6 +135,8 @@ class Tab {
         return { envelope, hash: b64(envelope) };
       },
       transmit: (envelope) => this.#transmit(copy(envelope)),
+      introduction: () => Promise.resolve(this.introduction()),
+      introduced: () => (this.introduction = () => undefined),
       acknowledged: (seq) => this.acknowledged.push(`${seq}`),
       changed: () => undefined,
       now: () => Date.now(),

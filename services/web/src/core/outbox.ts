@@ -3,25 +3,15 @@
 
 import { b64 } from "./base64url.ts";
 import { random, type Bytes } from "./bytes.ts";
+import { EntryType } from "./crypto/envelope.ts";
+import { draftAgain, outboxDraft, OutboxItems, type OutboxItem, type Settled } from "./outbox-items.ts";
 import { type OutboxRow, type Store } from "./store.ts";
 import { ERROR_RETRY, SENDS_IN_FLIGHT_MAX, type ErrorCode } from "../protocol.gen.ts";
 
-/** One thing to be sent, as the page shows it. */
-export interface OutboxItem {
-  readonly local: string;
-  readonly type: number;
-  /** The body's JSON text. */
-  readonly body: string;
-  readonly writtenAtMs: number;
-  /** `acknowledged`: committed at `seq`, and not yet applied from the log. */
-  readonly state: "waiting" | "acknowledged" | "failed";
-  readonly seq?: number;
-  readonly hash?: string;
-  readonly failure?: ErrorCode;
-}
-
 export interface ToSeal {
   readonly type: number;
+  /** The seq of the message it is about; 0 for none. */
+  readonly target: number;
   readonly body: string;
   readonly instance: Bytes;
   readonly counter: number;
@@ -44,7 +34,14 @@ export interface OutboxWorld {
   readonly lock: (name: string, signal: AbortSignal, hold: () => Promise<void>) => Promise<unknown>;
   /** Tells the other tabs. They get it by `told`. */
   readonly tell: (news: OutboxNews) => void;
-  /** Seals under the newest place of the log; `undefined` while the log has not reached its live edge. */
+  /**
+   * The body of a profile that must be sealed before anything else, as in an epoch in which this device has said nothing
+   * yet; `undefined` when there is no need.
+   */
+  readonly introduction: () => Promise<string | undefined>;
+  /** A profile is sealed and stored. */
+  readonly introduced: () => void;
+  /** Seals under the newest place of the log; `undefined` while the log has not reached its live edge or lacks its key. */
   readonly seal: (draft: ToSeal) => Promise<{ envelope: Bytes; hash: string } | undefined>;
   /** Sends an envelope; the answer comes by `answered` with the same id. Returns `undefined` when not connected. */
   readonly transmit: (envelope: Bytes) => number | undefined;
@@ -69,6 +66,8 @@ interface InFlight {
   overtaken: boolean;
 }
 
+type Sealing = NonNullable<OutboxRow["sealed"]>;
+
 /** How long to wait when a server says `later` without saying when. */
 const PAUSE_MS = 1_000;
 
@@ -76,9 +75,7 @@ export class Outbox {
   readonly #room: string;
   readonly #world: OutboxWorld;
   readonly #stopping = new AbortController();
-  #items: readonly OutboxItem[] = [];
-  #reading = 0;
-  #acknowledged: readonly OutboxItem[] = [];
+  readonly #items: OutboxItems;
   #holding = false;
   #pumping = false;
   #pumpAgain = false;
@@ -94,17 +91,27 @@ export class Outbox {
   constructor(room: string, world: OutboxWorld) {
     this.#room = room;
     this.#world = world;
+    this.#items = new OutboxItems(room, world);
   }
 
   /** What waits, what failed, and what is acknowledged but not yet seen in the log; in the order written. */
   get items(): readonly OutboxItem[] {
-    const done = new Set(this.#acknowledged.map(({ local }) => local));
-    return [...this.#acknowledged, ...this.#items.filter(({ local }) => !done.has(local))];
+    return this.#items.all;
+  }
+
+  /** Waits at most `limitMs` for an item to be delivered or refused. */
+  settled(local: string, limitMs: number): Promise<Settled> {
+    return this.#items.settled(local, limitMs);
+  }
+
+  /** Whether someone waits to hear what becomes of it. */
+  isAwaited(local: string): boolean {
+    return this.#items.isAwaited(local);
   }
 
   /** Reads what waits and asks for the lock. */
   async start(): Promise<void> {
-    await this.#refresh();
+    await this.#items.refresh();
     const { signal } = this.#stopping;
     void this.#world
       .lock(`snug-outbox-${this.#room}`, signal, async () => {
@@ -122,11 +129,14 @@ export class Outbox {
     this.#stopping.abort();
   }
 
-  /** Stores a draft; it is on its way once this resolves. Rejects with `StorageRefused`. Answers with its name. */
-  async add(type: number, body: string): Promise<string> {
-    const row = await outboxDraft(this.#world.store, this.#room, type, body, this.#world.now());
+  /**
+   * Stores a draft about the message at `target` (0: none); it is on its way once this resolves. Rejects with
+   * `StorageRefused`. Answers with its name.
+   */
+  async add(type: number, body: string, target = 0): Promise<string> {
+    const row = await outboxDraft(this.#world.store, this.#room, { type, body, target }, this.#world.now());
     await this.#world.store.addToOutbox(row);
-    await this.#refresh();
+    await this.#items.refresh();
     this.#world.tell({ room: this.#room });
     this.kick();
     return row.local;
@@ -152,21 +162,20 @@ export class Outbox {
   /** Another tab changed the outbox. */
   async told(news: OutboxNews): Promise<void> {
     if (news.room !== this.#room) return;
-    if (news.acknowledged !== undefined) this.#acknowledged = [...this.#acknowledged, news.acknowledged];
-    await this.#refresh();
+    if (news.acknowledged !== undefined) this.#items.acknowledge(news.acknowledged);
+    await this.#items.refresh();
     this.kick();
   }
 
   /** The log holds everything up to `seq`: what was acknowledged there is shown from the log now. */
   seen(seq: number): void {
-    if (this.#acknowledged.length === 0) return;
-    this.#acknowledged = this.#acknowledged.filter((item) => (item.seq ?? 0) > seq);
+    this.#items.seen(seq);
   }
 
   /** The log is of another life: whatever is sealed from now is of a new instance. */
   startInstance(): void {
     this.#beginInstance();
-    this.#acknowledged = [];
+    this.#items.forgetAcknowledged();
   }
 
   #beginInstance(): void {
@@ -213,12 +222,26 @@ export class Outbox {
     const rows = await this.#world.store.outbox(this.#room);
     const sealed = this.#unanswered(rows);
     if (!this.#transmit(sealed)) return;
-    const draft = rows.find(({ state }) => state === "draft");
-    if (draft === undefined || sealed.length >= SENDS_IN_FLIGHT_MAX) return;
+    if (sealed.length >= SENDS_IN_FLIGHT_MAX) return;
     // What an earlier instance sealed is answered first, so that the order of writing is kept.
     const instance = b64(this.#instance);
     if (sealed.some((row) => row.sealed?.instance !== instance)) return;
-    if (await this.#seal(draft)) this.#pumpAgain = true;
+    const draft = await this.#nextDraft(rows);
+    if (draft !== undefined && (await this.#seal(draft))) this.#pumpAgain = true;
+  }
+
+  /** The oldest draft, or the introduction that must come before it. */
+  async #nextDraft(rows: readonly OutboxRow[]): Promise<OutboxRow | undefined> {
+    const drafts = rows.filter(({ state }) => state === "draft");
+    const [oldest] = drafts;
+    if (oldest === undefined || oldest.type === EntryType.profile) return oldest;
+    const body = await this.#world.introduction();
+    if (body === undefined) return oldest;
+    const waiting = drafts.find(({ type }) => type === EntryType.profile);
+    if (waiting !== undefined) return waiting;
+    const row = await outboxDraft(this.#world.store, this.#room, { type: EntryType.profile, body }, this.#world.now());
+    await this.#world.store.addToOutbox(row);
+    return row;
   }
 
   /** Sealed rows in the order they were sealed. */
@@ -252,7 +275,7 @@ export class Outbox {
       return true;
     }
     const [instance, counter] = [this.#instance, this.#counter];
-    const made = await this.#world.seal({ type: draft.type, body, instance, counter });
+    const made = await this.#world.seal({ type: draft.type, target: draft.target, body, instance, counter });
     if (made === undefined || this.#instance !== instance) return this.#instance !== instance;
     this.#counter++;
     let stored = false;
@@ -264,8 +287,9 @@ export class Outbox {
     });
     // Cancelled at the last moment: the counter is used up and was never sent, so the instance ends here.
     if (!stored) this.#beginInstance();
+    else if (draft.type === EntryType.profile) this.#world.introduced();
     // The hash is known to the page before the entry can come back: one message is never shown as two.
-    await this.#refresh();
+    await this.#items.refresh();
     return true;
   }
 
@@ -292,15 +316,15 @@ export class Outbox {
     });
     const hash = done?.sealed?.hash;
     if (done !== undefined && hash !== undefined && seq !== undefined) {
-      const shown = this.#items.find((item) => item.local === local);
+      const shown = this.#items.find(local);
       if (shown !== undefined) {
         const acknowledged: OutboxItem = { ...shown, state: "acknowledged", seq, hash };
-        this.#acknowledged = [...this.#acknowledged, acknowledged];
+        this.#items.acknowledge(acknowledged);
         this.#world.tell({ room: this.#room, acknowledged });
       }
       this.#world.acknowledged(seq, hash);
     }
-    await this.#refresh();
+    await this.#items.refresh();
   }
 
   async #refused(id: number, local: string, answer: Answer & { ok: false }): Promise<void> {
@@ -320,7 +344,9 @@ export class Outbox {
         return;
       }
     }
-    await this.#endInstance(row.sealed.instance, answer.code === "out_of_order" ? undefined : local, answer.code);
+    // A stale epoch is nobody's fault: the draft is sealed again, under the new epoch, once its key is here.
+    const fails = answer.code !== "out_of_order" && answer.code !== "stale_epoch";
+    await this.#endInstance(row.sealed, fails ? local : undefined, answer.code);
   }
 
   /** After a pause, sends again from request `id` on. What was sent before it may still be answered. */
@@ -330,14 +356,19 @@ export class Outbox {
     this.#pause(retryAfterMs ?? PAUSE_MS);
   }
 
-  /** A permanent refusal ends an instance: `failed` failed, the rest is sealed again under the next one. */
-  async #endInstance(instance: string, failed: string | undefined, code: ErrorCode): Promise<void> {
-    if (b64(this.#instance) === instance) this.#beginInstance();
-    this.#inFlight.clear();
+  /**
+   * A permanent refusal ends an instance: `failed` failed, what was sealed after it is sealed again under the next one.
+   * What was sealed before it may be committed already: it stays as it is until it is answered.
+   */
+  async #endInstance(at: Sealing, failed: string | undefined, code: ErrorCode): Promise<void> {
+    if (b64(this.#instance) === at.instance) this.#beginInstance();
+    const ended = new Set<string>();
     await this.#change((row) => {
-      if (row.sealed?.instance !== instance) return row;
+      if (row.sealed?.instance !== at.instance || row.sealed.counter < at.counter) return row;
+      ended.add(row.local);
       return row.local === failed ? { ...draftAgain(row), state: "failed", failure: code } : draftAgain(row);
     });
+    for (const [id, { local }] of this.#inFlight) if (ended.has(local)) this.#inFlight.delete(id);
   }
 
   #pause(ms: number): void {
@@ -348,43 +379,7 @@ export class Outbox {
   /** Changes rows in one transaction, shows them and tells the other tabs. */
   async #change(change: (row: OutboxRow) => OutboxRow | null): Promise<void> {
     await this.#world.store.changeOutbox(this.#room, change);
-    await this.#refresh();
+    await this.#items.refresh();
     this.#world.tell({ room: this.#room });
   }
-
-  /** Shows what is stored. Of several at a time the one begun last counts: it has read the newest rows. */
-  async #refresh(): Promise<void> {
-    const reading = ++this.#reading;
-    const known = new Map(this.#items.map((item) => [item.local, item.body]));
-    const items: OutboxItem[] = [];
-    for (const row of await this.#world.store.outbox(this.#room)) {
-      const { local, type, writtenAtMs } = row;
-      const body = known.get(local) ?? (await this.#world.store.openText(`outbox ${local}`, row.body)) ?? "{}";
-      const shown = { local, type, body, writtenAtMs };
-      if (row.state !== "failed")
-        items.push({ ...shown, state: "waiting", ...(row.sealed && { hash: row.sealed.hash }) });
-      else items.push({ ...shown, state: "failed", ...(row.failure && { failure: row.failure }) });
-    }
-    if (reading !== this.#reading) return;
-    this.#items = items;
-    this.#world.changed();
-  }
-}
-
-/** A new draft, its body sealed under the local key. */
-export async function outboxDraft(
-  store: Pick<Store, "sealText">,
-  room: string,
-  type: number,
-  body: string,
-  writtenAtMs: number,
-): Promise<OutboxRow> {
-  const local = b64(random(12));
-  return { local, room, type, body: await store.sealText(`outbox ${local}`, body), writtenAtMs, state: "draft" };
-}
-
-/** The row without its sealed bytes: to be sealed again. */
-function draftAgain(row: OutboxRow): OutboxRow {
-  const { sealed: _sealed, failure: _failure, ...plain } = row;
-  return { ...plain, state: "draft" };
 }

@@ -2,7 +2,8 @@
 
 import { type EntryOpener } from "./open-entry.ts";
 import { type RawEntry } from "./frames.ts";
-import { type LogEntry, type RoomLog } from "./room-log.ts";
+import { type LogEntry } from "./log-entry.ts";
+import { type RoomLog } from "./room-log.ts";
 import { type Cursor, type ServerFrame } from "../protocol.gen.ts";
 
 export type FollowedFrame = Extract<ServerFrame, { type: "followed" }>;
@@ -16,6 +17,10 @@ const FOLLOWS_KEPT = 10_000;
 export interface FeedEvents {
   readonly followed: (frame: FollowedFrame, cursor: Cursor | undefined) => void;
   readonly entries: (entries: readonly LogEntry[]) => void;
+  /** Whether a key must be received before this entry and those after it can be opened. */
+  readonly mustReceive: (raw: RawEntry) => boolean;
+  /** Receives it, or gives up within a limit; what came before has been applied. */
+  readonly receive: (raw: RawEntry) => Promise<void>;
 }
 
 export class RoomFeed {
@@ -70,6 +75,7 @@ export class RoomFeed {
         this.#incoming.shift();
         this.#events.followed(first.followed, first.cursor);
       } else {
+        if (first !== undefined && this.#events.mustReceive(first.entry)) await this.#events.receive(first.entry);
         this.#events.entries(await this.#opener.openAll(this.#nextEntries()));
       }
     }
@@ -80,6 +86,7 @@ export class RoomFeed {
     const raws: RawEntry[] = [];
     for (const next of this.#incoming) {
       if (!("entry" in next) || raws.length >= BATCH_MAX) break;
+      if (raws.length > 0 && this.#events.mustReceive(next.entry)) break;
       raws.push(next.entry);
     }
     this.#incoming.splice(0, raws.length);

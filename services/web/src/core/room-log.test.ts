@@ -3,7 +3,9 @@ import { describe, expect, it } from "vitest";
 
 import { b64 } from "./base64url.ts";
 import { concat, u32, utf8, zeros } from "./bytes.ts";
-import { RoomLog, type LogEntry } from "./room-log.ts";
+import { EntryType } from "./crypto/envelope.ts";
+import { type LogEntry } from "./log-entry.ts";
+import { RoomLog } from "./room-log.ts";
 
 const HISTORY = b64(zeros(16));
 const NOWHERE = { seq: 0, hash: b64(zeros(32)) };
@@ -36,9 +38,16 @@ function written(sends: readonly Sent[]): LogEntry[] {
       hash: name(`entry ${seq}`),
       atMs: seq,
       envelope: utf8(`envelope ${seq}`),
-      stream: { device: `d${sender}`, instance: `d${sender}i${stream.instance}`, counter: stream.counter },
+      header: {
+        type: EntryType.message,
+        epoch: 0,
+        device: `d${sender}`,
+        instance: `d${sender}i${stream.instance}`,
+        counter: stream.counter,
+        targetSeq: 0,
+      },
       prev: seen === undefined ? NOWHERE : { seq: seen.seq, hash: seen.hash },
-      content: { kind: "message", text: `text ${seq}` },
+      content: { kind: "message", text: `text ${seq}`, mentions: [] },
     });
   }
   return log;
@@ -276,4 +285,92 @@ it("what was there at an earlier visit must still be there", () => {
   expect(visit(5, cursor)).toEqual(["fork"]);
   expect(visit(6, { ...cursor, hash: b64(zeros(8)) })).toEqual(["fork"]);
   expect(visit(5, { ...cursor, history: b64(concat(u32(1), zeros(12))) })).toEqual([]);
+});
+
+describe("the epoch", () => {
+  const plain = written(Array.from({ length: 8 }, (_, index) => ({ sender: index, fresh: false, lag: 0 })));
+  const record = { kind: "epoch_record" } as LogEntry["content"];
+  const unreadable = { kind: "unreadable" } as const;
+  /** The log with these epochs; a capital R is a record, a ? cannot be read. */
+  const under = (epochs: string) =>
+    plain.map((entry, index): LogEntry => {
+      const mark = epochs.split(" ")[index] ?? "0";
+      const header = { ...entry.header, epoch: Number.parseInt(mark, 10) } as NonNullable<LogEntry["header"]>;
+      if (mark.includes("?")) {
+        const type = mark.includes("R") ? EntryType.epochRecord : EntryType.message;
+        const { prev: _prev, ...unread } = entry;
+        return { ...unread, header: { ...header, type }, content: unreadable };
+      }
+      return { ...entry, header, content: mark.includes("R") ? record : entry.content };
+    });
+  const anyLoad = (epochs: string) => {
+    const entries = under(epochs);
+    const found = new Set<string>();
+    for (let start = 1; start <= 8; start++) {
+      for (const size of [1, 2, 3, 8]) {
+        found.add(
+          load(entries, start, size)
+            .violations.map(({ code, seq }) => `${code} ${seq}`)
+            .join(),
+        );
+      }
+    }
+    return [...found];
+  };
+
+  it("goes up with records and nothing else, however the log is loaded", () => {
+    expect(anyLoad("0R 0 0 1R 1 2R 3R 3")).toEqual([""]);
+    expect(anyLoad("0R 0 0 0? 0? 0 1R 1")).toEqual([""]);
+  });
+
+  it("cannot go back, go up without a record, or leave one out", () => {
+    expect(anyLoad("0R 0 1R 1 0 0 0 0")).toEqual(["epoch 5"]);
+    expect(anyLoad("0R 0 0 1 1 1 1 1")).toEqual(["epoch 4"]);
+    expect(anyLoad("0R 0 0 2R 2 2 2 2")).toEqual(["epoch 4"]);
+    expect(anyLoad("0R 0 0 0R 0 0 0 0")).toEqual(["epoch 4"]);
+  });
+
+  it("may go up where a record could not be read, and not back there", () => {
+    expect(anyLoad("0? 0? 0? 1R 1 1 1 1")).toEqual([""]);
+    expect(anyLoad("0R 0 1R? 1? 1 1 1 1")).toEqual([""]);
+    expect(anyLoad("0R 1R 1 1R? 0 0 0 0")).toEqual(["epoch 5"]);
+  });
+});
+
+describe("the header of an unreadable entry", () => {
+  const spoken = (counters: readonly string[]) =>
+    counters.map((mark, index): LogEntry => {
+      const header = {
+        type: 3,
+        epoch: 0,
+        device: "d",
+        instance: "i",
+        counter: Number.parseInt(mark, 10),
+        targetSeq: 0,
+      };
+      const plain = { seq: index + 1, hash: name(`e${index}`), atMs: 1, envelope: utf8(""), header };
+      return { ...plain, content: mark.includes("?") ? { kind: "unreadable" } : { kind: "deletion" } };
+    });
+  const anyLoad = (...counters: string[]) => {
+    const entries = spoken(counters);
+    const found = new Set<string>();
+    for (let start = 1; start <= entries.length; start++) {
+      for (const size of [1, 2, 9])
+        found.add(
+          load(entries, start, size)
+            .violations.map(({ seq }) => seq)
+            .join(),
+        );
+    }
+    return [...found];
+  };
+
+  it("counts where it is the next one", () => expect(anyLoad("0", "1?", "2?", "3")).toEqual([""]));
+
+  it("is passed over where it is not", () => {
+    expect(anyLoad("0", "7?", "1", "0?", "2")).toEqual([""]);
+    expect(anyLoad("4?", "0", "1")).toEqual([""]);
+  });
+
+  it("does not hide a hole", () => expect(anyLoad("0", "7?", "3")).toEqual(["3"]));
 });

@@ -2,47 +2,9 @@
 //! checks. Pure: no clock, no I/O, no decryption. The same entries in any order and chunking give the same log.
 
 import { b64, fromB64 } from "./base64url.ts";
-import { type Bytes } from "./bytes.ts";
+import { type LogEntry, type Place, type Violation, type ViolationCode } from "./log-entry.ts";
+import { Run } from "./log-run.ts";
 import { type Cursor, type Resync } from "../protocol.gen.ts";
-
-/** What an entry turned out to be. */
-export type Content =
-  | { readonly kind: "epoch_record" }
-  | { readonly kind: "profile"; readonly name: string; readonly joined: boolean }
-  | { readonly kind: "message"; readonly text: string }
-  | { readonly kind: "leave" }
-  /** It did not open or did not verify, or its type is of a later version. */
-  | { readonly kind: "unreadable" }
-  /** Erased; only header and hash are left. */
-  | { readonly kind: "erased" };
-
-/** A place in the log with the hash of the envelope there (base64url of 32 bytes). */
-export interface Place {
-  readonly seq: number;
-  readonly hash: string;
-}
-
-export interface LogEntry extends Place {
-  /** The server's time of commit. */
-  readonly atMs: number;
-  readonly envelope: Bytes;
-  /** Where the header says it stands in its sender's stream; absent when the header is not of this room or version. */
-  readonly stream?: { readonly device: string; readonly instance: string; readonly counter: number };
-  /** What the sender had seen; only of entries that opened and verified. */
-  readonly prev?: Place;
-  readonly content: Content;
-}
-
-export type ViolationCode = "counter" | "prev" | "fork" | "substituted" | "dropped";
-
-/** Proof that entries were dropped, replayed, reordered or forked, with the envelopes that show it. */
-export interface Violation {
-  readonly code: ViolationCode;
-  readonly seq: number;
-  readonly entries: readonly LogEntry[];
-  /** The hash that should have been at `seq`, where there is one. */
-  readonly expectedHash?: string;
-}
 
 export interface Hole {
   readonly from: number;
@@ -56,21 +18,6 @@ export interface Followed {
   readonly from: number;
   readonly skipped: boolean;
   readonly resync?: Resync;
-}
-
-interface StreamEnds {
-  first: LogEntry;
-  firstCounter: number;
-  last: LogEntry;
-  lastCounter: number;
-}
-
-/** Entries without a gap, oldest first. */
-interface Run {
-  from: number;
-  to: number;
-  entries: LogEntry[];
-  streams: Map<string, StreamEnds>;
 }
 
 const NO_HASH = "A".repeat(43);
@@ -156,8 +103,7 @@ export class RoomLog {
 
   /** The loaded entry at `seq`. */
   at(seq: number): LogEntry | undefined {
-    const run = this.#runs.find(({ from, to }) => from <= seq && seq <= to);
-    return run?.entries[seq - run.from];
+    return this.#runs.find(({ from, to }) => from <= seq && seq <= to)?.at(seq);
   }
 
   /** Takes the cursor kept from an earlier visit: in the same history, the same entry must stand there. */
@@ -248,6 +194,22 @@ export class RoomLog {
     this.#insertPiece(piece);
   }
 
+  /**
+   * Compares entries that came another way, such as pins or what was said about a page later, with what is loaded in
+   * their places.
+   */
+  compare(entries: readonly LogEntry[]): void {
+    for (const entry of entries) {
+      const held = this.at(entry.seq);
+      if (held !== undefined && held.hash !== entry.hash) this.#violate("fork", entry.seq, [held, entry]);
+    }
+  }
+
+  /** Something is wrong that the log alone does not show. */
+  report(code: "authority" | "fork", seq: number, entries: readonly LogEntry[]): void {
+    this.#violate(code, seq, entries);
+  }
+
   /** The server says that this device's envelope is committed at `seq`. It must be found there. */
   acknowledge(seq: number, hash: string): void {
     const held = this.at(seq);
@@ -260,10 +222,10 @@ export class RoomLog {
     if (first === undefined) return;
     const last = this.#runs.at(-1);
     if (last?.to === first.seq - 1) {
-      for (const entry of piece) this.#extend(last, entry);
+      for (const entry of piece) last.extend(entry, this.#report);
     } else {
-      const run: Run = { from: first.seq, to: first.seq - 1, entries: [], streams: new Map() };
-      for (const entry of piece) this.#extend(run, entry);
+      const run = new Run(first.seq);
+      for (const entry of piece) run.extend(entry, this.#report);
       const at = this.#runs.findIndex(({ from }) => from > run.from);
       const index = at < 0 ? this.#runs.length : at;
       this.#runs.splice(index, 0, run);
@@ -273,46 +235,12 @@ export class RoomLog {
     for (const entry of piece) this.#checkPlace(entry);
   }
 
-  #extend(run: Run, entry: LogEntry): void {
-    run.entries.push(entry);
-    run.to = entry.seq;
-    if (entry.stream === undefined) return;
-    const { device, instance, counter } = entry.stream;
-    const key = `${device} ${instance}`;
-    const ends = run.streams.get(key);
-    if (ends === undefined) {
-      if (run.from === 1 && counter !== 0) this.#violate("counter", entry.seq, [entry]);
-      run.streams.set(key, { first: entry, firstCounter: counter, last: entry, lastCounter: counter });
-      return;
-    }
-    if (counter !== ends.lastCounter + 1) this.#violate("counter", entry.seq, [ends.last, entry]);
-    if (counter > ends.lastCounter) {
-      ends.last = entry;
-      ends.lastCounter = counter;
-    }
-  }
-
   /** Joins the run at `index` and the next one if they touch. */
   #join(index: number): void {
     const [older, newer] = [this.#runs[index], this.#runs[index + 1]];
     if (older === undefined || newer === undefined || older.to + 1 !== newer.from) return;
-    for (const [key, ends] of newer.streams) {
-      const before = older.streams.get(key);
-      if (before === undefined) {
-        if (older.from === 1 && ends.firstCounter !== 0) this.#violate("counter", ends.first.seq, [ends.first]);
-        older.streams.set(key, ends);
-        continue;
-      }
-      if (ends.firstCounter !== before.lastCounter + 1) {
-        this.#violate("counter", ends.first.seq, [before.last, ends.first]);
-      }
-      if (ends.lastCounter > before.lastCounter) {
-        before.last = ends.last;
-        before.lastCounter = ends.lastCounter;
-      }
-    }
-    const joined = { ...older, to: newer.to, entries: older.entries.concat(newer.entries) };
-    this.#runs.splice(index, 2, joined);
+    older.join(newer, this.#report);
+    this.#runs.splice(index + 1, 1);
   }
 
   /** The checks that concern what stands at one seq: prev, whoever names it as prev, and our own acknowledgement. */
@@ -350,6 +278,9 @@ export class RoomLog {
       this.#violate("prev", entry.seq, [held, entry], prev.hash);
     }
   }
+
+  readonly #report = (code: ViolationCode, seq: number, entries: readonly LogEntry[]): void =>
+    this.#violate(code, seq, entries);
 
   #violate(code: ViolationCode, seq: number, entries: readonly LogEntry[], expectedHash?: string): void {
     if (this.#violations.some((known) => known.code === code && known.seq === seq)) return;

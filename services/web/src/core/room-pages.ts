@@ -1,11 +1,24 @@
 //! Loading older parts of a room's log, page by page.
 
-import { type Api } from "./api.ts";
+import { type Api, type LogPage } from "./api.ts";
 import { type EntryOpener } from "./open-entry.ts";
+import { type LogEntry } from "./log-entry.ts";
 import { type Hole, type RoomLog } from "./room-log.ts";
 import { HISTORY_PAGE_MAX } from "../protocol.gen.ts";
 
 const PAGE = 100;
+/** A page may be shorter than asked for. So many are loaded to reach one message. */
+const AROUND_PAGES_MAX = 10;
+
+export interface PagesWorld {
+  readonly api: Pick<Api, "history">;
+  readonly log: RoomLog;
+  readonly opener: EntryOpener;
+  /** Takes entries that were opened, those that are not in the log included. */
+  readonly note: (entries: readonly LogEntry[]) => void;
+  /** Something was loaded or is being loaded. */
+  readonly changed: () => void;
+}
 
 export class RoomPages {
   /** What loading before the oldest entry is doing. */
@@ -13,26 +26,19 @@ export class RoomPages {
   /** Holes being loaded, or whose loading failed, by their first seq. */
   readonly holes = new Map<number, "loading" | "failed">();
   readonly #room: string;
-  readonly #api: Pick<Api, "history">;
-  readonly #log: RoomLog;
-  readonly #opener: EntryOpener;
-  readonly #changed: () => void;
+  readonly #world: PagesWorld;
 
-  /** `changed` is called when something was loaded or is being loaded. */
-  constructor(room: string, api: Pick<Api, "history">, log: RoomLog, opener: EntryOpener, changed: () => void) {
+  constructor(room: string, world: PagesWorld) {
     this.#room = room;
-    this.#api = api;
-    this.#log = log;
-    this.#opener = opener;
-    this.#changed = changed;
+    this.#world = world;
   }
 
   /** Loads the page before the oldest loaded entry. Rejects with `ApiError`. */
   async loadOlder(): Promise<void> {
-    const { oldest } = this.#log;
-    if (oldest === undefined || this.#log.complete || this.older === "loading") return;
+    const { oldest } = this.#world.log;
+    if (oldest === undefined || this.#world.log.complete || this.older === "loading") return;
     this.older = "loading";
-    this.#changed();
+    this.#world.changed();
     try {
       await this.#load(oldest, PAGE);
       this.older = "idle";
@@ -40,7 +46,7 @@ export class RoomPages {
       this.older = "failed";
       throw error;
     } finally {
-      this.#changed();
+      this.#world.changed();
     }
   }
 
@@ -48,7 +54,7 @@ export class RoomPages {
   async loadHole({ from, to }: Hole): Promise<void> {
     if (this.holes.get(from) === "loading") return;
     this.holes.set(from, "loading");
-    this.#changed();
+    this.#world.changed();
     try {
       await this.#load(to + 1, Math.min(HISTORY_PAGE_MAX, to - from + 1));
       this.holes.delete(from);
@@ -56,14 +62,42 @@ export class RoomPages {
       this.holes.set(from, "failed");
       throw error;
     } finally {
-      this.#changed();
+      this.#world.changed();
     }
   }
 
+  /** Loads what lies around `seq`, if it is not loaded. Rejects with `ApiError`. */
+  async loadAround(seq: number): Promise<void> {
+    const { log } = this.#world;
+    for (let page = 0; page < AROUND_PAGES_MAX && log.at(seq) === undefined; page++) {
+      const next = log.runs.find(({ from }) => from > seq);
+      const wanted = page === 0 ? seq + PAGE / 2 : Infinity;
+      const before = Math.min(wanted, next?.from ?? log.head + 1);
+      if (before <= seq) return;
+      await this.#load(before, PAGE);
+    }
+    this.#world.changed();
+  }
+
+  /** The entry at `seq` by itself; `undefined` when there is none. It is not put into the log. Rejects with `ApiError`. */
+  async one(seq: number): Promise<LogEntry | undefined> {
+    const opened = await this.#open(await this.#world.api.history(this.#room, seq + 1, 1));
+    return opened?.find((entry) => entry.seq === seq);
+  }
+
   async #load(before: number, limit: number): Promise<void> {
-    const page = await this.#api.history(this.#room, before, limit);
-    const entries = await this.#opener.openAll(page.entries);
-    // The log may have been replaced meanwhile; the page is of the old one then.
-    if (page.history === this.#log.history) this.#log.insert(entries);
+    const entries = await this.#open(await this.#world.api.history(this.#room, before, limit));
+    if (entries !== undefined) this.#world.log.insert(entries);
+  }
+
+  /** Opens a page's range and notes what was said about it later; `undefined` when the log is of another life by now. */
+  async #open(page: LogPage): Promise<LogEntry[] | undefined> {
+    const { log, opener, note } = this.#world;
+    const opened = await opener.openAll([...page.entries, ...page.about]);
+    if (page.history !== log.history) return undefined;
+    const about = opened.slice(page.entries.length);
+    log.compare(about);
+    note(opened);
+    return opened.slice(0, page.entries.length);
   }
 }

@@ -1,29 +1,32 @@
-//! One room while the page is open: its log, who is in it, and what waits to be sent. Carries entries from the socket
-//! through decryption into the log, and from the composer into the outbox.
+//! One room while the page is open: its log, who is in it and governs it, and what waits to be sent. Wires the parts; each of
+//! them is a noun of its own.
 
 import { ApiError, type Api } from "./api.ts";
-import { b64, fromB64 } from "./base64url.ts";
-import { LEAVE_BODY, messageBody, profileBody } from "./bodies.ts";
+import { messageBody, profileBody } from "./bodies.ts";
 import { type Bytes } from "./bytes.ts";
-import { EntryType, envelopeHash, sealEnvelope } from "./crypto/envelope.ts";
+import { fingerprint } from "./crypto/device.ts";
+import { EntryType, type Header } from "./crypto/envelope.ts";
 import { Directory } from "./directory.ts";
+import { fromB64 } from "./base64url.ts";
 import { type RawEntry } from "./frames.ts";
+import { type LogEntry } from "./log-entry.ts";
 import { EntryOpener } from "./open-entry.ts";
+import { Outbox, type OutboxNews } from "./outbox.ts";
+import { Presence } from "./presence.ts";
+import { RoomChain } from "./room-chain.ts";
+import { RoomChanges } from "./room-changes.ts";
 import { RoomFeed, type FollowedFrame } from "./room-feed.ts";
+import { RoomKeys } from "./room-keys.ts";
+import { RoomLog } from "./room-log.ts";
+import { RoomMembers } from "./room-members.ts";
 import { RoomMemory } from "./room-memory.ts";
 import { RoomPages } from "./room-pages.ts";
-import { Outbox, type OutboxNews, type ToSeal } from "./outbox.ts";
-import { Presence } from "./presence.ts";
-import { RoomLog, type LogEntry } from "./room-log.ts";
-import { type RoomRecord, type Store } from "./store.ts";
-import {
-  TYPING_PERIOD_MS,
-  type Cursor,
-  type ErrorCode,
-  type Member,
-  type Role,
-  type ServerFrame,
-} from "../protocol.gen.ts";
+import { RoomPins } from "./room-pins.ts";
+import { RoomQuotes } from "./room-quotes.ts";
+import { RoomSending } from "./room-sending.ts";
+import { SlowMode } from "./slow-mode.ts";
+import { type RoomEnd, type RoomRecord, type Store } from "./store.ts";
+import { TYPING_PERIOD_MS, type Cursor, type ErrorCode, type ServerFrame } from "../protocol.gen.ts";
 
 type SentFrame = Extract<ServerFrame, { type: "sent" }>;
 type ErrorFrame = Extract<ServerFrame, { type: "error" }>;
@@ -37,6 +40,8 @@ export interface RoomWorld {
   readonly sendTyping: () => void;
   /** Follows this room anew on the present connection, if it is among those to be followed. */
   readonly refollow: () => void;
+  /** Begins anew with what is stored of this room: a key has come too late for what was read without it. */
+  readonly reload: () => void;
   /** The socket seems deaf. */
   readonly reconnect: () => void;
   readonly lock: (name: string, signal: AbortSignal, hold: () => Promise<void>) => Promise<unknown>;
@@ -54,27 +59,35 @@ export interface LostMessage {
   readonly text: string;
 }
 
-export interface KnownMember {
-  readonly device: string;
-  readonly role: Role;
-  readonly state: "member" | "left";
-}
-
 const DEAF_AFTER_MS = 10_000;
 const REFOLLOW_AFTER_MS = 2_000;
-const LEAVE_LIMIT_MS = 15_000;
+
+const ENDS: Partial<Record<ErrorCode, RoomEnd>> = {
+  room_deleted: "deleted",
+  room_not_found: "deleted",
+  not_a_member: "not_a_member",
+  removed: "removed",
+  banned: "banned",
+};
 
 export class Room {
   readonly id: string;
   readonly log = new RoomLog();
-  readonly directory: Directory;
-  readonly outbox: Outbox;
+  readonly changes = new RoomChanges();
   readonly presence = new Presence();
-  readonly members = new Map<string, KnownMember>();
+  readonly slow = new SlowMode();
+  readonly directory: Directory;
+  readonly keys: RoomKeys;
+  readonly chain: RoomChain;
+  readonly members: RoomMembers;
+  readonly pages: RoomPages;
+  readonly quotes: RoomQuotes;
+  readonly pins: RoomPins;
+  readonly outbox: Outbox;
+  readonly sending: RoomSending;
   /** Page-stable name of an own message by its envelope hash. */
   readonly localNames = new Map<string, string>();
   lost: readonly LostMessage[] = [];
-  readonly pages: RoomPages;
   /** Why the first page could not be had. */
   problem: ApiError | undefined;
   /** When this page noticed each of the log's violations, in their order. */
@@ -82,9 +95,6 @@ export class Room {
   readonly #memory: RoomMemory;
   readonly #feed: RoomFeed;
   readonly #world: RoomWorld;
-  readonly #opener: EntryOpener;
-  readonly #bytes: Bytes;
-  readonly #device: Bytes;
   #connected = false;
   #orphans: readonly LogEntry[] = [];
   #typedAtMs = -Infinity;
@@ -92,33 +102,54 @@ export class Room {
   #stopped = false;
 
   constructor(record: RoomRecord, world: RoomWorld) {
-    this.id = record.room;
-    this.#memory = new RoomMemory(record, world);
+    const { id, log, changes } = Object.assign(this, { id: record.room });
+    const { api, store, now, setTimeout } = world;
+    const { device, local } = store.identity;
+    const changed = () => this.#logChanged();
+    this.id = id;
     this.#world = world;
-    this.#bytes = fromB64(record.room, 16);
-    this.#device = fromB64(this.me, 16);
-    this.directory = new Directory((device) => this.#fetchKeys(device));
-    const keyOf = (epoch: number) => this.record.keys.find((key) => key.epoch === epoch)?.use;
-    this.#opener = new EntryOpener(record.room, keyOf, this.directory);
-    this.#feed = new RoomFeed(this.log, this.#opener, {
+    this.#memory = new RoomMemory(record, world);
+    this.directory = new Directory((of) => this.#fetchKeys(of));
+    const keysWorld = { api, device, local, record: () => this.record, setTimeout };
+    this.keys = new RoomKeys(id, { ...keysWorld, change: (change) => this.#memory.change(change) });
+    const keyOf = (epoch: number) => this.keys.of(epoch);
+    const opener = new EntryOpener(id, keyOf, this.directory, (headers) => this.#prepare(headers));
+    const opensAtOnce = new EntryOpener(id, keyOf, this.directory);
+    const pinned = () => this.record.pinned;
+    this.chain = new RoomChain(id, { api, log, keys: this.keys, opener: opensAtOnce, pinned, changed });
+    this.members = new RoomMembers(id, { api, directory: this.directory, opener, changed: world.changed });
+    const note = (entries: readonly LogEntry[]) => entries.forEach((entry) => changes.note(entry));
+    this.pages = new RoomPages(id, { api, log, opener, note, changed });
+    this.quotes = new RoomQuotes({ fetch: (seq) => this.pages.one(seq), changed: world.changed });
+    this.pins = new RoomPins(id, { api, log, opener, note, changed: world.changed });
+    this.#feed = new RoomFeed(log, opener, {
       followed: (frame, cursor) => this.#applyFollowed(frame, cursor),
-      entries: (entries) => {
-        for (const entry of entries) this.#applyLive(entry);
-        this.#logChanged();
-      },
+      entries: (entries) => this.#applyLive(entries),
+      mustReceive: (raw) => this.keys.mustReceive(raw),
+      receive: (raw) => this.#receiveKey(raw),
     });
-    this.pages = new RoomPages(this.id, world.api, this.log, this.#opener, () => this.#logChanged());
-    if (record.cursor !== undefined) this.log.remember(record.cursor);
-    this.outbox = new Outbox(record.room, {
-      store: world.store,
+    if (record.cursor !== undefined) log.remember(record.cursor);
+    this.outbox = new Outbox(id, {
+      store,
       lock: world.lock,
       tell: world.tell,
-      seal: (draft) => this.#seal(draft),
+      introduction: () => this.#introduction(),
+      introduced: () => this.#memory.change((kept) => ({ ...kept, introduced: this.keys.epoch })),
+      seal: (draft) => this.sending.seal(draft),
       transmit: world.transmit,
-      acknowledged: (seq, hash) => this.log.acknowledge(seq, hash),
+      acknowledged: (seq, hash) => log.acknowledge(seq, hash),
       changed: () => this.#outboxChanged(),
-      now: world.now,
-      setTimeout: world.setTimeout,
+      now,
+      setTimeout,
+    });
+    this.sending = new RoomSending({
+      room: id,
+      device,
+      outbox: this.outbox,
+      edge: () => (this.#connected && log.caughtUp ? log.newest : undefined),
+      key: () => this.keys.current,
+      hasEnded: () => this.record.ended !== undefined,
+      now,
     });
   }
 
@@ -144,32 +175,14 @@ export class Room {
   async start(): Promise<void> {
     await this.#memory.start();
     await this.outbox.start();
-    await this.loadMembers();
+    await Promise.all([this.members.load(), this.chain.ready()]);
+    await this.pins.load();
   }
 
   stop(): void {
     this.#stopped = true;
     this.#memory.stop();
     this.outbox.stop();
-  }
-
-  /** Fetches who is and was a member. Failing is no harm: what is missing is asked for when it is needed. */
-  async loadMembers(): Promise<void> {
-    try {
-      const members = await this.#world.api.members(this.id);
-      for (const member of members) await this.#learn(member);
-      const profiles = members.flatMap(({ profile }) => (profile === undefined ? [] : [rawOf(profile)]));
-      await this.#opener.openAll(profiles);
-      this.#world.changed();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-    }
-  }
-
-  async #learn(member: Member): Promise<void> {
-    const keys = { signKey: fromB64(member.sign_key, 32), agreeKey: fromB64(member.agree_key, 32) };
-    if (!(await this.directory.learnKeys(member.device, keys))) return;
-    this.members.set(member.device, { device: member.device, role: member.role, state: member.state });
   }
 
   async #fetchKeys(device: string) {
@@ -179,6 +192,22 @@ export class Room {
     } catch {
       return undefined;
     }
+  }
+
+  /** Older keys are reached through the chain, and who signs a step may be known from nowhere else. */
+  async #prepare(headers: readonly Header[]): Promise<void> {
+    const needsChain = ({ type, epoch }: Header) =>
+      type === EntryType.step || (epoch < this.keys.epoch && this.keys.of(epoch) === undefined);
+    if (headers.some(needsChain)) await this.chain.ready();
+  }
+
+  async #receiveKey(raw: RawEntry): Promise<void> {
+    await this.chain.ready();
+    // The chain may have been fetched with this record in it.
+    if (!this.keys.mustReceive(raw)) return;
+    if (this.chain.fold === undefined) await this.chain.load().catch(() => undefined);
+    if (this.keys.mustReceive(raw)) await this.keys.receive(raw, (entry) => this.chain.accept(entry, raw));
+    void this.members.load();
   }
 
   // ---- following
@@ -191,6 +220,8 @@ export class Room {
   connected(): void {
     this.#connected = true;
     this.outbox.connected();
+    this.quotes.retry();
+    if (this.keys.missing) this.#world.reload();
   }
 
   disconnected(): void {
@@ -203,7 +234,6 @@ export class Room {
     if (!this.#feed.followed(frame)) return;
     this.problem = undefined;
     this.presence.set(frame.here, frame.here_count);
-    if (frame.role !== this.record.role) this.#memory.change((record) => ({ ...record, role: frame.role }));
   }
 
   entry(entry: RawEntry): void {
@@ -224,34 +254,39 @@ export class Room {
 
   #applyFollowed(frame: FollowedFrame, cursor: Cursor | undefined): void {
     const outcome = this.log.followed(frame, cursor);
+    this.keys.followed();
     if (outcome !== undefined) {
       this.#orphans = outcome.reset;
+      this.changes.clear();
+      this.quotes.clear();
+      this.chain.forget();
       this.directory.forgetNames();
       this.outbox.startInstance();
       this.pages.holes.clear();
-      void this.loadMembers();
+      void this.members.load();
+      void this.pins.load();
+    }
+    void this.chain.followed(frame.chain, frame.from);
+    this.#logChanged();
+  }
+
+  #applyLive(entries: readonly LogEntry[]): void {
+    for (const entry of entries) {
+      const isNew = this.log.at(entry.seq) === undefined;
+      this.log.append(entry);
+      this.changes.note(entry);
+      this.chain.live(entry);
+      if (!isNew) continue;
+      this.members.live(entry);
+      if (entry.content.kind === "message") this.presence.wrote(entry.header?.device ?? "");
     }
     this.#logChanged();
   }
 
-  #applyLive(entry: LogEntry): void {
-    const isNew = this.log.at(entry.seq) === undefined;
-    this.log.append(entry);
-    const device = entry.stream?.device;
-    if (!isNew || device === undefined) return;
-    if (entry.content.kind === "message") this.presence.wrote(device);
-    if (entry.content.kind === "profile") {
-      const role = this.members.get(device)?.role ?? "member";
-      this.members.set(device, { device, role, state: "member" });
-    }
-    if (entry.content.kind === "leave") {
-      const known = this.members.get(device);
-      if (known !== undefined) this.members.set(device, { ...known, state: "left" });
-    }
-  }
-
   #logChanged(): void {
     while (this.noticedAtMs.length < this.log.violations.length) this.noticedAtMs.push(this.#world.now());
+    const role = this.chain.fold?.role(this.me);
+    if (role !== undefined && role !== this.record.role) this.#memory.change((record) => ({ ...record, role }));
     const newest = this.log.newest;
     if (newest !== undefined) this.outbox.seen(newest.seq);
     if (this.log.caughtUp && this.#orphans.length > 0) this.#findLost();
@@ -264,7 +299,7 @@ export class Room {
   #findLost(): void {
     const oldest = this.log.oldest ?? 1;
     for (const entry of this.#orphans) {
-      if (entry.stream?.device !== this.me || entry.content.kind !== "message" || entry.seq < oldest) continue;
+      if (entry.header?.device !== this.me || entry.content.kind !== "message" || entry.seq < oldest) continue;
       if (this.log.at(entry.seq)?.hash === entry.hash) continue;
       this.lost = [...this.lost, { key: `lost ${entry.hash}`, atMs: entry.atMs, text: entry.content.text }];
     }
@@ -273,57 +308,18 @@ export class Room {
 
   // ---- sending
 
-  async #seal(draft: ToSeal): Promise<{ envelope: Bytes; hash: string } | undefined> {
-    const newest = this.log.newest;
-    const { epoch } = this.record.pinned;
-    const key = this.record.keys.find((one) => one.epoch === epoch);
-    if (!this.#connected || !this.log.caughtUp || newest === undefined || key === undefined) return undefined;
-    const envelope = await sealEnvelope(key.use, {
-      type: draft.type,
-      room: this.#bytes,
-      epoch,
-      device: this.#world.store.identity.device,
-      deviceBytes: this.#device,
-      instance: draft.instance,
-      counter: draft.counter,
-      targetSeq: 0,
-      prev: { seq: newest.seq, hash: fromB64(newest.hash) },
-      sentAtMs: this.#world.now(),
-      body: draft.body,
-    });
-    return { envelope, hash: b64(await envelopeHash(envelope)) };
-  }
-
   #outboxChanged(): void {
     for (const { local, hash } of this.outbox.items) if (hash !== undefined) this.localNames.set(hash, local);
+    void this.sending.dropRefused().catch(() => undefined);
     this.#world.changed();
   }
 
-  /** Stores a checked text; it is on its way when this resolves. Rejects with `StorageRefused`. */
-  async send(text: string): Promise<void> {
-    await this.outbox.add(EntryType.message, messageBody(text));
-    this.saveDraft("");
-  }
-
-  /** Takes another name, already checked, in this room. */
-  async changeName(name: string): Promise<void> {
-    await this.outbox.add(EntryType.profile, profileBody(name, false, this.#world.store.identity.device));
-  }
-
-  /** Ends the membership. Rejects with `ApiError` when the server refuses or does not answer within 15 s. */
-  async leave(): Promise<void> {
-    const local = await this.outbox.add(EntryType.leave, LEAVE_BODY);
-    const until = this.#world.now() + LEAVE_LIMIT_MS;
-    for (;;) {
-      const item = this.outbox.items.find((one) => one.local === local);
-      if (item === undefined || item.state === "acknowledged" || this.record.ended !== undefined) return;
-      if (item.state === "failed") {
-        await this.outbox.cancel(local);
-        throw new ApiError({ code: item.failure ?? "unavailable" });
-      }
-      if (this.#world.now() > until && (await this.outbox.cancel(local))) throw new ApiError({ code: "offline" });
-      await new Promise<void>((resolve) => this.#world.setTimeout(resolve, 50));
-    }
+  /** In an epoch in which this device has said nothing yet, it introduces itself before anything else. */
+  async #introduction(): Promise<string | undefined> {
+    if ((this.record.introduced ?? -1) >= this.keys.epoch) return undefined;
+    const { device } = this.#world.store.identity;
+    const name = this.directory.newestName(this.me) ?? (await this.#world.store.setting("my-name"));
+    return profileBody(name === undefined || name === "" ? fingerprint(this.me) : name, false, device);
   }
 
   sent(frame: SentFrame): void {
@@ -331,7 +327,7 @@ export class Room {
   }
 
   refused(frame: ErrorFrame): void {
-    const { id, code } = frame;
+    const { id, code, retry_after_ms: retryAfterMs, expected } = frame;
     if (id === undefined) return;
     if (this.#feed.refused(id)) {
       this.problem = new ApiError(frame);
@@ -341,11 +337,12 @@ export class Room {
       }
       return;
     }
-    const { retry_after_ms: retryAfterMs, expected } = frame;
+    if (code === "stale_epoch" && frame.epoch !== undefined) this.keys.expect(frame.epoch);
+    if (code === "slow_mode") this.slow.refused(this.#world.now() + (retryAfterMs ?? 0));
     void this.outbox.answered(id, { ok: false, code, retryAfterMs, expected });
   }
 
-  /** Sends a message again that the server has lost, or that failed. Rejects with `StorageRefused`. */
+  /** Sends a message or edit again that the server has lost, or that failed. Rejects with `StorageRefused`. */
   async sendAgain(key: string): Promise<void> {
     const lost = this.lost.find((one) => one.key === key);
     if (lost === undefined) return this.outbox.retry(key);
@@ -383,8 +380,8 @@ export class Room {
 
   /** The server follows this room no longer for us. */
   closed(code: ErrorCode): void {
-    const ended = code === "room_deleted" || code === "room_not_found" ? "deleted" : code;
-    if (ended === "deleted" || ended === "not_a_member") {
+    const ended = ENDS[code];
+    if (ended !== undefined) {
       this.outbox.stop();
       this.#memory.change((record) => ({ ...record, ended }));
     }
@@ -423,8 +420,4 @@ export class Room {
     const messages = this.log.runs.at(-1)?.entries;
     return messages?.findLast(({ content }) => content.kind === "message")?.atMs ?? this.record.lastAtMs;
   }
-}
-
-function rawOf(entry: { seq: number; at_ms: number; envelope: string }): RawEntry {
-  return { seq: entry.seq, atMs: entry.at_ms, envelope: fromB64(entry.envelope) };
 }

@@ -9,6 +9,9 @@ import { generateLocalKey, openLocally, sealLocally, type Sealed } from "./crypt
 import { type RoomKey } from "./crypto/room-key.ts";
 import { type Cursor, type ErrorCode, type Role } from "../protocol.gen.ts";
 
+/** Why a room cannot be entered any more. */
+export type RoomEnd = "deleted" | "not_a_member" | "removed" | "banned";
+
 /** A room as it is remembered here. */
 export interface RoomRecord {
   readonly room: string;
@@ -24,8 +27,10 @@ export interface RoomRecord {
   /** Server time of the newest message seen. */
   readonly lastAtMs?: number;
   readonly draft?: Sealed;
+  /** The newest epoch in which this device has sealed a profile. */
+  readonly introduced?: number;
   /** The room cannot be entered any more. */
-  readonly ended?: "deleted" | "not_a_member";
+  readonly ended?: RoomEnd;
 }
 
 /** Something to be sent. */
@@ -36,6 +41,8 @@ export interface OutboxRow {
   readonly local: string;
   readonly room: string;
   readonly type: number;
+  /** The seq of the message it is about; 0 for none. */
+  readonly target: number;
   /** The body's JSON, sealed under the local key. */
   readonly body: Sealed;
   readonly writtenAtMs: number;
