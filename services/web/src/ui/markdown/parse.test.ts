@@ -173,11 +173,11 @@ describe("whatever is typed", () => {
     );
   });
 
-  test("a long line of marks is read in a moment", () => {
+  // Ten times the longest message: what grows with the square of the length would not end within the runner's limit.
+  test("a long line of marks is read to its end", () => {
     for (const mark of ["*", "_", "`", "**a ", "[", "> ", "`a``b", "*a _b "]) {
-      const start = performance.now();
-      parse(mark.repeat(Math.ceil(4000 / mark.length)));
-      expect(performance.now() - start, mark).toBeLessThan(500);
+      const text = mark.repeat(Math.ceil(40_000 / mark.length));
+      expect(parse(text).length, mark).toBeGreaterThan(0);
     }
   });
 });

@@ -150,10 +150,11 @@ function spanAt(text: string, at: number, depth: number, missing: Set<string>): 
 }
 
 function codeAt(text: string, at: number, missing: Set<string>): Span | null {
+  if (text[at - 1] === "`") return null;
   let open = at;
   while (text[open] === "`") open += 1;
   const ticks = text.slice(at, open);
-  if (text[at - 1] === "`" || missing.has(ticks)) return null;
+  if (missing.has(ticks)) return null;
   for (let close = text.indexOf(ticks, open); close !== -1; close = text.indexOf(ticks, close)) {
     let end = close;
     while (text[end] === "`") end += 1;
