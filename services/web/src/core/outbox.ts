@@ -65,9 +65,13 @@ export interface OutboxNews {
 
 interface InFlight {
   readonly local: string;
+  /** What was sent, in short: the item may have been sealed again since, and then this answer is not about it. */
+  readonly hash: string;
   /** Something before it was refused, so it will be too, or has been. Only a `sent` still means anything. */
   overtaken: boolean;
 }
+
+type Sealing = NonNullable<OutboxRow["sealed"]>;
 
 /** How long to wait when a server says `later` without saying when. */
 const PAUSE_MS = 1_000;
@@ -216,9 +220,10 @@ export class Outbox {
     const draft = rows.find(({ state }) => state === "draft");
     if (draft === undefined || sealed.length >= SENDS_IN_FLIGHT_MAX) return;
     // What an earlier instance sealed is answered first, so that the order of writing is kept.
-    const instance = b64(this.#instance);
-    if (sealed.some((row) => row.sealed?.instance !== instance)) return;
-    if (await this.#seal(draft)) this.#pumpAgain = true;
+    const instance = this.#instance;
+    const name = b64(instance);
+    if (sealed.some((row) => row.sealed?.instance !== name)) return;
+    if (await this.#seal(draft, instance)) this.#pumpAgain = true;
   }
 
   /** Sealed rows in the order they were sealed. */
@@ -237,21 +242,25 @@ export class Outbox {
       if (inFlight.size >= this.#window) return false;
       const id = this.#world.transmit(row.sealed.envelope);
       if (id === undefined) return false;
-      this.#inFlight.set(id, { local: row.local, overtaken: false });
+      this.#inFlight.set(id, { local: row.local, hash: row.sealed.hash, overtaken: false });
       inFlight.add(row.local);
     }
     return true;
   }
 
-  /** Seals one draft and stores the bytes. Only then may they be sent. */
-  async #seal(draft: OutboxRow): Promise<boolean> {
+  /**
+   * Seals one draft and stores the bytes. Only then may they be sent. An instance that has ended since the rows were read
+   * has set free what was written before this draft: then nothing is sealed, and the rows are read again.
+   */
+  async #seal(draft: OutboxRow, instance: Bytes): Promise<boolean> {
     const body = await this.#world.store.openText(`outbox ${draft.local}`, draft.body);
     if (body === undefined) {
       // The local key it was sealed under is gone; nobody can read it any more.
       await this.#change((row) => (row.local === draft.local ? null : row));
       return true;
     }
-    const [instance, counter] = [this.#instance, this.#counter];
+    if (this.#instance !== instance) return true;
+    const counter = this.#counter;
     const made = await this.#world.seal({ type: draft.type, body, instance, counter });
     if (made === undefined || this.#instance !== instance) return this.#instance !== instance;
     this.#counter++;
@@ -276,17 +285,17 @@ export class Outbox {
     this.#inFlight.delete(id);
     if (answer.ok || answer.code === "gone") {
       this.#window = Math.min(SENDS_IN_FLIGHT_MAX, this.#window + 1);
-      await this.#delivered(sent.local, answer.ok ? answer.seq : undefined);
+      await this.#delivered(sent, answer.ok ? answer.seq : undefined);
     } else if (!sent.overtaken) {
-      await this.#refused(id, sent.local, answer);
+      await this.#refused(id, sent, answer);
     }
     this.kick();
   }
 
-  async #delivered(local: string, seq: number | undefined): Promise<void> {
+  async #delivered({ local, hash: sent }: InFlight, seq: number | undefined): Promise<void> {
     let done: OutboxRow | undefined;
     await this.#world.store.changeOutbox(this.#room, (row) => {
-      if (row.local !== local) return row;
+      if (row.local !== local || row.sealed?.hash !== sent) return row;
       done = row;
       return null;
     });
@@ -303,7 +312,7 @@ export class Outbox {
     await this.#refresh();
   }
 
-  async #refused(id: number, local: string, answer: Answer & { ok: false }): Promise<void> {
+  async #refused(id: number, { local, hash }: InFlight, answer: Answer & { ok: false }): Promise<void> {
     const retry = ERROR_RETRY[answer.code];
     if (retry === "later" || retry === "sign_in") {
       this.#goBack(id, answer.retryAfterMs);
@@ -312,7 +321,7 @@ export class Outbox {
     const rows = await this.#world.store.outbox(this.#room);
     const unanswered = this.#unanswered(rows);
     const row = unanswered.find((one) => one.local === local);
-    if (row?.sealed === undefined) return;
+    if (row?.sealed?.hash !== hash) return;
     if (answer.code === "out_of_order") {
       const first = unanswered.find((one) => one.sealed?.instance === row.sealed?.instance);
       if (first?.local !== local) {
@@ -320,7 +329,7 @@ export class Outbox {
         return;
       }
     }
-    await this.#endInstance(row.sealed.instance, answer.code === "out_of_order" ? undefined : local, answer.code);
+    await this.#endInstance(row.sealed, answer.code === "out_of_order" ? undefined : local, answer.code);
   }
 
   /** After a pause, sends again from request `id` on. What was sent before it may still be answered. */
@@ -330,14 +339,19 @@ export class Outbox {
     this.#pause(retryAfterMs ?? PAUSE_MS);
   }
 
-  /** A permanent refusal ends an instance: `failed` failed, the rest is sealed again under the next one. */
-  async #endInstance(instance: string, failed: string | undefined, code: ErrorCode): Promise<void> {
-    if (b64(this.#instance) === instance) this.#beginInstance();
-    this.#inFlight.clear();
+  /**
+   * A permanent refusal ends an instance: `failed` failed, what was sealed after it is sealed again under the next one.
+   * What was sealed before it may be committed already: it stays as it is until it is answered.
+   */
+  async #endInstance(at: Sealing, failed: string | undefined, code: ErrorCode): Promise<void> {
+    if (b64(this.#instance) === at.instance) this.#beginInstance();
+    const ended = new Set<string>();
     await this.#change((row) => {
-      if (row.sealed?.instance !== instance) return row;
+      if (row.sealed?.instance !== at.instance || row.sealed.counter < at.counter) return row;
+      ended.add(row.sealed.hash);
       return row.local === failed ? { ...draftAgain(row), state: "failed", failure: code } : draftAgain(row);
     });
+    for (const [id, { hash }] of this.#inFlight) if (ended.has(hash)) this.#inFlight.delete(id);
   }
 
   #pause(ms: number): void {
