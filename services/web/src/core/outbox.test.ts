@@ -309,6 +309,22 @@ it("a refused message fails, the others are sealed anew and arrive", async () =>
   await delivered(["a", "c", "d", "bad"]);
 });
 
+it("a refusal that overtakes the acknowledgement of what was sent before it doubles nothing", async () => {
+  const tab = await browser.open();
+  tab.live = false;
+  for (const text of ["a", "bad", "c"]) await tab.say(text);
+  tab.commitMs = 30;
+  browser.server.refuse = (text) => (text === "bad" ? { ok: false, code: "bad_envelope" } : undefined);
+  let sent = 0;
+  // As a gateway does it: what is not well formed is refused at once, an acknowledgement comes after the commit.
+  tab.refuseAtOnce = () => (++sent === 2 ? { ok: false, code: "bad_envelope" } : undefined);
+  tab.live = true;
+  tab.outbox.kick();
+  await delivered(["a", "c"]);
+  await emptied(tab);
+  expect(browser.server.log).toEqual(["a", "c"]);
+});
+
 it("told to wait, it waits and then goes on in order", async () => {
   let refusals = 3;
   browser.server.refuse = () => (refusals-- > 0 ? { ok: false, code: "too_fast", retryAfterMs: 20 } : undefined);

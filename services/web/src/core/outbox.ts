@@ -62,6 +62,8 @@ export interface OutboxNews {
 
 interface InFlight {
   readonly local: string;
+  /** What was sent, in short: the item may have been sealed again since, and then this answer is not about it. */
+  readonly hash: string;
   /** Something before it was refused, so it will be too, or has been. Only a `sent` still means anything. */
   overtaken: boolean;
 }
@@ -224,10 +226,11 @@ export class Outbox {
     if (!this.#transmit(sealed)) return;
     if (sealed.length >= SENDS_IN_FLIGHT_MAX) return;
     // What an earlier instance sealed is answered first, so that the order of writing is kept.
-    const instance = b64(this.#instance);
-    if (sealed.some((row) => row.sealed?.instance !== instance)) return;
+    const instance = this.#instance;
+    const name = b64(instance);
+    if (sealed.some((row) => row.sealed?.instance !== name)) return;
     const draft = await this.#nextDraft(rows);
-    if (draft !== undefined && (await this.#seal(draft))) this.#pumpAgain = true;
+    if (draft !== undefined && (await this.#seal(draft, instance))) this.#pumpAgain = true;
   }
 
   /** The oldest draft, or the introduction that must come before it. */
@@ -260,21 +263,25 @@ export class Outbox {
       if (inFlight.size >= this.#window) return false;
       const id = this.#world.transmit(row.sealed.envelope);
       if (id === undefined) return false;
-      this.#inFlight.set(id, { local: row.local, overtaken: false });
+      this.#inFlight.set(id, { local: row.local, hash: row.sealed.hash, overtaken: false });
       inFlight.add(row.local);
     }
     return true;
   }
 
-  /** Seals one draft and stores the bytes. Only then may they be sent. */
-  async #seal(draft: OutboxRow): Promise<boolean> {
+  /**
+   * Seals one draft and stores the bytes. Only then may they be sent. An instance that has ended since the rows were read
+   * has set free what was written before this draft: then nothing is sealed, and the rows are read again.
+   */
+  async #seal(draft: OutboxRow, instance: Bytes): Promise<boolean> {
     const body = await this.#world.store.openText(`outbox ${draft.local}`, draft.body);
     if (body === undefined) {
       // The local key it was sealed under is gone; nobody can read it any more.
       await this.#change((row) => (row.local === draft.local ? null : row));
       return true;
     }
-    const [instance, counter] = [this.#instance, this.#counter];
+    if (this.#instance !== instance) return true;
+    const counter = this.#counter;
     const made = await this.#world.seal({ type: draft.type, target: draft.target, body, instance, counter });
     if (made === undefined || this.#instance !== instance) return this.#instance !== instance;
     this.#counter++;
@@ -300,17 +307,17 @@ export class Outbox {
     this.#inFlight.delete(id);
     if (answer.ok || answer.code === "gone") {
       this.#window = Math.min(SENDS_IN_FLIGHT_MAX, this.#window + 1);
-      await this.#delivered(sent.local, answer.ok ? answer.seq : undefined);
+      await this.#delivered(sent, answer.ok ? answer.seq : undefined);
     } else if (!sent.overtaken) {
-      await this.#refused(id, sent.local, answer);
+      await this.#refused(id, sent, answer);
     }
     this.kick();
   }
 
-  async #delivered(local: string, seq: number | undefined): Promise<void> {
+  async #delivered({ local, hash: sent }: InFlight, seq: number | undefined): Promise<void> {
     let done: OutboxRow | undefined;
     await this.#world.store.changeOutbox(this.#room, (row) => {
-      if (row.local !== local) return row;
+      if (row.local !== local || row.sealed?.hash !== sent) return row;
       done = row;
       return null;
     });
@@ -327,7 +334,7 @@ export class Outbox {
     await this.#items.refresh();
   }
 
-  async #refused(id: number, local: string, answer: Answer & { ok: false }): Promise<void> {
+  async #refused(id: number, { local, hash }: InFlight, answer: Answer & { ok: false }): Promise<void> {
     const retry = ERROR_RETRY[answer.code];
     if (retry === "later" || retry === "sign_in") {
       this.#goBack(id, answer.retryAfterMs);
@@ -336,7 +343,7 @@ export class Outbox {
     const rows = await this.#world.store.outbox(this.#room);
     const unanswered = this.#unanswered(rows);
     const row = unanswered.find((one) => one.local === local);
-    if (row?.sealed === undefined) return;
+    if (row?.sealed?.hash !== hash) return;
     if (answer.code === "out_of_order") {
       const first = unanswered.find((one) => one.sealed?.instance === row.sealed?.instance);
       if (first?.local !== local) {
@@ -365,10 +372,10 @@ export class Outbox {
     const ended = new Set<string>();
     await this.#change((row) => {
       if (row.sealed?.instance !== at.instance || row.sealed.counter < at.counter) return row;
-      ended.add(row.local);
+      ended.add(row.sealed.hash);
       return row.local === failed ? { ...draftAgain(row), state: "failed", failure: code } : draftAgain(row);
     });
-    for (const [id, { local }] of this.#inFlight) if (ended.has(local)) this.#inFlight.delete(id);
+    for (const [id, { hash }] of this.#inFlight) if (ended.has(hash)) this.#inFlight.delete(id);
   }
 
   #pause(ms: number): void {
