@@ -1,15 +1,22 @@
 //! Keeps the page's state in step with the session. A field is replaced only when it differs, so that nothing is drawn in vain.
 
+import { RoomDrawing } from "./core/drawing/room-drawing.ts";
 import { type Room } from "./core/room.ts";
+import { same, sameItems } from "./core/same.ts";
 import { type Session } from "./core/session.ts";
-import { Timeline } from "./core/timeline.ts";
 import { type PageState, type RoomState } from "./page-state.svelte.ts";
+
+/** Timers are set for at most this long, since browsers take no longer ones; then it is looked again. */
+const WAKE_MAX_MS = 3_600_000;
+/** Timers may go off a little early, and what has ended must have ended by then. */
+const WAKE_LATE_MS = 50;
 
 export class PageDrawing {
   readonly #view: PageState;
   readonly #session: () => Session | undefined;
-  #timelines = new Map<string, Timeline>();
+  #drawings = new Map<string, RoomDrawing>();
   #due = false;
+  #wake: ReturnType<typeof setTimeout> | undefined;
   #offlineSinceMs: number | undefined;
   /** The room whose unread divider is still to be placed. */
   #placingDivider: string | undefined;
@@ -26,7 +33,7 @@ export class PageDrawing {
   }
 
   forget(room: string): void {
-    this.#timelines.delete(room);
+    this.#drawings.delete(room);
   }
 
   /** Draws everything once what is going on now is over. */
@@ -52,14 +59,18 @@ export class PageDrawing {
   }
 
   rooms(): void {
-    const rooms = [...(this.#session()?.rooms.values() ?? [])].map((room) => ({
-      id: room.id,
-      name: room.record.name,
-      role: room.record.role,
-      unread: this.#timeline(room).unread(),
-      lastAtMs: room.lastAtMs ?? null,
-      ended: room.record.ended ?? null,
-    }));
+    const rooms = [...(this.#session()?.rooms.values() ?? [])].map((room) => {
+      const drawing = this.#drawing(room);
+      drawing.refresh(Date.now());
+      return {
+        id: room.id,
+        name: room.record.name,
+        role: drawing.rules().role,
+        unread: drawing.unread(),
+        lastAtMs: room.lastAtMs ?? null,
+        ended: room.record.ended ?? null,
+      };
+    });
     rooms.sort((a, b) => (b.lastAtMs ?? 0) - (a.lastAtMs ?? 0) || a.name.localeCompare(b.name));
     if (!same(this.#view.rooms, rooms)) this.#view.rooms = rooms;
   }
@@ -69,47 +80,61 @@ export class PageDrawing {
     const shown = this.#view.room;
     const room = shown === null ? undefined : this.#session()?.rooms.get(shown.id);
     if (shown === null || room === undefined) return;
-    const timeline = this.#timeline(room);
-    const { record, log, presence } = room;
-    shown.name = record.name;
-    shown.role = record.role;
-    shown.ended = record.ended ?? null;
-    shown.problem = room.ready || room.problem === undefined ? null : { code: room.problem.code };
-    shown.state = room.ready || record.ended !== undefined ? "ready" : shown.problem === null ? "opening" : "failed";
-    if (this.#placingDivider === room.id && log.caughtUp) this.#placeDivider(shown, room, timeline);
-    const entries = timeline.entries();
+    const drawing = this.#drawing(room);
+    const nowMs = Date.now();
+    drawing.refresh(nowMs);
+    const { record, log, presence, problem } = room;
+    const failed = !room.ready && problem !== undefined;
+    if (this.#placingDivider === room.id && log.caughtUp) this.#placeDivider(shown, room, drawing);
+    const drawn: Partial<RoomState> = {
+      ...drawing.rules(),
+      name: record.name,
+      ended: record.ended ?? null,
+      problem: failed ? { code: problem.code } : null,
+      state: room.ready || record.ended !== undefined ? "ready" : failed ? "failed" : "opening",
+      complete: log.complete,
+      older: room.pages.older,
+      members: drawing.members(),
+      hereCount: presence.hereCount,
+      typing: drawing.typing(),
+      violations: drawing.violations(),
+      pins: drawing.pins(),
+      banned: drawing.banned(),
+      may: drawing.may(),
+      draft: room.draft,
+    };
+    replace(shown, drawn);
+    const entries = drawing.entries();
     if (!sameItems(shown.entries, entries)) shown.entries = entries;
-    shown.complete = log.complete;
-    shown.older = room.pages.older;
-    const members = timeline.members();
-    if (!same(shown.members, members)) shown.members = members;
-    shown.hereCount = presence.hereCount;
-    const typing = timeline.typing(Date.now());
-    if (!same(shown.typing, typing)) shown.typing = typing;
-    const violations = timeline.violations();
-    if (!same(shown.violations, violations)) shown.violations = violations;
-    shown.draft = room.draft;
+    this.#wakeAt(drawing.nextAtMs, nowMs);
   }
 
-  #placeDivider(shown: RoomState, room: Room, timeline: Timeline): void {
+  #placeDivider(shown: RoomState, room: Room, drawing: RoomDrawing): void {
     this.#placingDivider = undefined;
-    shown.unreadAfterSeq = timeline.unread() > 0 ? room.record.readSeq : null;
+    shown.unreadAfterSeq = drawing.unread() > 0 ? room.record.readSeq : null;
   }
 
-  #timeline(room: Room): Timeline {
-    let timeline = this.#timelines.get(room.id);
-    if (timeline === undefined || timeline.room !== room) {
-      timeline = new Timeline(room);
-      this.#timelines.set(room.id, timeline);
+  /** Draws again when something ends by itself: a mute, or a wait for slow mode. */
+  #wakeAt(atMs: number, nowMs: number): void {
+    clearTimeout(this.#wake);
+    this.#wake = undefined;
+    if (atMs === Infinity) return;
+    this.#wake = setTimeout(() => this.room(), Math.min(atMs - nowMs + WAKE_LATE_MS, WAKE_MAX_MS));
+  }
+
+  #drawing(room: Room): RoomDrawing {
+    let drawing = this.#drawings.get(room.id);
+    if (drawing?.room !== room) {
+      drawing = new RoomDrawing(room);
+      this.#drawings.set(room.id, drawing);
     }
-    return timeline;
+    return drawing;
   }
 }
 
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
-function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a.length === b.length && a.every((item, index) => item === b[index]);
+/** Replaces the fields that differ. */
+function replace<T extends object>(target: T, fields: Partial<T>): void {
+  for (const [name, value] of Object.entries(fields)) {
+    if (!same(target[name as keyof T], value)) target[name as keyof T] = value as T[keyof T];
+  }
 }

@@ -2,19 +2,40 @@
 
 import { MEMBER_NAME_CHARS_MAX, ROOM_NAME_CHARS_MAX, TEXT_CHARS_MAX } from "./protocol.gen.ts";
 import type {
+  BannedView,
   Boot,
   Connection,
   Entry,
   Limits,
   MemberView,
+  MoveView,
+  PinView,
   Problem,
   Role,
   RoomEnd,
+  RoomPermissions,
   RoomSummary,
   RoomView,
   View,
   ViolationView,
 } from "./view.ts";
+
+/** Before the room's chain is known nobody may do anything. */
+const NOTHING: RoomPermissions = {
+  topic: false,
+  lock: false,
+  slow: false,
+  mute: false,
+  remove: false,
+  eraseMember: false,
+  password: false,
+  roles: false,
+  transfer: false,
+  retention: false,
+  history: false,
+  deleteRoom: false,
+  invite: false,
+};
 
 export class RoomState implements RoomView {
   readonly id: string;
@@ -32,6 +53,19 @@ export class RoomState implements RoomView {
   typing = $state.raw<readonly string[]>([]);
   violations = $state.raw<readonly ViolationView[]>([]);
   draft = $state.raw("");
+  topic = $state.raw("");
+  locked = $state.raw(false);
+  slowMs = $state.raw(0);
+  retentionMs = $state.raw(0);
+  historyFrom = $state.raw(0);
+  epoch = $state.raw(0);
+  pins = $state.raw<readonly PinView[]>([]);
+  banned = $state.raw<readonly BannedView[]>([]);
+  may = $state.raw(NOTHING);
+  mutedUntilMs = $state.raw<number | null>(null);
+  slowUntilMs = $state.raw<number | null>(null);
+  keyMissing = $state.raw(false);
+  fingerprint = $state.raw("");
 
   constructor(id: string) {
     this.id = id;
@@ -45,6 +79,7 @@ export class PageState implements View {
   invited = $state.raw(false);
   rooms = $state.raw<readonly RoomSummary[]>([]);
   room = $state.raw<RoomState | null>(null);
+  move: MoveView | null = $state.raw(null);
   readonly limits: Limits = {
     messageMax: TEXT_CHARS_MAX,
     memberNameMax: MEMBER_NAME_CHARS_MAX,
