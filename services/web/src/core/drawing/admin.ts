@@ -5,11 +5,9 @@ import { type Step } from "../chain/step.ts";
 import { type ChainLink } from "../chain-links.ts";
 import { isRead } from "../log-entry.ts";
 import { type Room } from "../room.ts";
+import { muteEnd } from "./mutes.ts";
 import { Names } from "./names.ts";
 import type { AdminChange, AdminEntry } from "../../view.ts";
-
-/** A mute that ends later than a date can say lasts until it is lifted. */
-const LAST_DATE_MS = 8_640_000_000_000_000;
 
 /** The whole chain of a room, newest first. What could not be read is left out: nobody is known to have written it. */
 export function auditEntries(room: Room): readonly AdminEntry[] {
@@ -56,7 +54,7 @@ function changeOfStep(step: Step, nameOf: NameOf): AdminChange {
     case "mute": {
       const name = nameOf(step.device);
       if (step.untilMs === 0) return { what: "unmuted", name };
-      return { what: "muted", name, untilMs: step.untilMs > LAST_DATE_MS ? Infinity : step.untilMs };
+      return { what: "muted", name, untilMs: muteEnd(step.untilMs) };
     }
     case "erase":
       return { what: "erased", name: nameOf(step.device) };

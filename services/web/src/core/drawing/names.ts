@@ -13,14 +13,22 @@ export class Names {
   #names = new Map<string, string[]>();
   /** Devices by the likeness of each name they have or had. */
   #alike = new Map<string, Set<string>>();
+  #stale = true;
   readonly #likenesses = new Map<string, string>();
 
   constructor(directory: Directory) {
     this.#directory = directory;
   }
 
-  /** Takes the names known now. Call before a series of questions. */
+  /** Names may have been learned. Call before a series of questions. */
   refresh(): void {
+    this.#stale = true;
+  }
+
+  /** Reads all names, once something is asked that takes all of them. */
+  #gather(): void {
+    if (!this.#stale) return;
+    this.#stale = false;
     this.#names = new Map();
     this.#alike = new Map();
     for (const [device, name] of this.#directory.everyName()) {
@@ -50,11 +58,13 @@ export class Names {
 
   /** Every name `device` has or had, the newest first. */
   all(device: string): readonly string[] {
+    this.#gather();
     return this.#names.get(device)?.toReversed() ?? [];
   }
 
   /** Whether another device has or had this name, or one that looks like it. */
   isShared(device: string, name: string): boolean {
+    this.#gather();
     const devices = this.#alike.get(this.#likenessOf(name));
     return devices !== undefined && (devices.size > 1 || !devices.has(device));
   }

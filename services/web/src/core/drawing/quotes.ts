@@ -39,18 +39,18 @@ export class Quotes {
 
   /** The pinned messages, the one pinned last first. `pending` is what this device has on its way. */
   pins(pending: readonly OutboxItem[]): PinView[] {
-    const { changes, me } = this.#room;
+    const { changes, me, pins: known } = this.#room;
     const pinned = new Map<number, string>();
-    for (const seq of changes.pinned().toReversed()) pinned.set(seq, changes.about(seq)?.pin?.header?.device ?? "");
+    for (const seq of known.seqs.toReversed()) pinned.set(seq, changes.about(seq)?.pin?.header?.device ?? "");
     for (const item of pending) {
       const body = item.type === EntryType.pin && item.state !== "failed" ? talkOf(item) : undefined;
       if (body?.kind !== "pin") continue;
       pinned.delete(item.target);
       if (body.on) pinned.set(item.target, me);
     }
-    const pins = [...pinned].map(([seq, by]) => ({ seq, byName: this.#names.newest(by), message: this.at(seq) }));
+    const shown = [...pinned].map(([seq, by]) => ({ seq, byName: this.#names.newest(by), message: this.at(seq) }));
     // A pin ends with its message.
-    return pins.filter(({ message }) => message.state !== "deleted").reverse();
+    return shown.filter(({ message }) => message.state !== "deleted").reverse();
   }
 }
 

@@ -4,10 +4,8 @@ import { type Chain } from "../chain/chain.ts";
 import { type Action } from "../chain/rules.ts";
 import { type RoomState } from "../chain/state.ts";
 import { type Room } from "../room.ts";
+import { muteEnd } from "./mutes.ts";
 import type { MemberView, MessageEntry, Role, RoomPermissions } from "../../view.ts";
-
-/** The last point in time that a date can show. A mute that lasts longer lasts until it is lifted. */
-const LAST_DATE_MS = 8_640_000_000_000_000;
 
 export class Rights {
   readonly #room: Room;
@@ -41,15 +39,12 @@ export class Rights {
   /** When the mute of `device` ends; `Infinity`: when it is lifted; null when it is not muted. */
   mutedUntilMs(device: string): number | null {
     const untilMs = this.state?.muted.find((muted) => muted.device === device)?.untilMs ?? 0;
-    if (untilMs <= this.#nowMs) return null;
-    return untilMs > LAST_DATE_MS ? Infinity : untilMs;
+    return untilMs > this.#nowMs ? muteEnd(untilMs) : null;
   }
 
-  /** When slow mode lets me write again; null when it does now. It holds plain members only. */
+  /** When slow mode lets me write again; null when it does now. */
   slowUntilMs(): number | null {
-    if (this.role !== "member" || (this.state?.slowMs ?? 0) === 0) return null;
-    const untilMs = this.#room.slow.untilMs(this.#nowMs);
-    return untilMs !== null && untilMs > this.#nowMs ? untilMs : null;
+    return this.#room.slow.untilMs(this.#nowMs);
   }
 
   /** The next point in time at which any of this becomes different by itself; `Infinity` if there is none. */
