@@ -1,14 +1,19 @@
 import "fake-indexeddb/auto";
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { ApiError } from "./core/api.ts";
 import { b64 } from "./core/base64url.ts";
 import { type ConnectionStatus } from "./core/connection.ts";
 import { Room, type RoomWorld } from "./core/room.ts";
 import { type Session } from "./core/session.ts";
 import { Store, type RoomRecord } from "./core/store.ts";
+import { meet, member, other, owner } from "./core/testing/chains.ts";
+import { DrawnRoom } from "./core/testing/drawn-room.ts";
 import { PageDrawing } from "./page-drawing.ts";
 import { PageState, RoomState } from "./page-state.svelte.ts";
+
+/** Lists and objects that components would draw anew if they were replaced. */
+const FIELDS = ["entries", "members", "violations", "pins", "banned", "may", "typing"] as const;
 
 const network = { onLine: true };
 let view: PageState;
@@ -60,10 +65,86 @@ describe("without a network", () => {
   });
 });
 
+describe("an opened room", () => {
+  const NOW_MS = 5_000_000;
+  let drawn: DrawnRoom;
+
+  beforeAll(meet);
+
+  beforeEach(() => {
+    vi.useFakeTimers({ now: NOW_MS, toFake: ["Date", "setTimeout", "clearTimeout"] });
+    drawn = new DrawnRoom(member);
+    drawn.name(owner, "Olga");
+    drawn.name(other, "Otto");
+    drawn.name(member, "Mei");
+    session.rooms.set(drawn.id, drawn.room);
+    view.room = new RoomState(drawn.id);
+  });
+
+  const shown = () => {
+    if (view.room === null) throw new Error("no room is open");
+    return view.room;
+  };
+
+  test("is shown with what its chain says, and its entries", () => {
+    drawn.step(owner, { type: "topic", topic: "Sunday" });
+    const seq = drawn.message(other, "hello");
+    drawn.pin(owner, seq);
+    drawing.opened(drawn.id);
+    drawing.rooms();
+    expect(shown()).toMatchObject({ topic: "Sunday", role: "member", state: "ready", unreadAfterSeq: 0 });
+    expect(shown().pins).toMatchObject([{ seq, byName: "Olga" }]);
+    expect(shown().entries.at(-1)).toMatchObject({ seq, text: "hello", pinned: true });
+    expect(shown().may).toMatchObject({ invite: true, topic: false });
+    expect(view.rooms).toMatchObject([{ unread: 1, role: "member" }]);
+  });
+
+  test("replaces nothing that is the same", () => {
+    drawn.message(other, "hello");
+    drawn.step(owner, { type: "mute", device: other.device, untilMs: Number.MAX_SAFE_INTEGER });
+    drawing.opened(drawn.id);
+    drawing.rooms();
+    const before = FIELDS.map((field) => shown()[field]);
+    const { rooms } = view;
+    drawing.room();
+    drawing.rooms();
+    for (const [index, field] of FIELDS.entries()) expect(shown()[field], field).toBe(before[index]);
+    expect(view.rooms).toBe(rooms);
+  });
+
+  test("is drawn again when a mute ends", () => {
+    const untilMs = NOW_MS + 60_000;
+    drawn.step(owner, { type: "mute", device: member.device, untilMs });
+    const seq = drawn.message(member, "mine");
+    drawing.opened(drawn.id);
+    const mine = () => shown().entries.find((entry) => "seq" in entry && entry.seq === seq);
+    expect(shown().mutedUntilMs).toBe(untilMs);
+    expect(mine()).toMatchObject({ may: { reply: false } });
+    vi.advanceTimersByTime(59_000);
+    expect(shown().mutedUntilMs).toBe(untilMs);
+    vi.advanceTimersByTime(2_000);
+    expect(shown().mutedUntilMs).toBeNull();
+    expect(mine()).toMatchObject({ may: { reply: true } });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("is drawn again when slow mode lets one write, however long that takes", () => {
+    const untilMs = NOW_MS + 30 * 24 * 3_600_000;
+    drawn.slow.until = untilMs;
+    drawing.opened(drawn.id);
+    vi.advanceTimersByTime(untilMs - NOW_MS - 1_000);
+    expect(shown().slowUntilMs).toBe(untilMs);
+    drawn.slow.until = null;
+    vi.advanceTimersByTime(2_000);
+    expect(shown().slowUntilMs).toBeNull();
+  });
+});
+
 test("a draft that is decrypted after the room was opened reaches the page", async () => {
   const store = await Store.open("page-drawing");
   const id = b64(new Uint8Array(16));
   const draft = await store.sealText(`draft ${id}`, "half a sentence");
+  const offline = () => Promise.reject(new ApiError({ code: "offline" }));
   const record: RoomRecord = {
     room: id,
     name: "Garden",
@@ -75,9 +156,11 @@ test("a draft that is decrypted after the room was opened reaches the page", asy
   };
   const world = {
     store,
-    api: { members: () => Promise.reject(new ApiError({ code: "offline" })) },
+    api: { members: offline, chain: offline, pins: offline },
     lock: () => Promise.resolve(),
     changed: () => drawing.soon(),
+    now: () => Date.now(),
+    setTimeout: () => undefined,
   };
   const room = new Room(record, world as unknown as RoomWorld);
   session.rooms.set(id, room);

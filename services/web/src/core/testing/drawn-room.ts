@@ -95,6 +95,10 @@ export class DrawnRoom {
     return this as unknown as Room;
   }
 
+  get ready(): boolean {
+    return this.log.newest !== undefined;
+  }
+
   get next(): number {
     return (this.log.newest?.seq ?? 0) + 1;
   }
