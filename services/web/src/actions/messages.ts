@@ -3,7 +3,7 @@
 import { messageProblem, refused } from "../core/problems.ts";
 import { typedText } from "../core/text.ts";
 import { type PageSession } from "../page-session.ts";
-import type { Result, RoomId } from "../view.ts";
+import type { DeviceId, MessageExtras, Result, RoomId } from "../view.ts";
 
 export function messages(page: PageSession) {
   /** Answers once the room is drawn with what was done. */
@@ -14,10 +14,28 @@ export function messages(page: PageSession) {
   }
 
   return {
-    async send(id: RoomId, typed: string): Promise<Result> {
+    async send(id: RoomId, typed: string, extras: MessageExtras = {}): Promise<Result> {
       const problem = messageProblem(typed);
-      return problem === null ? page.withRoom(id, (room) => room.send(typedText(typed))) : refused(problem);
+      if (problem !== null) return refused(problem);
+      return page.withRoom(id, (room) => room.sending.send(typedText(typed), extras));
     },
+
+    async edit(id: RoomId, seq: number, typed: string, mentions: readonly DeviceId[] = []): Promise<Result> {
+      const problem = messageProblem(typed);
+      if (problem !== null) return refused(problem);
+      return page.withRoom(id, (room) => room.sending.edit(seq, typedText(typed), mentions));
+    },
+
+    deleteMessage: (id: RoomId, seq: number): Promise<Result> => page.withRoom(id, (room) => room.sending.delete(seq)),
+
+    react: (id: RoomId, seq: number, emoji: string, on: boolean): Promise<Result> =>
+      page.withRoom(id, (room) => room.sending.react(seq, emoji, on)),
+
+    pin: (id: RoomId, seq: number, on: boolean): Promise<Result> =>
+      page.withRoom(id, (room) => room.sending.pin(seq, on)),
+
+    showMessage: (id: RoomId, seq: number): Promise<Result> =>
+      drawn(page.withRoom(id, (room) => room.pages.loadAround(seq))),
 
     sendAgain: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sendAgain(key)),
     discard: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.discard(key)),

@@ -36,7 +36,7 @@ export function rooms(page: PageSession) {
 
     leaveRoom: (id: RoomId): Promise<Result> =>
       page.withRoom(id, async (room, session) => {
-        await room.leave();
+        await room.sending.leave();
         await forget(session, id);
       }),
 
@@ -50,7 +50,7 @@ export function rooms(page: PageSession) {
       const checked = memberName(name);
       if (!checked.ok) return refused({ code: `name_${checked.fault}` });
       return page.withRoom(id, async (room, session) => {
-        await room.changeName(checked.name);
+        await room.sending.changeName(checked.name);
         await page.keepMyName(session, checked.name);
       });
     },

@@ -1,7 +1,7 @@
 //! Every HTTP call of the protocol, with typed errors. The token is a cookie that no script sees; when it has ended,
 //! it is renewed by a signature, once for all callers, and the call is made again.
 
-import { b64, fromB64 } from "./base64url.ts";
+import { b64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
 import { type Device } from "./crypto/device.ts";
 import { NO_ROOM, signInSignature } from "./crypto/sign-in.ts";

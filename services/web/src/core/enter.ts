@@ -13,7 +13,7 @@ import { hkdfKey } from "./crypto/primitives.ts";
 import { generateRecoverySecret, recoveryDevice, recoveryText } from "./crypto/recovery.ts";
 import { keepRoomKey } from "./crypto/room-key.ts";
 import { sealRoomKey } from "./crypto/sealed-key.ts";
-import { outboxDraft } from "./outbox.ts";
+import { outboxDraft } from "./outbox-items.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 import { type Entered, type SignIn } from "../protocol.gen.ts";
 
@@ -163,7 +163,8 @@ async function keep(
   }
   const again = known !== undefined && known.ended === undefined;
   const key = await keepRoomKey(local, place.room, pinned.epoch, roomKey);
-  const { ended: _ended, ...kept } = known ?? { readSeq: entered.room.head };
+  // What is said from now is introduced anew, also what was written before the room had ended here.
+  const { ended: _ended, introduced: _introduced, ...kept } = known ?? { readSeq: entered.room.head };
   const record: RoomRecord = {
     ...kept,
     room: entered.room.room,
@@ -173,6 +174,7 @@ async function keep(
     pinned,
   };
   const introduction = profileBody(myName, !again, device);
-  await store.keepRoom(record, await outboxDraft(store, record.room, EntryType.profile, introduction, world.now()));
+  const first = await outboxDraft(store, record.room, { type: EntryType.profile, body: introduction }, world.now());
+  await store.keepRoom(record, first);
   return record;
 }

@@ -3,6 +3,7 @@
 import { b64, fromB64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
 import { parseBody, type Body } from "./bodies.ts";
+import { type EpochRecord } from "./chain/record.ts";
 import { type DeviceKeys } from "./chain/state.ts";
 import {
   envelopeHash,
@@ -15,13 +16,15 @@ import {
   type Opened,
 } from "./crypto/envelope.ts";
 import { type PublicKeys } from "./crypto/device.ts";
-import { signingAdmin } from "./crypto/epoch-record.ts";
+import { commitsTo, signingAdmin } from "./crypto/epoch-record.ts";
 import { type Directory } from "./directory.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
 
 /** Stream keys kept, so that a page of one sender's messages derives one key. */
 const STREAM_KEYS_MAX = 500;
+/** Epochs without a key that are remembered. */
+const LACKED_MAX = 1_000;
 
 /** Opens the entries of one room. */
 export class EntryOpener {
@@ -30,6 +33,7 @@ export class EntryOpener {
   readonly #directory: Directory;
   readonly #prepare: ((headers: readonly Header[]) => Promise<void>) | undefined;
   #streamKeys = new Map<string, Promise<CryptoKey>>();
+  readonly #lacked = new Set<number>();
 
   /** `prepare`, if given, is awaited before entries with these headers are opened, and gets their keys if it can. */
   constructor(
@@ -42,6 +46,11 @@ export class EntryOpener {
     this.#roomKey = roomKey;
     this.#directory = directory;
     this.#prepare = prepare;
+  }
+
+  /** Epochs of entries that stayed unreadable since their key was not there; the first ones of very many. */
+  get lacked(): ReadonlySet<number> {
+    return this.#lacked;
   }
 
   /** Opens entries of one page or batch. Never rejects for what is in them: what cannot be read is `unreadable`. */
@@ -93,14 +102,25 @@ export class EntryOpener {
   }
 
   async #verify(opened: Opened, body: Body): Promise<boolean> {
-    if (body.kind === "epoch_record") return (await signingAdmin(opened, body.record)) !== undefined;
+    if (body.kind === "epoch_record") return this.#verifyRecord(opened, body.record);
     const signKey = await this.#directory.signKey(opened.header.device);
     return signKey !== undefined && (await verifyOpened(opened, signKey));
   }
 
+  /** Who signed it, and whether it is of the very key that it is sealed under. */
+  async #verifyRecord(opened: Opened, record: EpochRecord): Promise<boolean> {
+    const { epoch } = opened.header;
+    const key = this.#roomKey(epoch);
+    const commits = key !== undefined && (await commitsTo(record, key, fromB64(this.#room, 16), epoch));
+    return commits && (await signingAdmin(opened, record)) !== undefined;
+  }
+
   #streamKey(header: Header, bytes: Bytes): Promise<CryptoKey> {
     const roomKey = this.#roomKey(header.epoch);
-    if (roomKey === undefined) throw new Unreadable();
+    if (roomKey === undefined) {
+      if (this.#lacked.size < LACKED_MAX) this.#lacked.add(header.epoch);
+      throw new Unreadable();
+    }
     const name = `${header.epoch} ${header.device} ${header.instance}`;
     let key = this.#streamKeys.get(name);
     if (key === undefined) {

@@ -4,74 +4,24 @@
 import { b64 } from "./base64url.ts";
 import { random, type Bytes } from "./bytes.ts";
 import { EntryType } from "./crypto/envelope.ts";
+import { OutboxDrafts } from "./outbox-drafts.ts";
+import { OutboxFlight, type InFlight } from "./outbox-flight.ts";
 import { draftAgain, outboxDraft, OutboxItems, type OutboxItem, type Settled } from "./outbox-items.ts";
-import { type OutboxRow, type Store } from "./store.ts";
+import { type Answer, type OutboxNews, type OutboxWorld } from "./outbox-world.ts";
+import { type OutboxRow } from "./store.ts";
 import { ERROR_RETRY, SENDS_IN_FLIGHT_MAX, type ErrorCode } from "../protocol.gen.ts";
-
-export interface ToSeal {
-  readonly type: number;
-  /** The seq of the message it is about; 0 for none. */
-  readonly target: number;
-  readonly body: string;
-  readonly instance: Bytes;
-  readonly counter: number;
-}
-
-/** What a server said about an envelope. */
-export type Answer =
-  | { readonly ok: true; readonly seq: number }
-  | {
-      readonly ok: false;
-      readonly code: ErrorCode;
-      readonly retryAfterMs?: number | undefined;
-      readonly expected?: number | undefined;
-    };
-
-/** What the outbox needs of its surroundings. */
-export interface OutboxWorld {
-  readonly store: Pick<Store, "outbox" | "addToOutbox" | "changeOutbox" | "sealText" | "openText">;
-  /** Web Locks, as far as used: holds `name` for this tab until the callback's promise ends. */
-  readonly lock: (name: string, signal: AbortSignal, hold: () => Promise<void>) => Promise<unknown>;
-  /** Tells the other tabs. They get it by `told`. */
-  readonly tell: (news: OutboxNews) => void;
-  /**
-   * The body of a profile that must be sealed before anything else, as in an epoch in which this device has said nothing
-   * yet; `undefined` when there is no need.
-   */
-  readonly introduction: () => Promise<string | undefined>;
-  /** A profile is sealed and stored. */
-  readonly introduced: () => void;
-  /** Seals under the newest place of the log; `undefined` while the log has not reached its live edge or lacks its key. */
-  readonly seal: (draft: ToSeal) => Promise<{ envelope: Bytes; hash: string } | undefined>;
-  /** Sends an envelope; the answer comes by `answered` with the same id. Returns `undefined` when not connected. */
-  readonly transmit: (envelope: Bytes) => number | undefined;
-  /** An envelope of this device is committed. */
-  readonly acknowledged: (seq: number, hash: string) => void;
-  /** The items have changed. */
-  readonly changed: () => void;
-  readonly now: () => number;
-  readonly setTimeout: (run: () => void, ms: number) => unknown;
-}
-
-/** What tabs tell one another. */
-export interface OutboxNews {
-  readonly room: string;
-  /** What has just been acknowledged; else rows have been added or changed. */
-  readonly acknowledged?: OutboxItem;
-}
-
-interface InFlight {
-  readonly local: string;
-  /** What was sent, in short: the item may have been sealed again since, and then this answer is not about it. */
-  readonly hash: string;
-  /** Something before it was refused, so it will be too, or has been. Only a `sent` still means anything. */
-  overtaken: boolean;
-}
 
 type Sealing = NonNullable<OutboxRow["sealed"]>;
 
-/** How long to wait when a server says `later` without saying when. */
+/** How long to wait when a server says `later` without saying when, or says the same again. */
 const PAUSE_MS = 1_000;
+
+/**
+ * Refusals that are nobody's fault: what was refused was not committed, and is sealed again when it can be. A stale epoch
+ * once the new key is here; a message that came too early for slow mode when its time has come, so that nothing else has to
+ * wait for it.
+ */
+const SEALED_AGAIN: ReadonlySet<ErrorCode> = new Set(["out_of_order", "stale_epoch", "slow_mode"]);
 
 export class Outbox {
   readonly #room: string;
@@ -82,10 +32,12 @@ export class Outbox {
   #pumping = false;
   #pumpAgain = false;
   #pausedUntilMs = 0;
-  /** What was sent on this connection and is unanswered, by request id. Empty after a loss: all goes again. */
-  #inFlight = new Map<number, InFlight>();
-  /** How many envelopes may be unanswered. A refusal for haste makes it 1; each success makes it one larger. */
-  #window = SENDS_IN_FLIGHT_MAX;
+  /** Refusals whose consequences are being drawn: meanwhile nothing is sent, lest what is refused be accepted after all. */
+  #refusals = 0;
+  /** An epoch was refused as stale, and nothing was delivered since. */
+  #stale = false;
+  readonly #flight = new OutboxFlight();
+  readonly #drafts: OutboxDrafts;
   /** The instance that is sealed under, and its next counter. A page load begins a new one. */
   #instance = random(16);
   #counter = 0;
@@ -94,6 +46,7 @@ export class Outbox {
     this.#room = room;
     this.#world = world;
     this.#items = new OutboxItems(room, world);
+    this.#drafts = new OutboxDrafts(room, world);
   }
 
   /** What waits, what failed, and what is acknowledged but not yet seen in the log; in the order written. */
@@ -187,14 +140,13 @@ export class Outbox {
 
   /** A new connection: everything unanswered goes again. */
   connected(): void {
-    this.#inFlight.clear();
-    this.#window = SENDS_IN_FLIGHT_MAX;
+    this.#flight.begin();
     this.#pausedUntilMs = 0;
     this.kick();
   }
 
   disconnected(): void {
-    this.#inFlight.clear();
+    this.#flight.clear();
   }
 
   /** Goes on where something may have become possible: a connection, the live edge, an answer. */
@@ -222,51 +174,17 @@ export class Outbox {
 
   async #pump(): Promise<void> {
     const rows = await this.#world.store.outbox(this.#room);
-    const sealed = this.#unanswered(rows);
-    if (!this.#transmit(sealed)) return;
+    const sealed = unanswered(rows);
+    if (this.#refusals > 0 || this.#world.now() < this.#pausedUntilMs) return;
+    if (!this.#flight.send(sealed, this.#world.transmit)) return;
     if (sealed.length >= SENDS_IN_FLIGHT_MAX) return;
     // What an earlier instance sealed is answered first, so that the order of writing is kept.
     const instance = this.#instance;
     const name = b64(instance);
     if (sealed.some((row) => row.sealed?.instance !== name)) return;
-    const draft = await this.#nextDraft(rows);
-    if (draft !== undefined && (await this.#seal(draft, instance))) this.#pumpAgain = true;
-  }
-
-  /** The oldest draft, or the introduction that must come before it. */
-  async #nextDraft(rows: readonly OutboxRow[]): Promise<OutboxRow | undefined> {
-    const drafts = rows.filter(({ state }) => state === "draft");
-    const [oldest] = drafts;
-    if (oldest === undefined || oldest.type === EntryType.profile) return oldest;
-    const body = await this.#world.introduction();
-    if (body === undefined) return oldest;
-    const waiting = drafts.find(({ type }) => type === EntryType.profile);
-    if (waiting !== undefined) return waiting;
-    const row = await outboxDraft(this.#world.store, this.#room, { type: EntryType.profile, body }, this.#world.now());
-    await this.#world.store.addToOutbox(row);
-    return row;
-  }
-
-  /** Sealed rows in the order they were sealed. */
-  #unanswered(rows: readonly OutboxRow[]): OutboxRow[] {
-    const sealed = rows.filter((row) => row.sealed !== undefined && row.state === "sealed");
-    return sealed.sort((a, b) => (a.sealed?.counter ?? 0) - (b.sealed?.counter ?? 0));
-  }
-
-  /** Sends what is not in flight; returns whether the way is free for more. */
-  #transmit(sealed: readonly OutboxRow[]): boolean {
-    if (this.#world.now() < this.#pausedUntilMs) return false;
-    const inFlight = new Set<string>();
-    for (const { local, overtaken } of this.#inFlight.values()) if (!overtaken) inFlight.add(local);
-    for (const row of sealed) {
-      if (row.sealed === undefined || inFlight.has(row.local)) continue;
-      if (inFlight.size >= this.#window) return false;
-      const id = this.#world.transmit(row.sealed.envelope);
-      if (id === undefined) return false;
-      this.#inFlight.set(id, { local: row.local, hash: row.sealed.hash, overtaken: false });
-      inFlight.add(row.local);
-    }
-    return true;
+    const draft = await this.#drafts.next(rows);
+    if (draft === "held") this.#world.setTimeout(() => this.kick(), this.#drafts.heldMs);
+    else if (draft !== undefined && (await this.#seal(draft, instance))) this.#pumpAgain = true;
   }
 
   /**
@@ -286,7 +204,8 @@ export class Outbox {
     if (made === undefined || this.#instance !== instance) return this.#instance !== instance;
     this.#counter++;
     let stored = false;
-    const sealed = { instance: b64(instance), counter, ...made };
+    const { envelope, hash, epoch } = made;
+    const sealed = { instance: b64(instance), counter, envelope, hash };
     await this.#world.store.changeOutbox(this.#room, (row) => {
       if (row.local !== draft.local || row.state !== "draft") return row;
       stored = true;
@@ -294,7 +213,7 @@ export class Outbox {
     });
     // Cancelled at the last moment: the counter is used up and was never sent, so the instance ends here.
     if (!stored) this.#beginInstance();
-    else if (draft.type === EntryType.profile) this.#world.introduced();
+    else if (draft.type === EntryType.profile) this.#world.introduced(epoch);
     // The hash is known to the page before the entry can come back: one message is never shown as two.
     await this.#items.refresh();
     return true;
@@ -302,14 +221,22 @@ export class Outbox {
 
   /** The answer to what was transmitted as `id`. Ids of before a loss are unknown and mean nothing. */
   async answered(id: number, answer: Answer): Promise<void> {
-    const sent = this.#inFlight.get(id);
+    const sent = this.#flight.get(id);
     if (sent === undefined) return;
-    this.#inFlight.delete(id);
     if (answer.ok || answer.code === "gone") {
-      this.#window = Math.min(SENDS_IN_FLIGHT_MAX, this.#window + 1);
+      // It counts as on its way until it is off the list, lest it be sent again in between.
+      this.#flight.delivered();
+      this.#stale = false;
       await this.#delivered(sent, answer.ok ? answer.seq : undefined);
-    } else if (!sent.overtaken) {
-      await this.#refused(id, sent, answer);
+      this.#flight.answered(id);
+    } else {
+      this.#flight.answered(id);
+      this.#refusals++;
+      try {
+        if (!sent.overtaken) await this.#refused(id, sent, answer);
+      } finally {
+        this.#refusals--;
+      }
     }
     this.kick();
   }
@@ -335,32 +262,28 @@ export class Outbox {
   }
 
   async #refused(id: number, { local, hash }: InFlight, answer: Answer & { ok: false }): Promise<void> {
-    const retry = ERROR_RETRY[answer.code];
-    if (retry === "later" || retry === "sign_in") {
-      this.#goBack(id, answer.retryAfterMs);
+    const { code } = answer;
+    const retry = ERROR_RETRY[code];
+    if (code !== "slow_mode" && (retry === "later" || retry === "sign_in")) {
+      this.#flight.goBack(id);
+      this.#pause(answer.retryAfterMs ?? PAUSE_MS);
       return;
     }
     const rows = await this.#world.store.outbox(this.#room);
-    const unanswered = this.#unanswered(rows);
-    const row = unanswered.find((one) => one.local === local);
+    const sealed = unanswered(rows);
+    const row = sealed.find((one) => one.local === local);
     if (row?.sealed?.hash !== hash) return;
-    if (answer.code === "out_of_order") {
-      const first = unanswered.find((one) => one.sealed?.instance === row.sealed?.instance);
-      if (first?.local !== local) {
-        this.#goBack(id, undefined);
-        return;
-      }
+    if (code === "out_of_order") {
+      const first = sealed.find((one) => one.sealed?.instance === row.sealed?.instance);
+      // Something before it is unanswered still, and goes first. Its answer is waited for, so that nothing is sent in haste.
+      if (first?.local !== local) return this.#flight.goBack(id);
     }
-    // A stale epoch is nobody's fault: the draft is sealed again, under the new epoch, once its key is here.
-    const fails = answer.code !== "out_of_order" && answer.code !== "stale_epoch";
-    await this.#endInstance(row.sealed, fails ? local : undefined, answer.code);
-  }
-
-  /** After a pause, sends again from request `id` on. What was sent before it may still be answered. */
-  #goBack(id: number, retryAfterMs: number | undefined): void {
-    for (const [other, sent] of this.#inFlight) if (other > id) sent.overtaken = true;
-    this.#window = 1;
-    this.#pause(retryAfterMs ?? PAUSE_MS);
+    if (code === "slow_mode") this.#drafts.hold(PAUSE_MS);
+    if (code === "stale_epoch") {
+      if (this.#stale) this.#pause(PAUSE_MS);
+      this.#stale = true;
+    }
+    await this.#endInstance(row.sealed, SEALED_AGAIN.has(code) ? undefined : local, code);
   }
 
   /**
@@ -375,11 +298,11 @@ export class Outbox {
       ended.add(row.sealed.hash);
       return row.local === failed ? { ...draftAgain(row), state: "failed", failure: code } : draftAgain(row);
     });
-    for (const [id, { hash }] of this.#inFlight) if (ended.has(hash)) this.#inFlight.delete(id);
+    this.#flight.forget(ended);
   }
 
   #pause(ms: number): void {
-    this.#pausedUntilMs = this.#world.now() + ms;
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#world.now() + ms);
     this.#world.setTimeout(() => this.kick(), ms);
   }
 
@@ -389,4 +312,10 @@ export class Outbox {
     await this.#items.refresh();
     this.#world.tell({ room: this.#room });
   }
+}
+
+/** Sealed rows in the order they were sealed. */
+function unanswered(rows: readonly OutboxRow[]): OutboxRow[] {
+  const sealed = rows.filter((row) => row.sealed !== undefined && row.state === "sealed");
+  return sealed.sort((a, b) => (a.sealed?.counter ?? 0) - (b.sealed?.counter ?? 0));
 }

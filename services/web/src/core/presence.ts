@@ -9,6 +9,7 @@ export class Presence {
   #here = new Set<string>();
   #hereCount = 0;
   #typingUntilMs = new Map<string, number>();
+  #toldAtMs = -Infinity;
 
   get hereCount(): number {
     return this.#hereCount;
@@ -42,6 +43,13 @@ export class Presence {
   /** What `device` was typing has arrived. */
   wrote(device: string): void {
     this.#typingUntilMs.delete(device);
+  }
+
+  /** Whether it is time to tell again that this device is typing. */
+  mayTell(nowMs: number): boolean {
+    if (nowMs - this.#toldAtMs < TYPING_PERIOD_MS) return false;
+    this.#toldAtMs = nowMs;
+    return true;
   }
 
   typingAt(nowMs: number): string[] {

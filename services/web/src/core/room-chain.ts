@@ -1,38 +1,50 @@
 //! One room's chain: fetched, verified from the pinned record in both directions, folded, and kept in step with the log.
 
 import { ApiError, type Api } from "./api.ts";
-import { Chain, ChainRefused, type ChainEntry } from "./chain/chain.ts";
+import { type Chain } from "./chain/chain.ts";
 import { type RoomState } from "./chain/state.ts";
-import { EntryType } from "./crypto/envelope.ts";
+import { foldChain, isChainEntry } from "./chain-fold.ts";
+import { faultAt, foldNext, type ChainFault, type ChainLink } from "./chain-links.ts";
 import { type RawEntry } from "./frames.ts";
-import { isRead, type LogEntry } from "./log-entry.ts";
+import { type LogEntry } from "./log-entry.ts";
 import { type EntryOpener } from "./open-entry.ts";
-import { type RoomKeys } from "./room-keys.ts";
+import { recordHeader, type FoundKey, type RoomKeys } from "./room-keys.ts";
 import { type RoomLog } from "./room-log.ts";
-import { CHAIN_PAGES_MAX, chainFault, type ChainLink } from "./chain-links.ts";
 import { HISTORY_PAGE_MAX } from "../protocol.gen.ts";
+
+/** So many pages of the chain are fetched. */
+const CHAIN_PAGES_MAX = 100;
 
 export interface RoomChainWorld {
   readonly api: Pick<Api, "chain">;
   readonly log: RoomLog;
   readonly keys: RoomKeys;
-  /** Opens without waiting for this chain. */
-  readonly opener: EntryOpener;
+  /** Opens with these keys without waiting for this chain. */
+  readonly openerWith: (keyOf: (epoch: number) => CryptoKey | undefined) => EntryOpener;
   readonly pinned: () => { readonly epoch: number; readonly hash: string };
   /** What holds in the room has changed. */
   readonly changed: () => void;
+}
+
+interface Fetched {
+  readonly history: string | undefined;
+  /** Oldest first. */
+  readonly raws: readonly RawEntry[];
+  /** False: the chain is longer than what is fetched of one. */
+  readonly whole: boolean;
 }
 
 export class RoomChain {
   readonly #room: string;
   readonly #world: RoomChainWorld;
   #chain: Chain | undefined;
-  #links = new Map<number, ChainLink>();
+  #links: readonly ChainLink[] = [];
+  #bySeq = new Map<number, ChainLink>();
   #founding: string | undefined;
+  #history: string | undefined;
   #loading: Promise<void> | undefined;
-  #loaded = false;
-  /** The chain is longer than what is fetched of one. */
-  #truncated = false;
+  /** Counts the lives of the log: what was fetched of an earlier one is not taken. */
+  #life = 0;
 
   constructor(room: string, world: RoomChainWorld) {
     this.#room = room;
@@ -50,12 +62,12 @@ export class RoomChain {
 
   /** All links known, oldest first. */
   get links(): readonly ChainLink[] {
-    return [...this.#links.values()].sort((a, b) => a.entry.seq - b.entry.seq);
+    return this.#links;
   }
 
   /** What became of the chain entry at `seq`. */
   linkAt(seq: number): ChainLink | undefined {
-    return this.#links.get(seq);
+    return this.#bySeq.get(seq);
   }
 
   /** The envelope hash of the room's first entry. */
@@ -63,160 +75,147 @@ export class RoomChain {
     return this.#founding;
   }
 
-  /** Resolves when the chain has been fetched once, or could not be. */
+  /** Resolves when the chain has been fetched, or could not be. */
   async ready(): Promise<void> {
-    if (!this.#loaded) await this.load().catch(() => undefined);
+    if (this.#loading !== undefined || this.#history === undefined) await this.load().catch(() => undefined);
   }
 
   /** Fetches and folds the whole chain anew. Callers at one time share one. Rejects with `ApiError`. */
   load(): Promise<void> {
-    this.#loading ??= this.#load().finally(() => {
+    if (this.#loading !== undefined) return this.#loading;
+    const loading = this.#load().finally(() => {
+      if (this.#loading !== loading) return;
       this.#loading = undefined;
-      this.#loaded = true;
-      this.#catchUp();
+      // What came live while it was being fetched.
+      for (const entry of this.#world.log.runs.at(-1)?.entries ?? []) this.live(entry);
       this.#world.changed();
     });
-    return this.#loading;
+    this.#loading = loading;
+    return loading;
   }
 
   /** The log is of another life: what was folded is not of it. */
   forget(): void {
-    this.#chain = undefined;
-    this.#links.clear();
+    this.#life++;
+    this.#loading = undefined;
+    this.#history = undefined;
     this.#founding = undefined;
-    this.#loaded = false;
+    this.#take(undefined, []);
   }
 
-  /** Takes a chain entry that came live, in its order. */
-  live(entry: LogEntry): void {
-    if (!isChainEntry(entry) || this.#loading !== undefined || this.#chain === undefined) return;
-    if (entry.seq <= this.#chain.newest.seq || this.#links.has(entry.seq)) return;
-    this.#apply(this.#chain, entry);
-    this.#world.changed();
-  }
-
-  /** Fetches the chain if entries of it came after the newest known one that the socket will not bring. */
-  async followed(newest: number, from: number): Promise<void> {
+  /** The server has answered a follow: fetches the chain if entries of it came that the socket will not bring. */
+  async followed(history: string, newest: number, from: number): Promise<void> {
+    if (this.#history !== undefined && this.#history !== history) this.forget();
     if (newest < from && (this.#chain?.newest.seq ?? 0) < newest) await this.load().catch(() => undefined);
     else await this.ready();
   }
 
-  /** Applies the record of a new epoch whose key has just been opened; whether it was allowed. */
-  accept(entry: ChainEntry, raw: RawEntry): boolean {
-    if (this.#chain === undefined) return false;
-    const outcome = this.#chain.apply(entry);
-    const shown: LogEntry = { ...raw, ...headed(entry), content: entry.body };
-    this.#note(shown, outcome.kind === "applied");
-    return outcome.kind === "applied";
+  /** Takes a chain entry that came live, in its order. */
+  live(entry: LogEntry): void {
+    const [chain, { keys }] = [this.#chain, this.#world];
+    if (!isChainEntry(entry) || this.#loading !== undefined || chain === undefined) return;
+    // What follows a record without its key waits until that is there.
+    if (entry.seq <= chain.newest.seq || this.#bySeq.has(entry.seq) || keys.missing) return;
+    const link = foldNext(chain, entry);
+    if (!link.counts) this.#report([faultAt(entry, this.#links)]);
+    this.#take(chain, [...this.#links, link]);
+    this.#world.changed();
+  }
+
+  /** Compares entries of a loaded page with the chain: none of its entries may be another one there, or be missing. */
+  compare(entries: readonly LogEntry[]): void {
+    const oldest = this.#links[0]?.entry.seq ?? Infinity;
+    for (const entry of entries) {
+      if (!isChainEntry(entry) || entry.seq < oldest || entry.seq > (this.#chain?.newest.seq ?? 0)) continue;
+      const link = this.#bySeq.get(entry.seq);
+      if (link === undefined) this.#report([faultAt(entry, this.#links)]);
+      else if (link.entry.hash !== entry.hash) this.#world.log.report("fork", entry.seq, [link.entry, entry]);
+    }
+  }
+
+  /** Gets the key that the live record `raw` of a newer epoch is sealed under, and folds the record; or goes on without. */
+  async receive(raw: RawEntry): Promise<void> {
+    await this.ready();
+    const [chain, { keys }] = [this.#chain, this.#world];
+    const header = recordHeader(raw);
+    // The chain may have been fetched with this record in it.
+    if (header === undefined || !keys.mustReceive(raw)) return;
+    keys.expect(header.epoch);
+    if (chain === undefined || keys.missing || header.targetSeq !== chain.newest.seq) {
+      await this.load().catch(() => undefined);
+    } else {
+      const found = await keys.find(raw);
+      if (typeof found !== "string" && this.#chain === chain) await this.#accept(chain, raw, found);
+    }
+    if (keys.mustReceive(raw)) keys.lack(header.epoch);
+    this.#world.changed();
+  }
+
+  async #accept(chain: Chain, raw: RawEntry, found: FoundKey): Promise<void> {
+    const [entry] = await this.#openerWith(new Map([[found.epoch, found]])).openAll([raw]);
+    if (entry === undefined || this.#chain !== chain || this.#loading !== undefined) return;
+    const link = foldNext(chain, entry);
+    if (!link.counts) this.#report([faultAt(entry, this.#links)]);
+    this.#take(chain, [...this.#links, link]);
+    if (link.counts) await this.#world.keys.keep(found);
+  }
+
+  #openerWith(found: ReadonlyMap<number, FoundKey>): EntryOpener {
+    return this.#world.openerWith((epoch) => found.get(epoch)?.use ?? this.#world.keys.of(epoch));
   }
 
   async #load(): Promise<void> {
-    const raws = await this.#fetch();
-    await this.#world.keys.walkBack(raws);
-    const fold = new Map<number, ChainLink>();
-    this.#chain = undefined;
-    this.#links = fold;
-    for (let rest = raws; rest.length > 0;) {
-      const cut = rest.findIndex((raw) => this.#world.keys.mustReceive(raw));
-      const known = cut < 0 ? rest : rest.slice(0, cut);
-      const entries = await this.#world.opener.openAll(known);
-      this.#world.log.compare(entries);
-      for (const entry of entries) this.#foldNext(entry);
-      const record = rest[cut];
-      if (record === undefined) break;
-      if (!(await this.#world.keys.receive(record, (entry) => this.accept(entry, record)))) break;
-      rest = rest.slice(cut + 1);
-    }
-    await this.#checkPinned(raws);
+    const life = this.#life;
+    const { log, keys, pinned } = this.#world;
+    const { history, raws, whole } = await this.#fetch();
+    const newest = Math.max(0, ...raws.map((raw) => recordHeader(raw)?.epoch ?? 0));
+    if (life === this.#life && newest > keys.epoch) keys.expect(newest);
+    const found = await keys.reach(raws);
+    const keyed = (epoch: number) => found.has(epoch) || keys.of(epoch) !== undefined;
+    const known = raws.slice(0, waitingFrom(raws, keyed));
+    const entries = await this.#openerWith(found).openAll(known);
+    if (life !== this.#life) return;
+    log.compare(entries);
+    const epochOf = (entry: LogEntry) => entry.header?.epoch ?? 0;
+    const fold = foldChain(entries, pinned().hash, { whole, keyed: (entry) => keyed(epochOf(entry)) });
+    this.#history = history;
+    this.#founding = entries[0]?.seq === 1 ? entries[0].hash : undefined;
+    this.#take(fold.chain, fold.links);
+    this.#report(fold.faults);
+    const counted = new Set(fold.links.flatMap(({ entry, counts }) => (counts ? [entry.hash] : [])));
+    for (const key of found.values()) if (counted.has(key.record.hash)) await keys.keep(key);
+    if (newest > keys.epoch) keys.lack(newest);
   }
 
-  /** All chain entries, oldest first; the newest ones of a chain that is longer than can be. */
-  async #fetch(): Promise<RawEntry[]> {
-    let raws: RawEntry[] = [];
-    this.#truncated = true;
+  async #fetch(): Promise<Fetched> {
+    let raws: readonly RawEntry[] = [];
+    let history: string | undefined;
     for (let page = 0; page < CHAIN_PAGES_MAX; page++) {
-      const before = raws[0]?.seq;
-      const { entries, history } = await this.#world.api.chain(this.#room, before, HISTORY_PAGE_MAX);
-      const ours = this.#world.log.history;
-      if (ours !== undefined && ours !== history) throw new ApiError({ code: "unavailable" });
-      raws = [...entries, ...raws];
-      if (entries.length > 0 && raws[0]?.seq !== 1) continue;
-      this.#truncated = false;
-      break;
+      const got = await this.#world.api.chain(this.#room, raws[0]?.seq, HISTORY_PAGE_MAX);
+      history ??= this.#world.log.history ?? got.history;
+      // The log changed its life on the way; who asks next gets the new one.
+      if (history !== got.history) throw new ApiError({ code: "unavailable" });
+      raws = [...got.entries, ...raws];
+      if (got.entries.length === 0 || raws[0]?.seq === 1) return { history, raws, whole: true };
     }
-    return raws;
+    return { history, raws, whole: false };
   }
 
-  #foldNext(entry: LogEntry): void {
-    if (entry.seq === 1) this.#founding = entry.hash;
-    if (this.#chain !== undefined) return this.#apply(this.#chain, entry);
-    const known = chainEntry(entry);
-    // What came before the oldest epoch this device can read cannot be folded: the chain begins with that epoch's record.
-    if (known === undefined || known.body.kind !== "epoch_record") return;
-    try {
-      this.#chain = entry.seq === 1 ? Chain.found(known) : Chain.adopt(known);
-      this.#note(entry, true);
-      // A record that reads back has a chain before it, which was withheld or does not open.
-      const readsBack = known.body.record.previousKey !== undefined;
-      if (entry.seq !== 1 && readsBack && !this.#truncated) this.#world.log.report("authority", entry.seq, [entry]);
-    } catch (error) {
-      if (!(error instanceof ChainRefused)) throw error;
-      this.#note(entry, false);
-    }
+  #take(chain: Chain | undefined, links: readonly ChainLink[]): void {
+    this.#chain = chain;
+    this.#links = links;
+    this.#bySeq = new Map(links.map((link) => [link.entry.seq, link]));
   }
 
-  #apply(chain: Chain, entry: LogEntry): void {
-    const known = chainEntry(entry);
-    if (known === undefined) {
-      // It should have opened: its epoch's key is here, or it names an epoch that the room has never been in.
-      if (!this.#world.keys.missing) this.#note(entry, false);
-      return;
-    }
-    this.#note(entry, chain.apply(known).kind === "applied");
-  }
-
-  #note(entry: LogEntry, counts: boolean): void {
-    this.#links.set(entry.seq, { entry, counts, state: this.#chain?.state });
-    if (!counts) this.#world.log.report("authority", entry.seq, chainFault(entry, this.links));
-  }
-
-  /** The record that is pinned must have its place in the fold: everything else is believed because of it. */
-  async #checkPinned(raws: readonly RawEntry[]): Promise<void> {
-    const { epoch, hash } = this.#world.pinned();
-    const counted = this.links.some(({ entry, counts }) => counts && entry.hash === hash);
-    if (counted) return;
-    this.#chain = undefined;
-    const entries = await this.#world.opener.openAll(raws);
-    const at = entries.findIndex((entry) => entry.hash === hash);
-    const claimed = entries.find(({ header }) => header?.type === EntryType.epochRecord && header.epoch === epoch);
-    if (at < 0) {
-      const shown = claimed ?? entries.at(-1);
-      this.#world.log.report("authority", shown?.seq ?? 1, shown === undefined ? [] : [shown]);
-      return;
-    }
-    for (const entry of entries.slice(at)) this.#foldNext(entry);
-  }
-
-  /** Applies what came live while the chain was being fetched. */
-  #catchUp(): void {
-    for (const entry of this.#world.log.runs.at(-1)?.entries ?? []) this.live(entry);
+  #report(faults: readonly ChainFault[]): void {
+    for (const { seq, shown } of faults) this.#world.log.report("authority", seq, shown);
   }
 }
 
-function isChainEntry({ header }: LogEntry): boolean {
-  return header?.type === EntryType.epochRecord || header?.type === EntryType.step;
-}
-
-/** The entry as the fold takes it; `undefined` when it could not be read. */
-function chainEntry(entry: LogEntry): ChainEntry | undefined {
-  const { content, header, seq, hash, sentAtMs } = entry;
-  if (header === undefined || sentAtMs === undefined || !isRead(entry)) return undefined;
-  if (content.kind !== "epoch_record" && content.kind !== "step") return undefined;
-  const { device, epoch, counter, targetSeq } = header;
-  return { seq, hash, device, epoch, counter, targetSeq, sentAtMs, body: content };
-}
-
-function headed({ hash, device, epoch, counter, targetSeq, sentAtMs }: ChainEntry) {
-  const header = { type: EntryType.epochRecord, epoch, device, instance: "", counter, targetSeq };
-  return { hash, header, sentAtMs };
+/** The place of the first record whose key is not there while no newer one's is either: it may come yet. */
+function waitingFrom(raws: readonly RawEntry[], keyed: (epoch: number) => boolean): number {
+  const epochs = raws.map((raw) => recordHeader(raw)?.epoch);
+  const newest = epochs.findLastIndex((epoch) => epoch !== undefined && keyed(epoch));
+  const waiting = epochs.findIndex((epoch, index) => index > newest && epoch !== undefined);
+  return waiting < 0 ? raws.length : waiting;
 }

@@ -1,13 +1,12 @@
-//! The keys of one room's epochs: those kept in this browser, those that are reached by walking back from a newer one, and
-//! the one that an admin has sealed to this device.
+//! The keys of one room's epochs: those kept in this browser, and those that can be found: sealed to this device by an
+//! admin, or reached by walking back from a newer one.
 
 import { ApiError, type Api } from "./api.ts";
 import { fromB64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
-import { type ChainEntry } from "./chain/chain.ts";
 import { type Device } from "./crypto/device.ts";
 import { EntryType, readHeader, type Header } from "./crypto/envelope.ts";
-import { openRecord, placed, previousRoomKey, RecordRefused, type VerifiedRecord } from "./crypto/epoch-record.ts";
+import { openRecord, previousRoomKey, RecordRefused, type VerifiedRecord } from "./crypto/epoch-record.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
 import { keepRoomKey, type RoomKey } from "./crypto/room-key.ts";
 import { openRoomKey } from "./crypto/sealed-key.ts";
@@ -27,6 +26,17 @@ export interface KeysWorld {
   readonly change: (change: (record: RoomRecord) => RoomRecord) => void;
   readonly setTimeout: (run: () => void, ms: number) => unknown;
 }
+
+/** A key that a record commits to. It is kept once the chain has said that the record counts. */
+export interface FoundKey {
+  readonly epoch: number;
+  readonly use: CryptoKey;
+  readonly raw: Bytes;
+  readonly record: VerifiedRecord;
+}
+
+/** Why there is no key. `lacking`: none that fits was sealed to this device; `unanswered`: the server did not say. */
+export type NoKey = "lacking" | "unanswered";
 
 export class RoomKeys {
   readonly #room: string;
@@ -88,77 +98,90 @@ export class RoomKeys {
     return header !== undefined && header.epoch > this.epoch && header.epoch > (this.#missing ?? 0);
   }
 
-  /**
-   * Fetches and opens this device's key for the epoch that the record `raw` begins. `accept` applies the record to the
-   * chain and says whether it was allowed; only then the key is kept and the record pinned. `false`: the key is missing.
-   */
-  async receive(raw: RawEntry, accept: (entry: ChainEntry) => boolean): Promise<boolean> {
-    const header = recordHeader(raw);
-    if (header === undefined) return false;
-    const { epoch } = header;
-    const found = await this.#open(raw, epoch);
-    if (found === undefined || !accept(placed(found.record, raw.seq))) {
-      this.#missing = Math.max(this.#missing ?? 0, epoch);
-      return false;
-    }
-    await this.#keep(epoch, found.raw, found.record.hash);
-    return true;
+  /** The key of this epoch, or of the record that claimed it, cannot be had for now. */
+  lack(epoch: number): void {
+    this.#missing = Math.max(this.#missing ?? 0, epoch);
   }
 
-  async #open(raw: RawEntry, epoch: number): Promise<{ record: VerifiedRecord; raw: Bytes } | undefined> {
+  /** The key that was sealed to this device for the epoch that the record `raw` begins. Waits at most some seconds. */
+  async find(raw: RawEntry): Promise<FoundKey | NoKey> {
+    const epoch = recordHeader(raw)?.epoch;
+    if (epoch === undefined) return "lacking";
     const sealed = await this.#ask(epoch);
-    if (sealed === undefined) return undefined;
+    if (sealed === "lacking" || sealed === "unanswered") return sealed;
     try {
-      const key = await openRoomKey(this.#world.device, this.#bytes, epoch, fromB64(sealed));
-      return { record: await openRecord(await hkdfKey(key), this.#bytes, epoch, raw.envelope), raw: key };
+      const key = await openRoomKey(this.#world.device, this.#bytes, epoch, fromB64(sealed.key));
+      return await this.#proven(key, raw, epoch);
     } catch {
-      return undefined;
+      return "lacking";
     }
   }
 
-  async #ask(epoch: number): Promise<string | undefined> {
+  async #ask(epoch: number): Promise<{ readonly key: string } | NoKey> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return (await this.#world.api.epochKeys(this.#room, epoch)).key;
+        const { key } = await this.#world.api.epochKeys(this.#room, epoch);
+        return key === undefined ? "lacking" : { key };
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        if (error.retry !== "later" || attempt === ASK_TRIES) return undefined;
+        if (error.retry !== "later") return "lacking";
+        if (attempt === ASK_TRIES) return "unanswered";
       }
       await new Promise<void>((resolve) => this.#world.setTimeout(resolve, ASK_PERIOD_MS));
     }
   }
 
+  /** Throws `RecordRefused` when the record does not commit to the key. */
+  async #proven(raw: Bytes, { envelope }: RawEntry, epoch: number): Promise<FoundKey> {
+    const use = await hkdfKey(raw);
+    return { epoch, use, raw, record: await openRecord(use, this.#bytes, epoch, envelope) };
+  }
+
   /**
-   * Reaches back from the keys that are kept to those of older epochs, each by the record of the epoch after it, and keeps
-   * the ones that their own records commit to. `raws` are chain entries in any order.
+   * Finds the keys that are not kept of the epochs that the chain entries `raws`, oldest first, begin: those of newer epochs
+   * as they were sealed to this device, and those of older ones by the record of the epoch after them.
    */
-  async walkBack(raws: readonly RawEntry[]): Promise<void> {
+  async reach(raws: readonly RawEntry[]): Promise<ReadonlyMap<number, FoundKey>> {
     const records = new Map<number, RawEntry>();
     for (const raw of raws) {
       const header = recordHeader(raw);
-      if (header !== undefined) records.set(header.epoch, raw);
+      if (header !== undefined && !records.has(header.epoch)) records.set(header.epoch, raw);
     }
-    for (const epoch of [...records.keys()].sort((a, b) => b - a)) {
-      const [use, from, to] = [this.of(epoch), records.get(epoch), records.get(epoch - 1)];
-      if (use === undefined || from === undefined || to === undefined || this.of(epoch - 1) !== undefined) continue;
-      await this.#stepBack(use, from, to, epoch);
+    const epochs = [...records.keys()].sort((a, b) => a - b);
+    const found = new Map<number, FoundKey>();
+    for (const epoch of epochs) {
+      const raw = records.get(epoch);
+      if (raw === undefined || epoch <= this.epoch) continue;
+      const key = await this.find(raw);
+      // Who is asked for many keys while not answering at all is asked again later.
+      if (key === "unanswered") break;
+      if (key !== "lacking") found.set(epoch, key);
     }
+    for (const epoch of epochs.toReversed()) {
+      const [from, to] = [records.get(epoch), records.get(epoch - 1)];
+      const use = found.get(epoch)?.use ?? this.of(epoch);
+      if (from === undefined || to === undefined || use === undefined) continue;
+      if (found.has(epoch - 1) || this.of(epoch - 1) !== undefined) continue;
+      const key = await this.#stepBack(use, from, to, epoch);
+      if (key !== undefined) found.set(epoch - 1, key);
+    }
+    return found;
   }
 
-  async #stepBack(use: CryptoKey, from: RawEntry, to: RawEntry, epoch: number): Promise<void> {
+  async #stepBack(use: CryptoKey, from: RawEntry, to: RawEntry, epoch: number): Promise<FoundKey | undefined> {
     try {
       const { content } = await openRecord(use, this.#bytes, epoch, from.envelope);
       const key = await previousRoomKey(use, this.#bytes, content.record);
-      if (key === undefined) return;
-      const { hash } = await openRecord(await hkdfKey(key), this.#bytes, epoch - 1, to.envelope);
-      await this.#keep(epoch - 1, key, hash);
+      return key === undefined ? undefined : await this.#proven(key, to, epoch - 1);
     } catch (error) {
       // A record that does not verify is found and shown by the fold; here it only ends the way back.
       if (!(error instanceof RecordRefused)) throw error;
+      return undefined;
     }
   }
 
-  async #keep(epoch: number, raw: Bytes, hash: string): Promise<void> {
+  /** Keeps a key whose record counts. The newest one's record is pinned. */
+  async keep({ epoch, raw, record: { hash } }: FoundKey): Promise<void> {
     const key = await keepRoomKey(this.#world.local, this.#bytes, epoch, raw);
     this.#world.change((record) => ({
       ...record,
@@ -169,7 +192,7 @@ export class RoomKeys {
 }
 
 /** The header of an entry that says it is an epoch record. */
-function recordHeader(raw: RawEntry): Header | undefined {
+export function recordHeader(raw: RawEntry): Header | undefined {
   if (raw.erased !== undefined) return undefined;
   try {
     const header = readHeader(raw.envelope);

@@ -38,9 +38,13 @@ export class RoomMemory {
     if (!this.#written) this.draft = text ?? "";
   }
 
-  /** Writes nothing more. */
+  /** Writes what is due, and nothing more after that. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
+    if (this.#due !== undefined) this.change(this.#due);
+    this.#due = undefined;
+    if (this.#draftDue) void this.#keepDraft().catch(() => undefined);
   }
 
   /** Changes the record here at once and in the store soon after. */

@@ -8,7 +8,8 @@ import { type Device } from "./crypto/device.ts";
 import { EntryType, envelopeHash, sealEnvelope } from "./crypto/envelope.ts";
 import { type Place } from "./log-entry.ts";
 import { type OutboxItem } from "./outbox-items.ts";
-import { type Outbox, type ToSeal } from "./outbox.ts";
+import { type JustSealed, type ToSeal } from "./outbox-world.ts";
+import { type Outbox } from "./outbox.ts";
 
 /** Longest wait for the server's answer to something whose effect the user waits for. */
 const ANSWER_LIMIT_MS = 15_000;
@@ -24,6 +25,8 @@ export interface SendingWorld {
   readonly edge: () => Place | undefined;
   /** The key to seal under; `undefined` while it is not the room's newest. */
   readonly key: () => { readonly epoch: number; readonly use: CryptoKey } | undefined;
+  /** Whether this device has sealed its profile under `epoch`. Nothing else goes first. */
+  readonly isIntroduced: (epoch: number) => boolean;
   readonly hasEnded: () => boolean;
   readonly now: () => number;
 }
@@ -45,9 +48,10 @@ export class RoomSending {
   }
 
   /** Seals what the outbox gives; `undefined` while that is not possible. */
-  async seal(draft: ToSeal): Promise<{ envelope: Bytes; hash: string } | undefined> {
+  async seal(draft: ToSeal): Promise<JustSealed | undefined> {
     const [edge, key] = [this.#world.edge(), this.#world.key()];
     if (edge === undefined || key === undefined) return undefined;
+    if (draft.type !== EntryType.profile && !this.#world.isIntroduced(key.epoch)) return undefined;
     const envelope = await sealEnvelope(key.use, {
       type: draft.type,
       room: this.#room,
@@ -61,7 +65,7 @@ export class RoomSending {
       sentAtMs: this.#world.now(),
       body: draft.body,
     });
-    return { envelope, hash: b64(await envelopeHash(envelope)) };
+    return { envelope, hash: b64(await envelopeHash(envelope)), epoch: key.epoch };
   }
 
   /** Stores a checked text; it is on its way when this resolves. Rejects with `StorageRefused`. */

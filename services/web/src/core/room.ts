@@ -2,22 +2,26 @@
 //! them is a noun of its own.
 
 import { ApiError, type Api } from "./api.ts";
-import { messageBody, profileBody } from "./bodies.ts";
+import { fromB64 } from "./base64url.ts";
+import { messageBody } from "./bodies.ts";
 import { type Bytes } from "./bytes.ts";
-import { fingerprint } from "./crypto/device.ts";
 import { EntryType, type Header } from "./crypto/envelope.ts";
 import { Directory } from "./directory.ts";
-import { fromB64 } from "./base64url.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
 import { EntryOpener } from "./open-entry.ts";
-import { Outbox, type OutboxNews } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
+import { type OutboxNews } from "./outbox-world.ts";
 import { Presence } from "./presence.ts";
 import { RoomChain } from "./room-chain.ts";
 import { RoomChanges } from "./room-changes.ts";
+import { endOf } from "./room-end.ts";
 import { RoomFeed, type FollowedFrame } from "./room-feed.ts";
+import { RoomHearing } from "./room-hearing.ts";
+import { RoomIntroduction } from "./room-introduction.ts";
 import { RoomKeys } from "./room-keys.ts";
 import { RoomLog } from "./room-log.ts";
+import { RoomLost, type LostMessage } from "./room-lost.ts";
 import { RoomMembers } from "./room-members.ts";
 import { RoomMemory } from "./room-memory.ts";
 import { RoomPages } from "./room-pages.ts";
@@ -25,8 +29,8 @@ import { RoomPins } from "./room-pins.ts";
 import { RoomQuotes } from "./room-quotes.ts";
 import { RoomSending } from "./room-sending.ts";
 import { SlowMode } from "./slow-mode.ts";
-import { type RoomEnd, type RoomRecord, type Store } from "./store.ts";
-import { TYPING_PERIOD_MS, type Cursor, type ErrorCode, type ServerFrame } from "../protocol.gen.ts";
+import { type RoomRecord, type Store } from "./store.ts";
+import { type Cursor, type ErrorCode, type ServerFrame } from "../protocol.gen.ts";
 
 type SentFrame = Extract<ServerFrame, { type: "sent" }>;
 type ErrorFrame = Extract<ServerFrame, { type: "error" }>;
@@ -40,7 +44,7 @@ export interface RoomWorld {
   readonly sendTyping: () => void;
   /** Follows this room anew on the present connection, if it is among those to be followed. */
   readonly refollow: () => void;
-  /** Begins anew with what is stored of this room: a key has come too late for what was read without it. */
+  /** Begins anew with what is remembered of this room: a key has come too late for what was read without it. */
   readonly reload: () => void;
   /** The socket seems deaf. */
   readonly reconnect: () => void;
@@ -52,30 +56,14 @@ export interface RoomWorld {
   readonly setTimeout: (run: () => void, ms: number) => unknown;
 }
 
-/** A message of this device that the server had acknowledged and has lost since. */
-export interface LostMessage {
-  readonly key: string;
-  readonly atMs: number;
-  readonly text: string;
-}
-
-const DEAF_AFTER_MS = 10_000;
 const REFOLLOW_AFTER_MS = 2_000;
-
-const ENDS: Partial<Record<ErrorCode, RoomEnd>> = {
-  room_deleted: "deleted",
-  room_not_found: "deleted",
-  not_a_member: "not_a_member",
-  removed: "removed",
-  banned: "banned",
-};
 
 export class Room {
   readonly id: string;
   readonly log = new RoomLog();
   readonly changes = new RoomChanges();
   readonly presence = new Presence();
-  readonly slow = new SlowMode();
+  readonly slow: SlowMode;
   readonly directory: Directory;
   readonly keys: RoomKeys;
   readonly chain: RoomChain;
@@ -87,54 +75,71 @@ export class Room {
   readonly sending: RoomSending;
   /** Page-stable name of an own message by its envelope hash. */
   readonly localNames = new Map<string, string>();
-  lost: readonly LostMessage[] = [];
   /** Why the first page could not be had. */
   problem: ApiError | undefined;
   /** When this page noticed each of the log's violations, in their order. */
   readonly noticedAtMs: number[] = [];
   readonly #memory: RoomMemory;
   readonly #feed: RoomFeed;
+  readonly #hearing: RoomHearing;
+  readonly #introduction: RoomIntroduction;
+  readonly #lost: RoomLost;
+  readonly #opener: EntryOpener;
   readonly #world: RoomWorld;
   #connected = false;
-  #orphans: readonly LogEntry[] = [];
-  #typedAtMs = -Infinity;
-  #deafCheck = false;
   #stopped = false;
 
-  constructor(record: RoomRecord, world: RoomWorld) {
-    const { id, log, changes } = Object.assign(this, { id: record.room });
-    const { api, store, now, setTimeout } = world;
-    const { device, local } = store.identity;
-    const changed = () => this.#logChanged();
+  constructor({ room: id, ...kept }: RoomRecord, world: RoomWorld) {
     this.id = id;
     this.#world = world;
-    this.#memory = new RoomMemory(record, world);
+    const { api, store, now, setTimeout } = world;
+    const { device, local } = store.identity;
+    const { log, changes } = this;
+    const record = () => this.record;
+    const changed = () => this.#logChanged();
+    const change = (how: (record: RoomRecord) => RoomRecord) => this.#memory.change(how);
+    this.#memory = new RoomMemory({ room: id, ...kept }, world);
     this.directory = new Directory((of) => this.#fetchKeys(of));
-    const keysWorld = { api, device, local, record: () => this.record, setTimeout };
-    this.keys = new RoomKeys(id, { ...keysWorld, change: (change) => this.#memory.change(change) });
-    const keyOf = (epoch: number) => this.keys.of(epoch);
-    const opener = new EntryOpener(id, keyOf, this.directory, (headers) => this.#prepare(headers));
-    const opensAtOnce = new EntryOpener(id, keyOf, this.directory);
-    const pinned = () => this.record.pinned;
-    this.chain = new RoomChain(id, { api, log, keys: this.keys, opener: opensAtOnce, pinned, changed });
-    this.members = new RoomMembers(id, { api, directory: this.directory, opener, changed: world.changed });
-    const note = (entries: readonly LogEntry[]) => entries.forEach((entry) => changes.note(entry));
+    this.keys = new RoomKeys(id, { api, device, local, record, change, setTimeout });
+    this.#opener = new EntryOpener(
+      id,
+      (epoch) => this.keys.of(epoch),
+      this.directory,
+      (of) => this.#prepare(of),
+    );
+    const [opener, directory] = [this.#opener, this.directory];
+    this.chain = new RoomChain(id, {
+      api,
+      log,
+      keys: this.keys,
+      openerWith: (keyOf) => new EntryOpener(id, keyOf, directory),
+      pinned: () => this.record.pinned,
+      changed: () => this.#chainChanged(),
+    });
+    this.members = new RoomMembers(id, { api, directory, opener, changed: world.changed });
+    const note = (entries: readonly LogEntry[]) => this.#note(entries);
     this.pages = new RoomPages(id, { api, log, opener, note, changed });
     this.quotes = new RoomQuotes({ fetch: (seq) => this.pages.one(seq), changed: world.changed });
-    this.pins = new RoomPins(id, { api, log, opener, note, changed: world.changed });
+    this.pins = new RoomPins(id, { api, log, changes, quotes: this.quotes, opener, note, changed: world.changed });
     this.#feed = new RoomFeed(log, opener, {
       followed: (frame, cursor) => this.#applyFollowed(frame, cursor),
       entries: (entries) => this.#applyLive(entries),
       mustReceive: (raw) => this.keys.mustReceive(raw),
       receive: (raw) => this.#receiveKey(raw),
     });
-    if (record.cursor !== undefined) log.remember(record.cursor);
+    const connected = () => this.#connected && !this.#stopped;
+    this.#hearing = new RoomHearing({ log, connected, reconnect: world.reconnect, setTimeout });
+    this.#introduction = new RoomIntroduction({ device, store, directory, record, change });
+    this.#lost = new RoomLost(device.id);
+    if (kept.cursor !== undefined) log.remember(kept.cursor);
+    this.slow = new SlowMode(() => this.#slowMs());
     this.outbox = new Outbox(id, {
       store,
       lock: world.lock,
       tell: world.tell,
-      introduction: () => this.#introduction(),
-      introduced: () => this.#memory.change((kept) => ({ ...kept, introduced: this.keys.epoch })),
+      introduction: () => this.#introduction.body(this.keys.epoch),
+      introduced: (epoch) => this.#introduction.made(epoch),
+      messagesFromMs: () => this.slow.untilMs(now()),
       seal: (draft) => this.sending.seal(draft),
       transmit: world.transmit,
       acknowledged: (seq, hash) => log.acknowledge(seq, hash),
@@ -148,6 +153,7 @@ export class Room {
       outbox: this.outbox,
       edge: () => (this.#connected && log.caughtUp ? log.newest : undefined),
       key: () => this.keys.current,
+      isIntroduced: (epoch) => this.#introduction.isMade(epoch),
       hasEnded: () => this.record.ended !== undefined,
       now,
     });
@@ -167,6 +173,10 @@ export class Room {
     return this.#memory.draft;
   }
 
+  get lost(): readonly LostMessage[] {
+    return this.#lost.all;
+  }
+
   /** Whether the newest page has arrived since the page was loaded. */
   get ready(): boolean {
     return this.log.newest !== undefined;
@@ -179,6 +189,7 @@ export class Room {
     await this.pins.load();
   }
 
+  /** Ends it here; what is remembered stays. */
   stop(): void {
     this.#stopped = true;
     this.#memory.stop();
@@ -202,12 +213,15 @@ export class Room {
   }
 
   async #receiveKey(raw: RawEntry): Promise<void> {
-    await this.chain.ready();
-    // The chain may have been fetched with this record in it.
-    if (!this.keys.mustReceive(raw)) return;
-    if (this.chain.fold === undefined) await this.chain.load().catch(() => undefined);
-    if (this.keys.mustReceive(raw)) await this.keys.receive(raw, (entry) => this.chain.accept(entry, raw));
+    await this.chain.receive(raw);
+    // Who was left out of the new epoch is no member any more.
     void this.members.load();
+  }
+
+  /** What this device must wait between two messages; `undefined` while that is not known. */
+  #slowMs(): number | undefined {
+    const { state, fold } = this.chain;
+    return fold?.role(this.me) === "member" ? state?.slowMs : fold && 0;
   }
 
   // ---- following
@@ -221,7 +235,8 @@ export class Room {
     this.#connected = true;
     this.outbox.connected();
     this.quotes.retry();
-    if (this.keys.missing) this.#world.reload();
+    // A key that could not be had may be there by now.
+    if (this.keys.missing) void this.chain.load().catch(() => undefined);
   }
 
   disconnected(): void {
@@ -240,33 +255,26 @@ export class Room {
     this.#feed.entry(entry);
   }
 
-  /** A heartbeat tells of a new head. If it does not arrive, this socket does not deliver. */
   head(head: number): void {
-    this.log.noteHead(head);
-    if (this.log.caughtUp || this.#deafCheck) return;
-    this.#deafCheck = true;
-    const expected = head;
-    this.#world.setTimeout(() => {
-      this.#deafCheck = false;
-      if (!this.#stopped && this.#connected && (this.log.newest?.seq ?? 0) < expected) this.#world.reconnect();
-    }, DEAF_AFTER_MS);
+    this.#hearing.head(head);
   }
 
   #applyFollowed(frame: FollowedFrame, cursor: Cursor | undefined): void {
     const outcome = this.log.followed(frame, cursor);
     this.keys.followed();
     if (outcome !== undefined) {
-      this.#orphans = outcome.reset;
+      this.#lost.reset(outcome.reset);
       this.changes.clear();
       this.quotes.clear();
       this.chain.forget();
       this.directory.forgetNames();
       this.outbox.startInstance();
+      this.#introduction.forget();
       this.pages.holes.clear();
       void this.members.load();
       void this.pins.load();
     }
-    void this.chain.followed(frame.chain, frame.from);
+    void this.chain.followed(frame.history, frame.chain, frame.from);
     this.#logChanged();
   }
 
@@ -274,13 +282,20 @@ export class Room {
     for (const entry of entries) {
       const isNew = this.log.at(entry.seq) === undefined;
       this.log.append(entry);
-      this.changes.note(entry);
+      this.#note([entry]);
       this.chain.live(entry);
-      if (!isNew) continue;
+      const { content, header, seq, atMs } = entry;
+      if (content.kind === "message" && header?.device === this.me) this.slow.wrote(atMs, this.#world.now());
+      if (!isNew || (content.kind === "epoch_record" && this.chain.linkAt(seq)?.counts !== true)) continue;
       this.members.live(entry);
-      if (entry.content.kind === "message") this.presence.wrote(entry.header?.device ?? "");
+      if (content.kind === "message") this.presence.wrote(header?.device ?? "");
     }
     this.#logChanged();
+  }
+
+  #note(entries: readonly LogEntry[]): void {
+    for (const entry of entries) this.changes.note(entry);
+    this.chain.compare(entries);
   }
 
   #logChanged(): void {
@@ -289,21 +304,16 @@ export class Room {
     if (role !== undefined && role !== this.record.role) this.#memory.change((record) => ({ ...record, role }));
     const newest = this.log.newest;
     if (newest !== undefined) this.outbox.seen(newest.seq);
-    if (this.log.caughtUp && this.#orphans.length > 0) this.#findLost();
+    this.#lost.find(this.log);
     if (this.log.caughtUp) this.outbox.kick();
     this.#keepSoon();
     this.#world.changed();
   }
 
-  /** After a resync: own messages that had been in the log and should be in the part loaded now, but are not. */
-  #findLost(): void {
-    const oldest = this.log.oldest ?? 1;
-    for (const entry of this.#orphans) {
-      if (entry.header?.device !== this.me || entry.content.kind !== "message" || entry.seq < oldest) continue;
-      if (this.log.at(entry.seq)?.hash === entry.hash) continue;
-      this.lost = [...this.lost, { key: `lost ${entry.hash}`, atMs: entry.atMs, text: entry.content.text }];
-    }
-    this.#orphans = [];
+  #chainChanged(): void {
+    this.#logChanged();
+    if (this.#stopped || ![...this.#opener.lacked].some((epoch) => this.keys.of(epoch) !== undefined)) return;
+    this.#world.reload();
   }
 
   // ---- sending
@@ -312,14 +322,6 @@ export class Room {
     for (const { local, hash } of this.outbox.items) if (hash !== undefined) this.localNames.set(hash, local);
     void this.sending.dropRefused().catch(() => undefined);
     this.#world.changed();
-  }
-
-  /** In an epoch in which this device has said nothing yet, it introduces itself before anything else. */
-  async #introduction(): Promise<string | undefined> {
-    if ((this.record.introduced ?? -1) >= this.keys.epoch) return undefined;
-    const { device } = this.#world.store.identity;
-    const name = this.directory.newestName(this.me) ?? (await this.#world.store.setting("my-name"));
-    return profileBody(name === undefined || name === "" ? fingerprint(this.me) : name, false, device);
   }
 
   sent(frame: SentFrame): void {
@@ -344,24 +346,21 @@ export class Room {
 
   /** Sends a message or edit again that the server has lost, or that failed. Rejects with `StorageRefused`. */
   async sendAgain(key: string): Promise<void> {
-    const lost = this.lost.find((one) => one.key === key);
+    const lost = this.#lost.get(key);
     if (lost === undefined) return this.outbox.retry(key);
     await this.outbox.add(EntryType.message, messageBody(lost.text));
-    this.lost = this.lost.filter((one) => one !== lost);
+    this.#lost.drop(key);
     this.#world.changed();
   }
 
   async discard(key: string): Promise<void> {
-    if (this.lost.some((one) => one.key === key)) this.lost = this.lost.filter((one) => one.key !== key);
-    else await this.outbox.cancel(key);
+    if (this.#lost.get(key) === undefined) await this.outbox.cancel(key);
+    else this.#lost.drop(key);
     this.#world.changed();
   }
 
   typingHere(): void {
-    const now = this.#world.now();
-    if (now - this.#typedAtMs < TYPING_PERIOD_MS) return;
-    this.#typedAtMs = now;
-    this.#world.sendTyping();
+    if (this.presence.mayTell(this.#world.now())) this.#world.sendTyping();
   }
 
   // ---- what others do
@@ -380,7 +379,7 @@ export class Room {
 
   /** The server follows this room no longer for us. */
   closed(code: ErrorCode): void {
-    const ended = ENDS[code];
+    const ended = endOf(code);
     if (ended !== undefined) {
       this.outbox.stop();
       this.#memory.change((record) => ({ ...record, ended }));

@@ -10,7 +10,7 @@ import { inviteLink } from "./crypto/invite-link.ts";
 import { rawRoomKey } from "./crypto/room-key.ts";
 import { type EnterWorld } from "./enter.ts";
 import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
-import { type OutboxNews } from "./outbox.ts";
+import { type OutboxNews } from "./outbox-world.ts";
 import { Room } from "./room.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 import { ROOMS_PER_SESSION_MAX, type ClientFrame, type Invite, type ServerFrame } from "../protocol.gen.ts";
@@ -111,6 +111,7 @@ export class Session {
       transmit: (envelope) => this.#transmit(record.room, envelope),
       sendTyping: () => void this.#connection.send({ type: "typing", room: record.room }),
       refollow: () => this.#refollow(record.room),
+      reload: () => this.#reload(record.room),
       reconnect: () => this.#connection.reconnect(),
       lock: this.#world.lock,
       tell: (news) => this.#world.tell({ outbox: news }),
@@ -120,11 +121,23 @@ export class Session {
     });
   }
 
+  /** Takes a room up anew with what this page remembers of it. */
+  #reload(id: string): void {
+    const room = this.rooms.get(id);
+    if (room === undefined) return;
+    this.#leaveOut(id);
+    void this.#takeUp([room.record]).catch(() => undefined);
+  }
+
+  #leaveOut(id: string): void {
+    this.rooms.get(id)?.stop();
+    this.rooms.delete(id);
+    this.#followed.delete(id);
+  }
+
   /** A room has just been entered; `record` is stored already. */
   async entered(record: RoomRecord): Promise<void> {
-    this.rooms.get(record.room)?.stop();
-    this.rooms.delete(record.room);
-    this.#followed.delete(record.room);
+    this.#leaveOut(record.room);
     this.#world.tell({ rooms: true });
     await this.#takeUp([record]);
   }
@@ -153,9 +166,9 @@ export class Session {
     else {
       const records = await this.store.rooms();
       for (const [id, room] of this.rooms) {
-        if (records.some((record) => record.room === id)) continue;
-        room.stop();
-        this.rooms.delete(id);
+        const record = records.find((one) => one.room === id);
+        // Forgotten, or entered again, perhaps with a newer key.
+        if (record === undefined || isNewer(record, room.record)) this.#leaveOut(id);
       }
       await this.#takeUp(records);
     }
@@ -313,4 +326,9 @@ export class Session {
     this.#requests.delete(id);
     return room;
   }
+}
+
+/** Whether a room was entered again since `known` was remembered. */
+function isNewer({ ended, pinned }: RoomRecord, known: RoomRecord): boolean {
+  return (ended === undefined && known.ended !== undefined) || pinned.epoch > known.pinned.epoch;
 }
