@@ -50,7 +50,7 @@ const contents = async (...raws: Awaited<ReturnType<typeof sealed>>[]) =>
 
 it("an unknown sender's keys are fetched once, however many messages come", async () => {
   const raws = await Promise.all(Array.from({ length: 5 }, () => sealed()));
-  expect(await contents(...raws)).toEqual(raws.map(() => ({ kind: "message", text: "hello" })));
+  expect(await contents(...raws)).toEqual(raws.map(() => ({ kind: "message", text: "hello", mentions: [] })));
   expect(fetched).toEqual([ana.id]);
 });
 
@@ -105,5 +105,5 @@ it("a tombstone keeps its place and its hash", async () => {
   const { envelope } = await sealed();
   const erased = random(32);
   const [entry] = await opener.openAll([{ seq: 4, atMs: 1, envelope: envelope.slice(0, 76), erased }]);
-  expect(entry).toMatchObject({ seq: 4, hash: b64(erased), content: { kind: "erased" }, stream: { device: ana.id } });
+  expect(entry).toMatchObject({ seq: 4, hash: b64(erased), content: { kind: "erased" }, header: { device: ana.id } });
 });

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { b64 } from "./base64url.ts";
 import { concat, copy, u32, utf8, zeros, type Bytes } from "./bytes.ts";
-import { Outbox, type Answer, type OutboxNews, type OutboxWorld } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
+import { type Answer, type OutboxNews, type OutboxWorld } from "./outbox-world.ts";
 import { Store } from "./store.ts";
 
 const ROOM = b64(zeros(16));
@@ -97,6 +98,7 @@ class Tab {
   losesAnswers = false;
   commitMs = 1;
   introduction: () => string | undefined = () => undefined;
+  messagesFromMs: number | null = null;
   refuseAtOnce: () => Answer | undefined = () => undefined;
   acknowledged: string[] = [];
   transmissions = 0;
@@ -132,11 +134,12 @@ class Tab {
         if (!this.live) return undefined;
         const envelope = fakeEnvelope(instance, counter, (JSON.parse(body) as { text: string }).text);
         this.at("sealed");
-        return { envelope, hash: b64(envelope) };
+        return { envelope, hash: b64(envelope), epoch: 0 };
       },
       transmit: (envelope) => this.#transmit(copy(envelope)),
       introduction: () => Promise.resolve(this.introduction()),
       introduced: () => (this.introduction = () => undefined),
+      messagesFromMs: () => this.messagesFromMs,
       acknowledged: (seq) => this.acknowledged.push(`${seq}`),
       changed: () => undefined,
       now: () => Date.now(),

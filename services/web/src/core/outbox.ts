@@ -31,6 +31,7 @@ export class Outbox {
   #holding = false;
   #pumping = false;
   #pumpAgain = false;
+  #waking = false;
   #pausedUntilMs = 0;
   /** Refusals whose consequences are being drawn: meanwhile nothing is sent, lest what is refused be accepted after all. */
   #refusals = 0;
@@ -183,8 +184,18 @@ export class Outbox {
     const name = b64(instance);
     if (sealed.some((row) => row.sealed?.instance !== name)) return;
     const draft = await this.#drafts.next(rows);
-    if (draft === "held") this.#world.setTimeout(() => this.kick(), this.#drafts.heldMs);
+    if (draft === "held") this.#wakeWhenFree();
     else if (draft !== undefined && (await this.#seal(draft, instance))) this.#pumpAgain = true;
+  }
+
+  /** Messages go on when slow mode lets them; if that is earlier than it seemed, the room says so. */
+  #wakeWhenFree(): void {
+    if (this.#waking) return;
+    this.#waking = true;
+    this.#world.setTimeout(() => {
+      this.#waking = false;
+      this.kick();
+    }, this.#drafts.heldMs);
   }
 
   /**

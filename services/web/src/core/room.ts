@@ -32,6 +32,8 @@ import { SlowMode } from "./slow-mode.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 import { type Cursor, type ErrorCode, type ServerFrame } from "../protocol.gen.ts";
 
+export type { LostMessage } from "./room-lost.ts";
+
 type SentFrame = Extract<ServerFrame, { type: "sent" }>;
 type ErrorFrame = Extract<ServerFrame, { type: "error" }>;
 
