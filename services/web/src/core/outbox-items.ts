@@ -24,8 +24,7 @@ export interface OutboxItem {
 
 /** What became of an item. `waiting`: it is neither delivered nor refused within the limit. */
 export type Settled =
-  | { readonly state: "delivered" | "waiting" }
-  | { readonly state: "failed"; readonly code: ErrorCode };
+  { readonly state: "delivered" | "waiting" } | { readonly state: "failed"; readonly code: ErrorCode };
 
 export interface ItemsWorld {
   readonly store: Pick<Store, "outbox" | "openText">;

@@ -124,12 +124,12 @@ export class RoomChain {
 
   /** Compares entries of a loaded page with the chain: none of its entries may be another one there, or be missing. */
   compare(entries: readonly LogEntry[]): void {
-    const oldest = this.#links[0]?.entry.seq ?? Infinity;
+    const [oldest, newest] = [this.#links[0]?.entry.seq ?? Infinity, this.#links.at(-1)?.entry.seq ?? 0];
     for (const entry of entries) {
-      if (!isChainEntry(entry) || entry.seq < oldest || entry.seq > (this.#chain?.newest.seq ?? 0)) continue;
-      const link = this.#bySeq.get(entry.seq);
-      if (link === undefined) this.#report([faultAt(entry, this.#links)]);
-      else if (link.entry.hash !== entry.hash) this.#world.log.report("fork", entry.seq, [link.entry, entry]);
+      const known = this.#bySeq.get(entry.seq)?.entry;
+      const isMissing = known === undefined && isChainEntry(entry) && entry.seq > oldest && entry.seq < newest;
+      if (isMissing) this.#report([faultAt(entry, this.#links)]);
+      if (known !== undefined && known.hash !== entry.hash) this.#world.log.report("fork", entry.seq, [known, entry]);
     }
   }
 

@@ -22,6 +22,8 @@ export interface Followed {
 
 const NO_HASH = "A".repeat(43);
 const CURSOR_HASH_BYTES = 8;
+/** Violations kept; the first ones show how it began. */
+const VIOLATIONS_MAX = 500;
 
 function shortHash(hash: string): string {
   return b64(fromB64(hash).subarray(0, CURSOR_HASH_BYTES));
@@ -283,6 +285,7 @@ export class RoomLog {
     this.#violate(code, seq, entries);
 
   #violate(code: ViolationCode, seq: number, entries: readonly LogEntry[], expectedHash?: string): void {
+    if (this.#violations.length >= VIOLATIONS_MAX) return;
     if (this.#violations.some((known) => known.code === code && known.seq === seq)) return;
     const violation = { code, seq, entries, ...(expectedHash === undefined ? {} : { expectedHash }) };
     this.#violations = [...this.#violations, violation];

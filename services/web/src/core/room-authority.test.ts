@@ -1,0 +1,198 @@
+import "fake-indexeddb/auto";
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { b64, fromB64 } from "./base64url.ts";
+import { messageBody, profileBody } from "./bodies.ts";
+import { random } from "./bytes.ts";
+import { stepBody } from "./chain/step.ts";
+import { generateDevice, type Device } from "./crypto/device.ts";
+import { EntryType } from "./crypto/envelope.ts";
+import { deviceKeys, sealNextRecord } from "./crypto/epoch-record.ts";
+import { hkdfKey } from "./crypto/primitives.ts";
+import { sealRoomKey } from "./crypto/sealed-key.ts";
+import { RoomClient } from "./testing/room-client.ts";
+import { author, RoomServer, type Author } from "./testing/room-server.ts";
+
+let server: RoomServer;
+let ana: Author;
+let ben: Author;
+let recovery: Device;
+const clients: RoomClient[] = [];
+
+beforeEach(async () => {
+  [ana, ben, recovery] = [author(await generateDevice()), author(await generateDevice()), await generateDevice()];
+  server = await RoomServer.found(ana, recovery);
+  server.join(ben.device);
+  await server.say(ana, EntryType.profile, profileBody("Ana", true, ana.device));
+  await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+});
+
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close();
+});
+
+async function enter(page?: number): Promise<RoomClient> {
+  const client = await RoomClient.enter(server);
+  clients.push(client);
+  await client.connect(page);
+  return client;
+}
+
+const topic = (text: string) => server.step(ana, { type: "topic", topic: text });
+const found = ({ room }: RoomClient) => room.log.violations.map(({ code, seq }) => `${code} ${seq}`);
+const topicOf = ({ room }: RoomClient) => room.chain.state?.topic;
+
+/** A record by `by`, who makes itself the owner in it, with its key sealed to `to`. */
+async function forge(by: Author, to: Device): Promise<number> {
+  const key = random(32);
+  const { newest, state } = server.chain;
+  const self = { ...(await deviceKeys(by.device)), role: "owner" as const, recovery: false };
+  const admins = [...state.admins.filter((admin) => admin.recovery), self];
+  const last = server.log.at(-1);
+  const record = await sealNextRecord({
+    room: server.bytes,
+    instance: random(16),
+    signer: by.device,
+    epoch: 1,
+    roomKey: await hkdfKey(key),
+    previousKey: server.keys[0] ?? random(32),
+    cause: { type: "rotate" },
+    state: { ...state, admins: admins.sort((a, b) => (b64ToHex(a.device) < b64ToHex(b.device) ? -1 : 1)) },
+    newest,
+    prev: { seq: last?.seq ?? 0, hash: fromB64(last?.hash ?? "") },
+    recipients: [to.id],
+    sentAtMs: server.atMs,
+  });
+  server.keys.push(key);
+  const sealed = b64(await sealRoomKey(await deviceKeys(to), server.bytes, 1, key));
+  server.sealed.set(1, new Map([[to.id, sealed]]));
+  return server.append(record);
+}
+
+const b64ToHex = (text: string) => [...fromB64(text)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+describe("what nobody was allowed changes nothing and is shown", () => {
+  it("when it is a step by a member", async () => {
+    const page = await enter();
+    await topic("tea");
+    const seq = await server.step(ben, { type: "topic", topic: "mine" });
+    await page.settled();
+    expect([topicOf(page), found(page)]).toEqual(["tea", [`authority ${seq}`]]);
+    expect(page.room.chain.linkAt(seq)?.counts).toBe(false);
+    // It took its place, so that an admin can go on after it.
+    await topic("coffee");
+    await page.settled();
+    expect([topicOf(page), found(page).length]).toEqual(["coffee", 1]);
+    expect(found(await enter())).toEqual([`authority ${seq}`]);
+  });
+
+  it("when it is a record by somebody who makes himself the owner", async () => {
+    const page = await enter();
+    const seq = await forge(ben, page.device);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${seq}`]));
+    const { room } = page;
+    expect([room.keys.epoch, room.keys.missing, room.chain.fold?.role(ben.device.id)]).toEqual([0, true, "member"]);
+    await room.sending.send("for the others only");
+    expect(room.keys.current).toBeUndefined();
+    expect(room.record.keys.map(({ epoch }) => epoch)).toEqual([0]);
+  });
+
+  it("when it is such a record and the page was away", async () => {
+    const page = await enter();
+    page.disconnect();
+    const seq = await forge(ben, page.device);
+    await page.reconnect();
+    expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, true]);
+  });
+
+  it("when it is a message under an epoch that is over", async () => {
+    const page = await enter();
+    await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, page.device]);
+    await page.settled();
+    const seq = await server.say(ben, EntryType.message, messageBody("back again"), { epoch: 0 });
+    await page.settled();
+    expect(found(page)).toEqual([`epoch ${seq}`]);
+  });
+});
+
+describe("a chain entry that is withheld", () => {
+  it("is missed when a live one names it", async () => {
+    const page = await enter();
+    await topic("tea");
+    const { newest } = server.chain;
+    await topic("coffee");
+    await page.settled();
+    // As if "coffee" had never been: two histories for two members.
+    const body = stepBody(newest.hash, { type: "topic", topic: "milk" });
+    const seq = await server.say(ana, EntryType.step, body, { target: newest.seq });
+    await page.settled();
+    expect([topicOf(page), found(page)]).toEqual(["coffee", [`authority ${seq}`]]);
+  });
+
+  it("is missed when the next one of the fetched chain names it", async () => {
+    const hidden = await topic("hidden");
+    const seq = await topic("shown");
+    server.tamper = (call, entries) => (call === "chain" ? entries.filter((raw) => raw.seq !== hidden) : entries);
+    const page = await enter();
+    expect(found(page)).toContain(`authority ${seq}`);
+  });
+
+  it("is missed when it is in the log", async () => {
+    const hidden = await topic("hidden");
+    for (let index = 0; index < 5; index++) await server.say(ana, EntryType.message, messageBody("chat"));
+    const last = await topic("shown");
+    server.tamper = (call, entries) => (call === "chain" ? entries.filter(({ seq }) => seq !== hidden) : entries);
+    const page = await enter(2);
+    expect(found(page)).toEqual([`authority ${last}`]);
+    await page.room.pages.loadAround(hidden);
+    expect(found(page)).toEqual([`authority ${last}`, `authority ${hidden}`].sort());
+  });
+
+  it("is missed when it is the beginning", async () => {
+    await topic("tea");
+    await server.rekey(ana, { type: "rotate" }, [ana.device, recovery]);
+    const record = server.head;
+    server.tamper = (call, entries) => (call === "chain" ? entries.filter(({ seq }) => seq >= record) : entries);
+    expect(found(await enter())).toEqual([`authority ${record}`]);
+  });
+
+  it("is missed when it is the record that is pinned, and nothing is sealed in that room", async () => {
+    const page = await enter();
+    await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, page.device]);
+    await page.settled();
+    server.tamper = (call, entries) => (call === "chain" ? entries.slice(0, 1) : entries);
+    await page.room.chain.load();
+    expect([page.room.chain.fold, found(page)]).toEqual([undefined, ["authority 1"]]);
+  });
+});
+
+it("one place of the chain must not be shown as two entries", async () => {
+  const seq = await topic("tea");
+  for (let index = 0; index < 5; index++) await server.say(ana, EntryType.message, messageBody("chat"));
+  const page = await enter(2);
+  const other = await server.seal(ana, EntryType.message, messageBody("there was no step"));
+  server.tamper = (call, entries) =>
+    call === "history" ? entries.map((raw) => (raw.seq === seq ? { ...raw, envelope: other } : raw)) : entries;
+  await page.room.pages.loadAround(seq);
+  expect(found(page)).toContain(`fork ${seq}`);
+});
+
+it("a chain of several pages is fetched whole", async () => {
+  for (let index = 1; index <= 210; index++) await topic(`topic ${index}`);
+  const page = await enter();
+  expect([topicOf(page), page.room.chain.links.length, found(page)]).toEqual(["topic 210", 211, []]);
+  expect(page.room.chain.founding).toBe(server.log[0]?.hash);
+}, 20_000);
+
+it("a chain that could not be had at first is had when the room is followed", async () => {
+  server.down = (call) => call === "chain";
+  await topic("tea");
+  const page = await RoomClient.enter(server);
+  clients.push(page);
+  await page.room.start();
+  expect(page.room.chain.fold).toBeUndefined();
+  server.down = () => false;
+  await page.connect();
+  expect([topicOf(page), found(page)]).toEqual(["tea", []]);
+});
