@@ -92,7 +92,7 @@ export class PageDrawing {
       ended: record.ended ?? null,
       problem: failed ? { code: problem.code } : null,
       state: room.ready || record.ended !== undefined ? "ready" : failed ? "failed" : "opening",
-      complete: log.complete,
+      complete: drawing.complete,
       older: room.pages.older,
       members: drawing.members(),
       hereCount: presence.hereCount,

@@ -52,11 +52,12 @@ describe("members", () => {
     ]);
   });
 
-  test("are I alone until the list is there, and nobody in a room that I am not in any more", () => {
+  test("are I alone until the list is there, and without me in a room that I am not in any more", () => {
     room.members.present = [];
     expect(room.now().members()).toMatchObject([{ me: true, name: "Mei" }]);
+    room.members.present = [owner.device, member.device];
     room.record.ended = "removed";
-    expect(room.now().members()).toEqual([]);
+    expect(room.now().members()).toMatchObject([{ name: "Olga" }]);
   });
 });
 

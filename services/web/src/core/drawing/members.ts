@@ -10,8 +10,9 @@ import type { BannedView, MemberView } from "../../view.ts";
 /** Everybody who is a member, by name. */
 export function drawMembers(room: Room, names: Names, rights: Rights): MemberView[] {
   const devices = new Set(room.members.present);
-  // Until the list is there, this device knows of itself at least.
+  // The list may not be there yet, or be older than the end: this device knows of itself at least.
   if (room.record.ended === undefined) devices.add(room.me);
+  else devices.delete(room.me);
   return [...devices].map((device) => drawMember(room, device, names, rights)).sort(byName);
 }
 

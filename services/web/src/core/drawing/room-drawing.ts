@@ -1,6 +1,7 @@
 //! From a room to what the page shows of it. Facts only; nothing is changed here.
 
 import { type Room } from "../room.ts";
+import { isComplete } from "./closed.ts";
 import { drawBanned, drawMembers } from "./members.ts";
 import { Messages } from "./messages.ts";
 import { Names } from "./names.ts";
@@ -58,6 +59,11 @@ export class RoomDrawing {
 
   entries(): readonly Entry[] {
     return this.#timeline.entries(this.#rights);
+  }
+
+  /** Whether there is nothing older to be read. */
+  get complete(): boolean {
+    return isComplete(this.room);
   }
 
   members(): MemberView[] {

@@ -1,10 +1,17 @@
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { member, meet, moderator, other, owner } from "../testing/chains.ts";
+import { Chain } from "../chain/chain.ts";
 import { EntryType } from "../crypto/envelope.ts";
+import { type LogEntry } from "../log-entry.ts";
+import { member, meet, moderator, other, owner } from "../testing/chains.ts";
 import { DrawnRoom } from "../testing/drawn-room.ts";
 
 beforeAll(meet);
+
+function headerOf({ header }: LogEntry) {
+  if (header === undefined) throw new Error("no header");
+  return header;
+}
 
 let room: DrawnRoom;
 
@@ -78,6 +85,49 @@ describe("what is drawn of the log", () => {
     const keys = room.entries().map(({ key }) => key);
     expect(new Set(keys).size).toBe(keys.length);
     expect([room.shown(seq).text, room.shown(again).text]).toEqual(["pay", "pay"]);
+  });
+});
+
+describe("what is not for this device", () => {
+  const lines = () => room.entries().filter(({ kind }) => kind === "unreadable").length;
+
+  test("has no line of its own after a key that it was not given", () => {
+    const broken = room.say(other, { kind: "unreadable" });
+    room.keys.missing = true;
+    const record = room.entry(owner.device, { kind: "unreadable" }, room.next, { type: EntryType.epochRecord });
+    const next = (seq: number) => ({ ...record, seq, hash: `after ${seq}`, header: { ...headerOf(record), epoch: 1 } });
+    room.log.append(next(broken + 1));
+    room.log.append(next(broken + 2));
+    expect(lines()).toBe(1);
+    expect(room.at(broken)).toMatchObject({ kind: "unreadable" });
+    // With the key it should have opened.
+    room.keys.missing = false;
+    room.keys.epoch = 1;
+    expect(lines()).toBe(3);
+  });
+
+  test("has no line of its own before the history that newcomers may read, which is complete there", () => {
+    room.message(owner, "before");
+    const cut = room.begin(owner, { type: "history" });
+    const link = room.chain.linkAt(cut);
+    const late = new DrawnRoom(member);
+    if (link !== undefined) late.chain.adopted = Chain.adopt({ ...link.entry, header: headerOf(link.entry) });
+    late.keys.oldest = late.keys.epoch = 1;
+    late.log.followed({ history: "other life", head: cut + 2, from: cut - 1, skipped: true }, undefined);
+    const hidden = late.entry(owner.device, { kind: "unreadable" }, cut - 1);
+    late.log.append({ ...hidden, header: { ...headerOf(hidden), epoch: 0 } });
+    expect(late.now().complete).toBe(true);
+    if (link !== undefined) late.log.append(link.entry);
+    late.log.append(late.entry(owner.device, { kind: "unreadable" }, cut + 1));
+    expect(late.entries().filter(({ kind }) => kind === "unreadable")).toMatchObject([{ seq: cut + 1 }]);
+  });
+
+  test("does not end where older entries can be loaded", () => {
+    const late = new DrawnRoom(member);
+    late.log.followed({ history: "other life", head: 20, from: 20, skipped: true }, undefined);
+    late.log.append(late.entry(owner.device, { kind: "unreadable" }, 20));
+    expect(late.now().complete).toBe(false);
+    expect(room.now().complete).toBe(true);
   });
 });
 

@@ -5,6 +5,7 @@ import { isRead, type LogEntry } from "../log-entry.ts";
 import { type Room } from "../room.ts";
 import { same } from "../same.ts";
 import { drawAdmin } from "./admin.ts";
+import { isClosed } from "./closed.ts";
 import { type Messages } from "./messages.ts";
 import { type Names } from "./names.ts";
 import { drawNotice } from "./notices.ts";
@@ -75,6 +76,7 @@ export class Timeline {
     if (link !== undefined) return isFounding(link.entry) ? undefined : drawAdmin(link, key, this.#names);
     if (isRead(entry)) return drawNotice(entry, key, this.#names);
     if (content.kind === "erased" && header !== undefined && ABOUT_MESSAGES.has(header.type)) return undefined;
+    if (isClosed(this.#room, entry)) return undefined;
     return { kind: "unreadable", key, seq, atMs };
   }
 

@@ -52,7 +52,13 @@ export class DrawnRoom {
     role: "member",
     readSeq: 0,
   };
-  readonly keys = { missing: false, epoch: 0 };
+  readonly keys = {
+    missing: false,
+    epoch: 0,
+    /** The oldest epoch whose key is here. */
+    oldest: 0,
+    of: (epoch: number) => (epoch >= this.keys.oldest && epoch <= this.keys.epoch ? "a key" : undefined),
+  };
   readonly members: { present: string[] } = { present: [] };
   readonly pages = { holes: new Map<number, "loading" | "failed">(), older: "idle" };
   readonly localNames = new Map<string, string>();
@@ -64,11 +70,12 @@ export class DrawnRoom {
   readonly quoted = new Map<number, Quoted>();
   readonly quotes = { get: (seq: number) => this.#quote(seq) };
   lost: LostMessage[] = [];
-  /** What the chain says; `loaded` false: nothing yet. */
+  /** What the chain says. `loaded` false: nothing yet; `adopted`: what begins later than the room. */
   readonly chain = {
     loaded: true,
+    adopted: undefined as Chain | undefined,
     get fold(): Chain | undefined {
-      return this.loaded ? chains.chain : undefined;
+      return this.loaded ? (this.adopted ?? chains.chain) : undefined;
     },
     get state() {
       return this.fold?.state;
