@@ -56,9 +56,13 @@ export class OutboxFlight {
     this.#window = Math.min(SENDS_IN_FLIGHT_MAX, this.#window + 1);
   }
 
-  /** What was sent after request `id` goes again, one by one. What was sent before it may still be answered. */
-  goBack(id: number): void {
+  /** Request `id` was refused, and so is what was sent after it. What was sent before it may still be answered. */
+  overtake(id: number): void {
     for (const [other, sent] of this.#sent) if (other > id) sent.overtaken = true;
+  }
+
+  /** From now one by one. */
+  narrow(): void {
     this.#window = 1;
   }
 

@@ -371,3 +371,74 @@ it("texts lie in storage sealed only", async () => {
   expect(browser.store.identity.local.extractable).toBe(false);
   expect(browser.store.identity.device.sign.extractable).toBe(false);
 });
+
+describe("slow mode", () => {
+  const typed = (tab: Tab, type: number, text: string) =>
+    tab.outbox.add(type, JSON.stringify({ text }), type === 3 ? 0 : 1);
+
+  it("holds messages back while all else goes on, and then they go in the order written", async () => {
+    const tab = await browser.open();
+    let slow = true;
+    browser.server.refuse = (text) => (slow && text.startsWith("m") ? { ok: false, code: "slow_mode" } : undefined);
+    await typed(tab, 3, "m0");
+    await typed(tab, 7, "a reaction");
+    await typed(tab, 3, "m1");
+    await typed(tab, 4, "a leave");
+    await delivered(["a reaction", "a leave"]);
+    slow = false;
+    await delivered(["a reaction", "a leave", "m0", "m1"]);
+    await emptied(tab);
+  });
+
+  it("that the room knows of is not tried out", async () => {
+    const tab = await browser.open();
+    tab.messagesFromMs = Date.now() + 3_600_000;
+    await typed(tab, 3, "m0");
+    await typed(tab, 7, "a reaction");
+    await delivered(["a reaction"]);
+    await vi.waitFor(() => expect(tab.states.filter((state) => state.endsWith("waiting"))).toEqual(["m0 waiting"]));
+    expect(tab.transmissions).toBe(1);
+    tab.messagesFromMs = null;
+    tab.outbox.kick();
+    await delivered(["a reaction", "m0"]);
+  });
+});
+
+it("what was sealed under a stale epoch is sealed anew, each once and in order", async () => {
+  const tab = await browser.open();
+  tab.live = false;
+  for (const text of texts(5)) await tab.say(text);
+  let stale = true;
+  browser.server.refuse = () => (stale ? { ok: false, code: "stale_epoch" } : undefined);
+  // The new epoch's key comes only after the refusals: until then nothing can be sealed.
+  const refused = vi.fn(() => (tab.live = false));
+  const { answered } = tab.outbox;
+  tab.outbox.answered = (id, answer) => {
+    if (!answer.ok) refused();
+    return answered.call(tab.outbox, id, answer);
+  };
+  tab.live = true;
+  tab.outbox.kick();
+  await vi.waitFor(async () => {
+    expect(refused).toHaveBeenCalled();
+    expect((await browser.store.outbox(ROOM)).map(({ state }) => state)).toEqual(texts(5).map(() => "draft"));
+  });
+  const before = tab.transmissions;
+  stale = false;
+  tab.live = true;
+  tab.introduction = () => JSON.stringify({ text: "who I am" });
+  tab.outbox.kick();
+  await delivered(["who I am", ...texts(5)]);
+  await emptied(tab);
+  expect(tab.transmissions - before).toBe(6);
+});
+
+it("a muted member's message fails, and goes when it is tried again", async () => {
+  const tab = await browser.open();
+  browser.server.refuse = () => ({ ok: false, code: "muted" });
+  const local = await tab.say("m0");
+  await vi.waitFor(() => expect(tab.outbox.items[0]).toMatchObject({ state: "failed", failure: "muted" }));
+  browser.server.refuse = undefined;
+  await tab.outbox.retry(local);
+  await delivered(["m0"]);
+});

@@ -1,17 +1,15 @@
 //! What waits to be sent in one room. Any tab may add to it; only the tab that holds the room's lock seals and sends:
 //! seal, store, transmit. What is sealed is sent with the same bytes until it is answered, also by the next tab.
 
-import { b64 } from "./base64url.ts";
-import { random, type Bytes } from "./bytes.ts";
-import { EntryType } from "./crypto/envelope.ts";
 import { OutboxDrafts } from "./outbox-drafts.ts";
 import { OutboxFlight, type InFlight } from "./outbox-flight.ts";
+import { OutboxInstance } from "./outbox-instance.ts";
 import { draftAgain, outboxDraft, OutboxItems, type OutboxItem, type Settled } from "./outbox-items.ts";
 import { type Answer, type OutboxNews, type OutboxWorld } from "./outbox-world.ts";
 import { type OutboxRow } from "./store.ts";
 import { ERROR_RETRY, SENDS_IN_FLIGHT_MAX, type ErrorCode } from "../protocol.gen.ts";
 
-type Sealing = NonNullable<OutboxRow["sealed"]>;
+type Sealed = NonNullable<OutboxRow["sealed"]>;
 
 /** How long to wait when a server says `later` without saying when, or says the same again. */
 const PAUSE_MS = 1_000;
@@ -39,14 +37,13 @@ export class Outbox {
   #stale = false;
   readonly #flight = new OutboxFlight();
   readonly #drafts: OutboxDrafts;
-  /** The instance that is sealed under, and its next counter. A page load begins a new one. */
-  #instance = random(16);
-  #counter = 0;
+  readonly #instance: OutboxInstance;
 
   constructor(room: string, world: OutboxWorld) {
     this.#room = room;
     this.#world = world;
     this.#items = new OutboxItems(room, world);
+    this.#instance = new OutboxInstance(room, world);
     this.#drafts = new OutboxDrafts(room, world);
   }
 
@@ -130,13 +127,8 @@ export class Outbox {
 
   /** The log is of another life: whatever is sealed from now is of a new instance. */
   startInstance(): void {
-    this.#beginInstance();
+    this.#instance.renew();
     this.#items.forgetAcknowledged();
-  }
-
-  #beginInstance(): void {
-    this.#instance = random(16);
-    this.#counter = 0;
   }
 
   /** A new connection: everything unanswered goes again. */
@@ -166,7 +158,7 @@ export class Outbox {
         await this.#pump();
       } catch {
         // Storage refused, or sealing failed. Nothing was sent that is not stored; what waits is tried again.
-        this.#beginInstance();
+        this.#instance.renew();
         this.#pause(PAUSE_MS);
       }
     }
@@ -180,54 +172,28 @@ export class Outbox {
     if (!this.#flight.send(sealed, this.#world.transmit)) return;
     if (sealed.length >= SENDS_IN_FLIGHT_MAX) return;
     // What an earlier instance sealed is answered first, so that the order of writing is kept.
-    const instance = this.#instance;
-    const name = b64(instance);
+    const { name } = this.#instance;
     if (sealed.some((row) => row.sealed?.instance !== name)) return;
     const draft = await this.#drafts.next(rows);
     if (draft === "held") this.#wakeWhenFree();
-    else if (draft !== undefined && (await this.#seal(draft, instance))) this.#pumpAgain = true;
+    else if (draft !== undefined && (await this.#seal(draft, name))) this.#pumpAgain = true;
   }
 
   /** Messages go on when slow mode lets them; if that is earlier than it seemed, the room says so. */
   #wakeWhenFree(): void {
     if (this.#waking) return;
     this.#waking = true;
-    this.#world.setTimeout(() => {
-      this.#waking = false;
-      this.kick();
-    }, this.#drafts.heldMs);
+    const wake = () => ((this.#waking = false), this.kick());
+    this.#world.setTimeout(wake, this.#drafts.heldMs);
   }
 
-  /**
-   * Seals one draft and stores the bytes. Only then may they be sent. An instance that has ended since the rows were read
-   * has set free what was written before this draft: then nothing is sealed, and the rows are read again.
-   */
-  async #seal(draft: OutboxRow, instance: Bytes): Promise<boolean> {
-    const body = await this.#world.store.openText(`outbox ${draft.local}`, draft.body);
-    if (body === undefined) {
-      // The local key it was sealed under is gone; nobody can read it any more.
-      await this.#change((row) => (row.local === draft.local ? null : row));
-      return true;
-    }
-    if (this.#instance !== instance) return true;
-    const counter = this.#counter;
-    const made = await this.#world.seal({ type: draft.type, target: draft.target, body, instance, counter });
-    if (made === undefined || this.#instance !== instance) return this.#instance !== instance;
-    this.#counter++;
-    let stored = false;
-    const { envelope, hash, epoch } = made;
-    const sealed = { instance: b64(instance), counter, envelope, hash };
-    await this.#world.store.changeOutbox(this.#room, (row) => {
-      if (row.local !== draft.local || row.state !== "draft") return row;
-      stored = true;
-      return { ...row, state: "sealed", sealed };
-    });
-    // Cancelled at the last moment: the counter is used up and was never sent, so the instance ends here.
-    if (!stored) this.#beginInstance();
-    else if (draft.type === EntryType.profile) this.#world.introduced(epoch);
+  /** Seals a draft; whether to go on. */
+  async #seal(draft: OutboxRow, name: string): Promise<boolean> {
+    const sealing = await this.#instance.seal(draft, name);
+    if (sealing === "unreadable") await this.#change((row) => (row.local === draft.local ? null : row));
     // The hash is known to the page before the entry can come back: one message is never shown as two.
-    await this.#items.refresh();
-    return true;
+    if (sealing === "sealed") await this.#items.refresh();
+    return sealing !== "later";
   }
 
   /** The answer to what was transmitted as `id`. Ids of before a loss are unknown and mean nothing. */
@@ -273,10 +239,11 @@ export class Outbox {
   }
 
   async #refused(id: number, { local, hash }: InFlight, answer: Answer & { ok: false }): Promise<void> {
+    this.#flight.overtake(id);
     const { code } = answer;
     const retry = ERROR_RETRY[code];
     if (code !== "slow_mode" && (retry === "later" || retry === "sign_in")) {
-      this.#flight.goBack(id);
+      this.#flight.narrow();
       this.#pause(answer.retryAfterMs ?? PAUSE_MS);
       return;
     }
@@ -287,7 +254,7 @@ export class Outbox {
     if (code === "out_of_order") {
       const first = sealed.find((one) => one.sealed?.instance === row.sealed?.instance);
       // Something before it is unanswered still, and goes first. Its answer is waited for, so that nothing is sent in haste.
-      if (first?.local !== local) return this.#flight.goBack(id);
+      if (first?.local !== local) return this.#flight.narrow();
     }
     if (code === "slow_mode") this.#drafts.hold(PAUSE_MS);
     if (code === "stale_epoch") {
@@ -301,8 +268,8 @@ export class Outbox {
    * A permanent refusal ends an instance: `failed` failed, what was sealed after it is sealed again under the next one.
    * What was sealed before it may be committed already: it stays as it is until it is answered.
    */
-  async #endInstance(at: Sealing, failed: string | undefined, code: ErrorCode): Promise<void> {
-    if (b64(this.#instance) === at.instance) this.#beginInstance();
+  async #endInstance(at: Sealed, failed: string | undefined, code: ErrorCode): Promise<void> {
+    if (this.#instance.name === at.instance) this.#instance.renew();
     const ended = new Set<string>();
     await this.#change((row) => {
       if (row.sealed?.instance !== at.instance || row.sealed.counter < at.counter) return row;
