@@ -3,6 +3,7 @@ import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { EntryType } from "../crypto/envelope.ts";
 import { editBody, messageBody, pinBody, reactionBody } from "../bodies.ts";
 import { member, meet, moderator, other, owner } from "../testing/chains.ts";
+import { failedKey } from "./keys.ts";
 import { DrawnRoom, timeOf } from "../testing/drawn-room.ts";
 
 beforeAll(meet);
@@ -39,6 +40,16 @@ describe("an edit", () => {
     room.outbox.items = [];
     room.pending(EntryType.edit, editBody("hello"), { target: seq, state: "failed", failure: "muted" });
     expect(room.shown(seq)).toMatchObject({ text: "hello", state: "failed", problem: { code: "muted" } });
+  });
+
+  test("that was refused is what stands behind the message's key, and nothing else is", () => {
+    const seq = room.message(member, "helo");
+    const { key } = room.shown(seq);
+    const waiting = room.pending(EntryType.edit, editBody("hello"), { target: seq });
+    expect(failedKey(room.room, key)).toBe(key);
+    room.outbox.items = [{ ...waiting, state: "failed" }];
+    expect(failedKey(room.room, key)).toBe(waiting.local);
+    expect(failedKey(room.room, "another")).toBe("another");
   });
 });
 

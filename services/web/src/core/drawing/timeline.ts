@@ -6,6 +6,7 @@ import { type Room } from "../room.ts";
 import { same } from "../same.ts";
 import { drawAdmin } from "./admin.ts";
 import { isClosed } from "./closed.ts";
+import { keyOf } from "./keys.ts";
 import { type Messages } from "./messages.ts";
 import { type Names } from "./names.ts";
 import { drawNotice } from "./notices.ts";
@@ -68,8 +69,8 @@ export class Timeline {
   }
 
   #draw(entry: LogEntry, rights: Rights): Entry | undefined {
-    const { seq, atMs, content, header, hash } = entry;
-    const key = this.#room.localNames.get(hash) ?? hash;
+    const { seq, atMs, content, header } = entry;
+    const key = keyOf(this.#room, entry);
     const message = this.#messages.draw(entry, key, rights);
     if (message !== undefined) return message;
     const link = this.#linkOf(entry);
