@@ -40,6 +40,15 @@ impl Cause {
     pub const fn keeps_history(&self) -> bool {
         matches!(self, Self::Remove { .. } | Self::Rotate)
     }
+
+    /// Whether it removes somebody, but not too many, if it is a removal, and names them in order.
+    #[must_use]
+    pub fn is_in_bounds(&self) -> bool {
+        match self {
+            Self::Remove { devices, .. } => (1..=REMOVALS_MAX).contains(&devices.len()) && is_sorted_set(devices),
+            Self::Created | Self::Rotate | Self::History => true,
+        }
+    }
 }
 
 /// The body of an epoch record.
@@ -82,10 +91,6 @@ impl EpochRecord {
     #[must_use]
     pub fn is_in_bounds(&self) -> bool {
         let founding = self.epoch == 0;
-        let cause = match &self.cause {
-            Cause::Remove { devices, .. } => (1..=REMOVALS_MAX).contains(&devices.len()) && is_sorted_set(devices),
-            Cause::Created | Cause::Rotate | Cause::History => true,
-        };
         let reads_back = self.cause.keeps_history();
         let history_from =
             if reads_back { self.state.history_from < self.epoch } else { self.state.history_from == self.epoch };
@@ -94,7 +99,7 @@ impl EpochRecord {
             && founding == self.recipients.is_none()
             && reads_back == self.previous_key.is_some()
             && history_from
-            && cause
+            && self.cause.is_in_bounds()
             && self.state.is_in_bounds()
     }
 

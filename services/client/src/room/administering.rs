@@ -1,5 +1,6 @@
 //! What admins do by one step: topic, lock, slow mode, muting, erasing, roles, the password.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use snug_protocol::frame::EntryFrame;
@@ -23,8 +24,8 @@ fn millis(span: Duration) -> u64 {
 /// otherwise it fails with `chain_moved`: look at the room, and decide again. Dropping the future leaves open whether it is done.
 ///
 /// # Errors
-/// All of them: `not_allowed`, `last_owner`, `too_many_entries`, `chain_moved`, `key_missing`, `network` (then it may be done, and
-/// [`Room::audit`] will tell), `closed`, or another server's code.
+/// All of them: `not_allowed`, `last_owner`, `too_many_entries`, `bad_request` for a number out of its bounds, `chain_moved`,
+/// `key_missing`, `network` (then it may be done, and [`Room::audit`] will tell), `closed`, or another server's code.
 impl Room {
     /// Says what the room is about: at most 200 code points, or nothing. Moderators and owners.
     ///
@@ -106,12 +107,12 @@ impl Room {
     /// # Errors
     /// `password_…`.
     pub async fn change_password(&self, password: &str) -> Result<(), ClientError> {
-        let (room, grant) = (self.id(), GrantId(random()));
+        let (room, grant, seen) = (self.id(), GrantId(random()), self.governance());
         let keys = GrantKeys::derive(&hash_password(password, room, grant).await?, room, grant);
-        let secrets = self.secrets();
+        let secrets = seen.secrets();
         let content = GrantContent { room_key: secrets.key, record_hash: secrets.record_hash };
         let (auth, blob) = (keys.auth().into(), keys.seal(&content).into());
-        self.administer(Step::Password { grant }, Effect::Password { grant, kdf: KDF, auth, blob }).await
+        self.administer(seen, Step::Password { grant }, Effect::Password { grant, kdf: KDF, auth, blob }).await
     }
 
     async fn keys_of(&self, device: DeviceId) -> Result<PublicKeys, ClientError> {
@@ -121,15 +122,18 @@ impl Room {
     }
 
     async fn take(&self, step: Step) -> Result<(), ClientError> {
+        if !step.is_in_bounds() {
+            return Err(ErrorCode::BadRequest.into());
+        }
         let effect = effect_of(&step);
-        self.administer(step, effect).await
+        self.administer(self.governance(), step, effect).await
     }
 
-    async fn administer(&self, step: Step, effect: Effect) -> Result<(), ClientError> {
+    /// Takes a step upon what the caller has `seen`, or upon what others did since then if it leaves this matter alone.
+    async fn administer(&self, seen: Arc<Governance>, step: Step, effect: Effect) -> Result<(), ClientError> {
         let steward = self.steward();
-        let mut tries = 1;
+        let (mut governance, mut tries) = (seen, 1);
         loop {
-            let governance = self.governance();
             let prev = self.edge(&steward).await?;
             let error = match steward.step(&governance, prev, step.clone(), effect.clone()).await {
                 Ok(frame) => {
@@ -142,16 +146,18 @@ impl Room {
                 return Err(error);
             }
             self.read_chain().await?;
-            if tries == TRIES_MAX || !leaves_alone(&governance, &self.governance(), &step) {
+            let now = self.governance();
+            if tries == TRIES_MAX || !leaves_alone(&governance, &now, &step) {
                 return Err(error);
             }
+            governance = now;
             tries += 1;
         }
     }
 
     pub(super) fn steward(&self) -> Steward {
         let inner = &self.inner;
-        Steward { http: inner.http.clone(), device: std::sync::Arc::clone(&inner.device), room: self.id() }
+        Steward { http: inner.http.clone(), device: Arc::clone(&inner.device), room: self.id() }
     }
 
     /// What this device has seen: the live edge, or what the server says is newest while it is not loaded.

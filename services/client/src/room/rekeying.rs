@@ -83,21 +83,29 @@ impl Room {
     /// handed to the server before does no harm.
     ///
     /// # Errors
-    /// `password_…`, `not_allowed`, `key_missing`, `recipients_refused`, `chain_moved`, `members_changed`, `too_many_entries`, `closed`,
-    /// `network` (then it may be done, and [`Room::epoch`] will tell), or another server's code.
+    /// `password_…`, `bad_request` for none or too many devices, `not_allowed`, `key_missing`, `recipients_refused`, `chain_moved`,
+    /// `members_changed`, `too_many_entries`, `closed`, `network` (then it may be done, and [`Room::epoch`] will tell), or another server's
+    /// code.
     pub async fn rekey(
         &self,
         rekey: Rekey<'_>,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Rekeyed, ClientError> {
         let cause = Cause::from(rekey.cause);
+        if !cause.is_in_bounds() {
+            return Err(ErrorCode::BadRequest.into());
+        }
         text::password(rekey.password)?;
-        self.governance().chain.next_state(self.inner.device.id(), &cause, super::now_ms())?;
+        let seen = self.governance();
+        seen.chain.next_state(self.inner.device.id(), &cause, super::now_ms())?;
         let (room, grant) = (self.id(), GrantId(random()));
         let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
         let mut tries = 1;
         loop {
             let governance = self.governance();
+            if !leaves_alone(&seen, &governance) {
+                return Err(ErrorCode::ChainMoved.into());
+            }
             let eligible = self.eligible(&governance, &cause).await?;
             let new = NewKey { cause: cause.clone(), eligible: &eligible, grant, grant_keys: &grant_keys };
             let error = match self.begin(&governance, &new, &mut progress).await {
@@ -110,7 +118,9 @@ impl Room {
                 return Err(error);
             }
             self.read_chain().await?;
-            if tries == TRIES_MAX || !leaves_alone(&governance, &self.governance(), moved) {
+            // A server that says that the chain moved must show how.
+            let shown = self.governance().chain.newest() != governance.chain.newest();
+            if tries == TRIES_MAX || (moved && !shown) {
                 return Err(error);
             }
             tries += 1;
@@ -192,9 +202,7 @@ fn has_introduced_itself(key: &RoomKey, member: &Member) -> bool {
     })
 }
 
-/// Whether nobody began an epoch or replaced the password since then. If the server says that the chain `moved`, it must show how.
-fn leaves_alone(before: &Governance, now: &Governance, moved: bool) -> bool {
-    let mut since = now.since(before).peekable();
-    (since.peek().is_some() || !moved)
-        && since.all(|change| matches!(change, Change::Step(step) if !matches!(step, Step::Password { .. })))
+/// Whether nobody began an epoch or replaced the password since then.
+fn leaves_alone(before: &Governance, now: &Governance) -> bool {
+    now.since(before).all(|change| matches!(change, Change::Step(step) if !matches!(step, Step::Password { .. })))
 }

@@ -53,7 +53,8 @@ fn checked(text: &str, mentions: &[DeviceId]) -> Result<(), ClientError> {
 }
 
 impl Room {
-    /// Sends a message: a text, or a [`Message`] that answers another or names devices. The call itself does not wait; the order of calls is the order in the room.
+    /// Sends a message: a text, or a [`Message`] that answers another or names devices. The call itself does not wait; the order of calls
+    /// is the order in the room.
     ///
     /// The message survives any loss of connection: its sealed bytes are sent again, to any node, until they are answered, and are
     /// applied once. It does not survive the end of this process.
