@@ -61,7 +61,7 @@ async fn messages_survive_broken_connections_in_order_and_once() {
     let mut bobs_events = there.events().await.expect("open");
     let mut sendings = Vec::new();
     for n in 0..200 {
-        sendings.push(there.send(&format!("message {n}")));
+        sendings.push(there.send(format!("message {n}")));
         if n % 20 == 7 {
             let early = sendings.remove(0);
             in_time("sent in spite of it", early).await.expect("sent");
@@ -82,11 +82,11 @@ async fn a_reader_who_takes_nothing_for_long_misses_nothing() {
     let (_ana, garden, _bob, there) = pair(&node.url, &node).await;
     let mut events = there.events().await.expect("open");
     let count = 2_000;
-    let sendings: Vec<_> = (0..900).map(|n| garden.send(&format!("message {n}"))).collect();
+    let sendings: Vec<_> = (0..900).map(|n| garden.send(format!("message {n}"))).collect();
     for sending in sendings {
         in_time("sent", sending).await.expect("sent");
     }
-    let sendings: Vec<_> = (900..count).map(|n| garden.send(&format!("message {n}"))).collect();
+    let sendings: Vec<_> = (900..count).map(|n| garden.send(format!("message {n}"))).collect();
     for (n, sending) in sendings.into_iter().enumerate() {
         let sent = in_time("sent", sending).await;
         // The outbox holds a thousand; what it refused is sent again.
@@ -167,7 +167,7 @@ async fn older_pages_go_back_to_the_first_message_of_a_room_longer_than_what_is_
 async fn fill(room: &Room, count: usize) -> Seq {
     let mut head = Seq::ZERO;
     for chunk in (0..count).collect::<Vec<_>>().chunks(500) {
-        let sendings: Vec<_> = chunk.iter().map(|n| room.send(&format!("message {n}"))).collect();
+        let sendings: Vec<_> = chunk.iter().map(|n| room.send(format!("message {n}"))).collect();
         for sending in sendings {
             head = in_time("sent", sending).await.expect("sent").seq;
         }
@@ -252,19 +252,21 @@ async fn when_the_log_begins_anew_the_sender_learns_what_was_lost() {
     });
     proxy.on_frame(move |frame| {
         Some(match frame {
-            ServerFrame::Followed { id, room, head, from, role, chain, here, here_count, .. } => ServerFrame::Followed {
-                id,
-                room,
-                history: restored,
-                head: head.back(1),
-                from,
-                skipped: false,
-                resync: Some(Resync::OtherHistory),
-                role,
-                chain,
-                here,
-                here_count,
-            },
+            ServerFrame::Followed { id, room, head, from, role, chain, here, here_count, .. } => {
+                ServerFrame::Followed {
+                    id,
+                    room,
+                    history: restored,
+                    head: head.back(1),
+                    from,
+                    skipped: false,
+                    resync: Some(Resync::OtherHistory),
+                    role,
+                    chain,
+                    here,
+                    here_count,
+                }
+            }
             other => other,
         })
     });
@@ -351,7 +353,7 @@ async fn sending_faster_than_allowed_is_slowed_down_and_not_refused() {
     let node = Node::start_with(&["--sends-per-second=50", "--sends-burst=5"]).await;
     let (_ana, garden, _bob, there) = pair(&node.url, &node).await;
     let mut events = garden.events().await.expect("open");
-    let sendings: Vec<_> = (0..60).map(|n| there.send(&format!("message {n}"))).collect();
+    let sendings: Vec<_> = (0..60).map(|n| there.send(format!("message {n}"))).collect();
     for sending in sendings {
         in_time("sent", sending).await.expect("sent");
     }
@@ -377,7 +379,7 @@ async fn a_message_refused_for_good_fails_alone_and_what_follows_is_sealed_anew(
             let error = ErrorBody { epoch: (refusal == ErrorCode::StaleEpoch).then_some(1), ..refusal.into() };
             Fate::Answered(ServerFrame::Error { id: Some(frame.id), room: Some(frame.envelope.header().room), error })
         });
-        let sendings: Vec<_> = (0..8).map(|n| there.send(&format!("message {n}"))).collect();
+        let sendings: Vec<_> = (0..8).map(|n| there.send(format!("message {n}"))).collect();
         for (n, sending) in sendings.into_iter().enumerate() {
             let code = in_time("an answer", sending).await.map_err(|error| error.code()).err();
             assert_eq!(code, (n == 2).then_some(refusal.as_str()), "message {n}");

@@ -1,0 +1,11 @@
+//! A room's life through the SDK: what is said about messages, what admins do, who is removed and what they can still read, and what is
+//! left of it when all goes wrong at the worst moment.
+
+mod absent;
+mod cast;
+mod history_cut;
+mod racing;
+mod recovery;
+mod removal;
+mod said;
+mod steps;
