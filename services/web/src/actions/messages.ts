@@ -37,8 +37,8 @@ export function messages(page: PageSession) {
     showMessage: (id: RoomId, seq: number): Promise<Result> =>
       drawn(page.withRoom(id, (room) => room.pages.loadAround(seq))),
 
-    sendAgain: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sendAgain(key)),
-    discard: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.discard(key)),
+    sendAgain: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sending.sendAgain(key)),
+    discard: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sending.discard(key)),
     saveDraft: (id: RoomId, text: string): void => page.room(id)?.saveDraft(text),
     typing: (id: RoomId): void => page.room(id)?.typingHere(),
     seen: (id: RoomId, seq: number): void => page.session?.seen(id, seq),

@@ -60,6 +60,11 @@ export class RoomChain {
     return this.#chain?.state;
   }
 
+  /** What the room asks of `device` between two messages; 0 = nothing, `undefined` = not known yet. */
+  slowMs(device: string): number | undefined {
+    return this.#chain?.role(device) === "member" ? this.#chain.state.slowMs : this.#chain && 0;
+  }
+
   /** All links known, oldest first. */
   get links(): readonly ChainLink[] {
     return this.#links;

@@ -1,5 +1,6 @@
 //! What is remembered of one room between page loads: its record in the store, written at its own pace.
 
+import { type RoomLog } from "./room-log.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 
 const KEEP_PERIOD_MS = 1_000;
@@ -70,6 +71,18 @@ export class RoomMemory {
     if (seq <= this.#record.readSeq) return false;
     this.#record = { ...this.#record, readSeq: seq };
     return true;
+  }
+
+  /** Stores the log's cursor, the read mark and the time of the newest message before long. */
+  keepPlace(log: RoomLog, lastAtMs: number | undefined): void {
+    const cursor = log.newest === undefined ? undefined : log.cursor;
+    const { readSeq } = this.#record;
+    this.changeSoon((record) => ({
+      ...record,
+      readSeq: Math.max(record.readSeq, readSeq),
+      ...(cursor && { cursor }),
+      ...(lastAtMs && { lastAtMs }),
+    }));
   }
 
   saveDraft(text: string): void {

@@ -10,6 +10,7 @@ import { type Place } from "./log-entry.ts";
 import { type OutboxItem } from "./outbox-items.ts";
 import { type JustSealed, type ToSeal } from "./outbox-world.ts";
 import { type Outbox } from "./outbox.ts";
+import { type RoomLost } from "./room-lost.ts";
 
 /** Longest wait for the server's answer to something whose effect the user waits for. */
 const ANSWER_LIMIT_MS = 15_000;
@@ -21,6 +22,7 @@ export interface SendingWorld {
   readonly room: string;
   readonly device: Device;
   readonly outbox: Outbox;
+  readonly lost: RoomLost;
   /** The newest place of the log, when it has reached its live edge on a connection. */
   readonly edge: () => Place | undefined;
   /** The key to seal under; `undefined` while it is not the room's newest. */
@@ -29,6 +31,7 @@ export interface SendingWorld {
   readonly isIntroduced: (epoch: number) => boolean;
   readonly hasEnded: () => boolean;
   readonly now: () => number;
+  readonly changed: () => void;
 }
 
 export interface MessageExtras {
@@ -103,6 +106,24 @@ export class RoomSending {
   /** Ends the membership. Rejects with `ApiError` when the server refuses or does not answer within 15 s. */
   async leave(): Promise<void> {
     await this.#answered(EntryType.leave, LEAVE_BODY, 0, true);
+  }
+
+  /** Sends a message or edit again that the server has lost, or that failed. Rejects with `StorageRefused`. */
+  async sendAgain(key: string): Promise<void> {
+    const { lost, outbox, changed } = this.#world;
+    const message = lost.get(key);
+    if (message === undefined) return outbox.retry(key);
+    await this.send(message.text);
+    lost.drop(key);
+    changed();
+  }
+
+  /** Takes away what failed or was lost. Rejects with `StorageRefused`. */
+  async discard(key: string): Promise<void> {
+    const { lost, outbox, changed } = this.#world;
+    if (lost.get(key) === undefined) await outbox.cancel(key);
+    else lost.drop(key);
+    changed();
   }
 
   /** What nobody waits for any more and was refused is taken back. */

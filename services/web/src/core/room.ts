@@ -1,78 +1,45 @@
 //! One room while the page is open: its log, who is in it and governs it, and what waits to be sent. Wires the parts; each of
 //! them is a noun of its own.
 
-import { ApiError, type Api } from "./api.ts";
-import { fromB64 } from "./base64url.ts";
-import { messageBody } from "./bodies.ts";
-import { type Bytes } from "./bytes.ts";
-import { EntryType, type Header } from "./crypto/envelope.ts";
-import { Directory } from "./directory.ts";
+import { ApiError } from "./api.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
-import { EntryOpener } from "./open-entry.ts";
 import { Outbox } from "./outbox.ts";
-import { type OutboxNews } from "./outbox-world.ts";
 import { Presence } from "./presence.ts";
-import { RoomChain } from "./room-chain.ts";
-import { RoomChanges } from "./room-changes.ts";
 import { endOf } from "./room-end.ts";
 import { RoomFeed, type FollowedFrame } from "./room-feed.ts";
 import { RoomHearing } from "./room-hearing.ts";
 import { RoomIntroduction } from "./room-introduction.ts";
-import { RoomKeys } from "./room-keys.ts";
-import { RoomLog } from "./room-log.ts";
 import { RoomLost, type LostMessage } from "./room-lost.ts";
-import { RoomMembers } from "./room-members.ts";
 import { RoomMemory } from "./room-memory.ts";
-import { RoomPages } from "./room-pages.ts";
-import { RoomPins } from "./room-pins.ts";
-import { RoomQuotes } from "./room-quotes.ts";
+import { RoomReading } from "./room-reading.ts";
 import { RoomSending } from "./room-sending.ts";
+import { type RoomWorld } from "./room-world.ts";
 import { SlowMode } from "./slow-mode.ts";
-import { type RoomRecord, type Store } from "./store.ts";
+import { type RoomRecord } from "./store.ts";
 import { type Cursor, type ErrorCode, type ServerFrame } from "../protocol.gen.ts";
 
 export type { LostMessage } from "./room-lost.ts";
+export type { RoomWorld } from "./room-world.ts";
 
 type SentFrame = Extract<ServerFrame, { type: "sent" }>;
 type ErrorFrame = Extract<ServerFrame, { type: "error" }>;
-
-/** What a room needs of the session it belongs to. */
-export interface RoomWorld {
-  readonly api: Api;
-  readonly store: Store;
-  /** Sends an envelope and answers with the request's id; `undefined` when not connected. */
-  readonly transmit: (envelope: Bytes) => number | undefined;
-  readonly sendTyping: () => void;
-  /** Follows this room anew on the present connection, if it is among those to be followed. */
-  readonly refollow: () => void;
-  /** Begins anew with what is remembered of this room: a key has come too late for what was read without it. */
-  readonly reload: () => void;
-  /** The socket seems deaf. */
-  readonly reconnect: () => void;
-  readonly lock: (name: string, signal: AbortSignal, hold: () => Promise<void>) => Promise<unknown>;
-  readonly tell: (news: OutboxNews) => void;
-  /** Something that is shown has changed. */
-  readonly changed: () => void;
-  readonly now: () => number;
-  readonly setTimeout: (run: () => void, ms: number) => unknown;
-}
 
 const REFOLLOW_AFTER_MS = 2_000;
 
 export class Room {
   readonly id: string;
-  readonly log = new RoomLog();
-  readonly changes = new RoomChanges();
+  readonly log: RoomReading["log"];
+  readonly changes: RoomReading["changes"];
+  readonly directory: RoomReading["directory"];
+  readonly keys: RoomReading["keys"];
+  readonly chain: RoomReading["chain"];
+  readonly members: RoomReading["members"];
+  readonly pages: RoomReading["pages"];
+  readonly quotes: RoomReading["quotes"];
+  readonly pins: RoomReading["pins"];
   readonly presence = new Presence();
   readonly slow: SlowMode;
-  readonly directory: Directory;
-  readonly keys: RoomKeys;
-  readonly chain: RoomChain;
-  readonly members: RoomMembers;
-  readonly pages: RoomPages;
-  readonly quotes: RoomQuotes;
-  readonly pins: RoomPins;
   readonly outbox: Outbox;
   readonly sending: RoomSending;
   /** Page-stable name of an own message by its envelope hash. */
@@ -81,83 +48,68 @@ export class Room {
   problem: ApiError | undefined;
   /** When this page noticed each of the log's violations, in their order. */
   readonly noticedAtMs: number[] = [];
+  readonly #reading: RoomReading;
   readonly #memory: RoomMemory;
   readonly #feed: RoomFeed;
   readonly #hearing: RoomHearing;
   readonly #introduction: RoomIntroduction;
   readonly #lost: RoomLost;
-  readonly #opener: EntryOpener;
   readonly #world: RoomWorld;
   #connected = false;
   #stopped = false;
 
-  constructor({ room: id, ...kept }: RoomRecord, world: RoomWorld) {
+  constructor(kept: RoomRecord, world: RoomWorld) {
+    const { room: id, cursor } = kept;
+    const { api, store, now, setTimeout, changed } = world;
+    const { device, local } = store.identity;
     this.id = id;
     this.#world = world;
-    const { api, store, now, setTimeout } = world;
-    const { device, local } = store.identity;
-    const { log, changes } = this;
+    this.#memory = new RoomMemory(kept, world);
     const record = () => this.record;
-    const changed = () => this.#logChanged();
     const change = (how: (record: RoomRecord) => RoomRecord) => this.#memory.change(how);
-    this.#memory = new RoomMemory({ room: id, ...kept }, world);
-    this.directory = new Directory((of) => this.#fetchKeys(of));
-    this.keys = new RoomKeys(id, { api, device, local, record, change, setTimeout });
-    this.#opener = new EntryOpener(
-      id,
-      (epoch) => this.keys.of(epoch),
-      this.directory,
-      (of) => this.#prepare(of),
-    );
-    const [opener, directory] = [this.#opener, this.directory];
-    this.chain = new RoomChain(id, {
-      api,
-      log,
-      keys: this.keys,
-      openerWith: (keyOf) => new EntryOpener(id, keyOf, directory),
-      pinned: () => this.record.pinned,
-      changed: () => this.#chainChanged(),
-    });
-    this.members = new RoomMembers(id, { api, directory, opener, changed: world.changed });
-    const note = (entries: readonly LogEntry[]) => this.#note(entries);
-    this.pages = new RoomPages(id, { api, log, opener, note, changed });
-    this.quotes = new RoomQuotes({ fetch: (seq) => this.pages.one(seq), changed: world.changed });
-    this.pins = new RoomPins(id, { api, log, changes, quotes: this.quotes, opener, note, changed: world.changed });
-    this.#feed = new RoomFeed(log, opener, {
-      followed: (frame, cursor) => this.#applyFollowed(frame, cursor),
+    const logChanged = () => this.#logChanged();
+    const reload = () => {
+      if (!this.#stopped) world.reload();
+    };
+    const outside = { api, device, local, setTimeout, changed };
+    const reading = new RoomReading(id, { ...outside, record, change, logChanged, reload });
+    const { log, directory } = reading;
+    this.#reading = reading;
+    [this.log, this.changes, this.directory, this.keys] = [log, reading.changes, directory, reading.keys];
+    [this.chain, this.members, this.pages] = [reading.chain, reading.members, reading.pages];
+    [this.quotes, this.pins] = [reading.quotes, reading.pins];
+    this.#feed = new RoomFeed(log, reading.opener, {
+      followed: (frame, from) => this.#applyFollowed(frame, from),
       entries: (entries) => this.#applyLive(entries),
       mustReceive: (raw) => this.keys.mustReceive(raw),
-      receive: (raw) => this.#receiveKey(raw),
+      receive: (raw) => reading.receiveKey(raw),
     });
     const connected = () => this.#connected && !this.#stopped;
     this.#hearing = new RoomHearing({ log, connected, reconnect: world.reconnect, setTimeout });
     this.#introduction = new RoomIntroduction({ device, store, directory, record, change });
     this.#lost = new RoomLost(device.id);
-    if (kept.cursor !== undefined) log.remember(kept.cursor);
-    this.slow = new SlowMode(() => this.#slowMs());
+    if (cursor !== undefined) log.remember(cursor);
+    this.slow = new SlowMode(() => this.chain.slowMs(device.id));
     this.outbox = new Outbox(id, {
-      store,
-      lock: world.lock,
-      tell: world.tell,
+      ...{ store, now, setTimeout, lock: world.lock, tell: world.tell, transmit: world.transmit },
       introduction: () => this.#introduction.body(this.keys.epoch),
       introduced: (epoch) => this.#introduction.made(epoch),
       messagesFromMs: () => this.slow.untilMs(now()),
       seal: (draft) => this.sending.seal(draft),
-      transmit: world.transmit,
       acknowledged: (seq, hash) => log.acknowledge(seq, hash),
       changed: () => this.#outboxChanged(),
-      now,
-      setTimeout,
     });
     this.sending = new RoomSending({
       room: id,
       device,
       outbox: this.outbox,
+      lost: this.#lost,
       edge: () => (this.#connected && log.caughtUp ? log.newest : undefined),
       key: () => this.keys.current,
       isIntroduced: (epoch) => this.#introduction.isMade(epoch),
       hasEnded: () => this.record.ended !== undefined,
       now,
+      changed,
     });
   }
 
@@ -187,8 +139,7 @@ export class Room {
   async start(): Promise<void> {
     await this.#memory.start();
     await this.outbox.start();
-    await Promise.all([this.members.load(), this.chain.ready()]);
-    await this.pins.load();
+    await this.#reading.load();
   }
 
   /** Ends it here; what is remembered stays. */
@@ -196,34 +147,6 @@ export class Room {
     this.#stopped = true;
     this.#memory.stop();
     this.outbox.stop();
-  }
-
-  async #fetchKeys(device: string) {
-    try {
-      const member = await this.#world.api.member(this.id, device);
-      return { signKey: fromB64(member.sign_key, 32), agreeKey: fromB64(member.agree_key, 32) };
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Older keys are reached through the chain, and who signs a step may be known from nowhere else. */
-  async #prepare(headers: readonly Header[]): Promise<void> {
-    const needsChain = ({ type, epoch }: Header) =>
-      type === EntryType.step || (epoch < this.keys.epoch && this.keys.of(epoch) === undefined);
-    if (headers.some(needsChain)) await this.chain.ready();
-  }
-
-  async #receiveKey(raw: RawEntry): Promise<void> {
-    await this.chain.receive(raw);
-    // Who was left out of the new epoch is no member any more.
-    void this.members.load();
-  }
-
-  /** What this device must wait between two messages; `undefined` while that is not known. */
-  #slowMs(): number | undefined {
-    const { state, fold } = this.chain;
-    return fold?.role(this.me) === "member" ? state?.slowMs : fold && 0;
   }
 
   // ---- following
@@ -266,38 +189,23 @@ export class Room {
     this.keys.followed();
     if (outcome !== undefined) {
       this.#lost.reset(outcome.reset);
-      this.changes.clear();
-      this.quotes.clear();
-      this.chain.forget();
-      this.directory.forgetNames();
       this.outbox.startInstance();
       this.#introduction.forget();
-      this.pages.holes.clear();
-      void this.members.load();
-      void this.pins.load();
-    }
+      this.#reading.reset();
+    } else if (frame.skipped) void this.pins.load();
     void this.chain.followed(frame.history, frame.chain, frame.from);
     this.#logChanged();
   }
 
   #applyLive(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
-      const isNew = this.log.at(entry.seq) === undefined;
-      this.log.append(entry);
-      this.#note([entry]);
-      this.chain.live(entry);
-      const { content, header, seq, atMs } = entry;
-      if (content.kind === "message" && header?.device === this.me) this.slow.wrote(atMs, this.#world.now());
-      if (!isNew || (content.kind === "epoch_record" && this.chain.linkAt(seq)?.counts !== true)) continue;
-      this.members.live(entry);
-      if (content.kind === "message") this.presence.wrote(header?.device ?? "");
+      const isNew = this.#reading.live(entry);
+      const { content, header, atMs } = entry;
+      if (content.kind !== "message" || header === undefined) continue;
+      if (header.device === this.me) this.slow.wrote(atMs, this.#world.now());
+      if (isNew) this.presence.wrote(header.device);
     }
     this.#logChanged();
-  }
-
-  #note(entries: readonly LogEntry[]): void {
-    for (const entry of entries) this.changes.note(entry);
-    this.chain.compare(entries);
   }
 
   #logChanged(): void {
@@ -308,14 +216,8 @@ export class Room {
     if (newest !== undefined) this.outbox.seen(newest.seq);
     this.#lost.find(this.log);
     if (this.log.caughtUp) this.outbox.kick();
-    this.#keepSoon();
+    this.#memory.keepPlace(this.log, this.lastAtMs);
     this.#world.changed();
-  }
-
-  #chainChanged(): void {
-    this.#logChanged();
-    if (this.#stopped || ![...this.#opener.lacked].some((epoch) => this.keys.of(epoch) !== undefined)) return;
-    this.#world.reload();
   }
 
   // ---- sending
@@ -344,21 +246,6 @@ export class Room {
     if (code === "stale_epoch" && frame.epoch !== undefined) this.keys.expect(frame.epoch);
     if (code === "slow_mode") this.slow.refused(this.#world.now() + (retryAfterMs ?? 0));
     void this.outbox.answered(id, { ok: false, code, retryAfterMs, expected });
-  }
-
-  /** Sends a message or edit again that the server has lost, or that failed. Rejects with `StorageRefused`. */
-  async sendAgain(key: string): Promise<void> {
-    const lost = this.#lost.get(key);
-    if (lost === undefined) return this.outbox.retry(key);
-    await this.outbox.add(EntryType.message, messageBody(lost.text));
-    this.#lost.drop(key);
-    this.#world.changed();
-  }
-
-  async discard(key: string): Promise<void> {
-    if (this.#lost.get(key) === undefined) await this.outbox.cancel(key);
-    else this.#lost.drop(key);
-    this.#world.changed();
   }
 
   typingHere(): void {
@@ -394,26 +281,13 @@ export class Room {
   /** Everything up to `seq` has been seen, here or in another tab; `false` when that was known. */
   seen(seq: number): boolean {
     if (!this.#memory.seen(seq)) return false;
-    this.#keepSoon();
+    this.#memory.keepPlace(this.log, this.lastAtMs);
     this.#world.changed();
     return true;
   }
 
   saveDraft(text: string): void {
     this.#memory.saveDraft(text);
-  }
-
-  /** Stores cursor and read mark before long. */
-  #keepSoon(): void {
-    const cursor = this.log.newest === undefined ? undefined : this.log.cursor;
-    const { lastAtMs } = this;
-    const { readSeq } = this.record;
-    this.#memory.changeSoon((record) => ({
-      ...record,
-      readSeq: Math.max(record.readSeq, readSeq),
-      ...(cursor && { cursor }),
-      ...(lastAtMs && { lastAtMs }),
-    }));
   }
 
   /** Server time of the newest message; of before this page load if none is loaded. */

@@ -1,0 +1,134 @@
+//! What a room's log says and how it is read: the keys and the chain that decide what opens and counts, and what is loaded.
+
+import { type Api } from "./api.ts";
+import { fromB64 } from "./base64url.ts";
+import { type PublicKeys } from "./crypto/device.ts";
+import { EntryType, type Header } from "./crypto/envelope.ts";
+import { Directory } from "./directory.ts";
+import { type RawEntry } from "./frames.ts";
+import { type LogEntry } from "./log-entry.ts";
+import { EntryOpener } from "./open-entry.ts";
+import { RoomChain } from "./room-chain.ts";
+import { RoomChanges } from "./room-changes.ts";
+import { RoomKeys, type KeysWorld } from "./room-keys.ts";
+import { RoomLog } from "./room-log.ts";
+import { RoomMembers } from "./room-members.ts";
+import { RoomPages } from "./room-pages.ts";
+import { RoomPins } from "./room-pins.ts";
+import { RoomQuotes } from "./room-quotes.ts";
+
+export interface ReadingWorld extends Omit<KeysWorld, "api"> {
+  readonly api: Api;
+  /** The log, or what holds in the room, has changed. */
+  readonly logChanged: () => void;
+  /** Something else that is shown has changed. */
+  readonly changed: () => void;
+  /** A key has come too late for what was read without it. */
+  readonly reload: () => void;
+}
+
+export class RoomReading {
+  readonly log = new RoomLog();
+  readonly changes = new RoomChanges();
+  readonly directory: Directory;
+  readonly keys: RoomKeys;
+  readonly opener: EntryOpener;
+  readonly chain: RoomChain;
+  readonly members: RoomMembers;
+  readonly pages: RoomPages;
+  readonly quotes: RoomQuotes;
+  readonly pins: RoomPins;
+  readonly #room: string;
+  readonly #world: ReadingWorld;
+
+  constructor(room: string, world: ReadingWorld) {
+    this.#room = room;
+    this.#world = world;
+    const { api, changed, logChanged } = world;
+    const { log, changes } = this;
+    const directory = new Directory((device) => this.#fetchKeys(device));
+    const keys = new RoomKeys(room, world);
+    const opener = new EntryOpener(
+      room,
+      (epoch) => keys.of(epoch),
+      directory,
+      (headers) => this.#prepare(headers),
+    );
+    const note = (entries: readonly LogEntry[]) => this.note(entries);
+    [this.directory, this.keys, this.opener] = [directory, keys, opener];
+    this.chain = new RoomChain(room, {
+      api,
+      log,
+      keys,
+      openerWith: (keyOf) => new EntryOpener(room, keyOf, directory),
+      pinned: () => world.record().pinned,
+      changed: () => this.#chainChanged(),
+    });
+    this.members = new RoomMembers(room, { api, directory, opener, changed });
+    this.pages = new RoomPages(room, { api, log, opener, note, changed: logChanged });
+    this.quotes = new RoomQuotes({ fetch: (seq) => this.pages.one(seq), changed });
+    this.pins = new RoomPins(room, { api, log, changes, quotes: this.quotes, opener, note, changed });
+  }
+
+  /** Fetches what the socket does not bring. */
+  async load(): Promise<void> {
+    await Promise.all([this.members.load(), this.chain.ready()]);
+    await this.pins.load();
+  }
+
+  /** The log is of another life: nothing that was read is of it. */
+  reset(): void {
+    this.changes.clear();
+    this.quotes.clear();
+    this.chain.forget();
+    this.directory.forgetNames();
+    this.pages.holes.clear();
+    void this.load();
+  }
+
+  /** Takes entries that were opened, wherever they come from. */
+  note(entries: readonly LogEntry[]): void {
+    for (const entry of entries) this.changes.note(entry);
+    this.chain.compare(entries);
+  }
+
+  /** Takes a live entry into the log and what follows from it; whether it is new. */
+  live(entry: LogEntry): boolean {
+    const isNew = this.log.at(entry.seq) === undefined;
+    this.log.append(entry);
+    this.note([entry]);
+    this.chain.live(entry);
+    // A record that was not allowed removes nobody.
+    const counts = entry.content.kind !== "epoch_record" || this.chain.linkAt(entry.seq)?.counts === true;
+    if (isNew && counts) this.members.live(entry);
+    return isNew;
+  }
+
+  /** Gets the key that the live record `raw` of a newer epoch is sealed under, or goes on without it. */
+  async receiveKey(raw: RawEntry): Promise<void> {
+    await this.chain.receive(raw);
+    // Who was left out of the new epoch is no member any more.
+    void this.members.load();
+  }
+
+  async #fetchKeys(device: string): Promise<PublicKeys | undefined> {
+    try {
+      const member = await this.#world.api.member(this.#room, device);
+      return { signKey: fromB64(member.sign_key, 32), agreeKey: fromB64(member.agree_key, 32) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Older keys are reached through the chain, and who signs a step may be known from nowhere else. */
+  async #prepare(headers: readonly Header[]): Promise<void> {
+    const needsChain = ({ type, epoch }: Header) =>
+      type === EntryType.step || (epoch < this.keys.epoch && this.keys.of(epoch) === undefined);
+    if (headers.some(needsChain)) await this.chain.ready();
+  }
+
+  #chainChanged(): void {
+    this.#world.logChanged();
+    if ([...this.opener.lacked].some((epoch) => this.keys.of(epoch) !== undefined)) this.#world.reload();
+  }
+}
