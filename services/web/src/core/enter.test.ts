@@ -162,6 +162,27 @@ describe("entering a room", () => {
   });
 });
 
+describe("entering a room that has ended here", () => {
+  it("by its password takes it up again, with the older keys, and is introduced as new", async () => {
+    const ana = await browser();
+    const { record } = await createRoom(ana, NAMES, silently);
+    const older = { epoch: 7, use: record.keys[0]?.use, sealed: record.keys[0]?.sealed } as RoomRecord["keys"][number];
+    await ana.store.changeRoom(record.room, (kept) => ({
+      ...kept,
+      ended: "removed",
+      introduced: 0,
+      readSeq: 12,
+      keys: [...kept.keys, older],
+    }));
+    const again = await joinByPassword(ana, NAMES, silently);
+    expect([again.ended, again.introduced, again.readSeq]).toEqual([undefined, undefined, 12]);
+    expect(again.keys.map(({ epoch }) => epoch).sort()).toEqual([0, 7]);
+    const last = (await ana.store.outbox(record.room)).at(-1);
+    const body = last && (await ana.store.openText(`outbox ${last.local}`, last.body));
+    expect(JSON.parse(body ?? "{}")).toMatchObject({ joined: true });
+  });
+});
+
 describe("a room is not trusted", () => {
   const refuses = async (change: () => void) => {
     await createRoom(await browser(), NAMES, silently);
@@ -195,6 +216,13 @@ describe("a room is not trusted", () => {
 
   it("when the server answers with another room", () =>
     refuses(() => (server.tamper = (entered) => ({ ...entered, room: { ...entered.room, room: HISTORY } }))));
+
+  it("when a record of an older epoch is shown later", async () => {
+    const ana = await browser();
+    const { record } = await createRoom(ana, NAMES, silently);
+    await ana.store.changeRoom(record.room, (kept) => ({ ...kept, pinned: { epoch: 3, hash: HISTORY } }));
+    await expect(joinByPassword(ana, NAMES, silently)).rejects.toBeInstanceOf(RoomUntrusted);
+  });
 
   it("when another record of a known epoch is shown later", async () => {
     const ana = await browser();
