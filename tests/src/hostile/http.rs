@@ -6,16 +6,14 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, Tricks};
+use super::{Answer, Call, Passage, Tricks};
 
 /// Requests of this protocol are at most 64 KiB, and their heads small.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;
 
 struct Request {
-    method: String,
-    path: String,
+    call: Call,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
 }
 
 /// Reads a request with a `Content-Length`, or none.
@@ -39,7 +37,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
             while body.len() < length {
                 stream.read_buf(&mut body).await.ok().filter(|read| *read > 0)?;
             }
-            return Some(Request { method, path, headers, body });
+            return Some(Request { call: Call { method, path, body: body.into() }, headers });
         }
         if bytes.len() > REQUEST_BYTES_MAX || stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
@@ -48,8 +46,8 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
 }
 
 async fn forward(request: &Request, node: &str) -> Option<(u16, Bytes)> {
-    let method = request.method.parse().ok()?;
-    let mut onward = crate::http().request(method, format!("{node}{}", request.path)).body(request.body.clone());
+    let Call { method, path, body } = &request.call;
+    let mut onward = crate::http().request(method.parse().ok()?, format!("{node}{path}")).body(body.clone());
     for (name, value) in
         request.headers.iter().filter(|(name, _)| matches!(name.as_str(), "authorization" | "content-type"))
     {
@@ -61,8 +59,18 @@ async fn forward(request: &Request, node: &str) -> Option<(u16, Bytes)> {
 
 pub(super) async fn serve(mut stream: TcpStream, node: &str, tricks: &Mutex<Tricks>) {
     let Some(request) = read(&mut stream).await else { return };
+    let passage = match &mut tricks.lock().expect("no trick panicked").call {
+        Some(trick) => trick(&request.call),
+        None => Passage::Whole,
+    };
+    if passage == Passage::Unheard {
+        return;
+    }
     let Some((status, body)) = forward(&request, node).await else { return };
-    let mut answer = Answer { path: request.path, status, body };
+    if passage == Passage::Unanswered {
+        return;
+    }
+    let mut answer = Answer { path: request.call.path, status, body };
     if let Some(trick) = &mut tricks.lock().expect("no trick panicked").http {
         trick(&mut answer);
     }

@@ -43,6 +43,27 @@ impl Answer {
     }
 }
 
+/// An HTTP call of the victim's, before the node hears it.
+pub struct Call {
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub path: String,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// What becomes of an HTTP call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passage {
+    /// The node hears it, the victim its answer.
+    Whole,
+    /// The connection breaks before the node hears it.
+    Unheard,
+    /// The node hears it, but the connection breaks before the answer.
+    Unanswered,
+}
+
 /// What becomes of a frame from the victim.
 pub enum Fate {
     /// It goes on to the node.
@@ -51,6 +72,7 @@ pub enum Fate {
     Answered(ServerFrame),
 }
 
+type CallTrick = Box<dyn FnMut(&Call) -> Passage + Send>;
 type HttpTrick = Box<dyn FnMut(&mut Answer) + Send>;
 type EntryTrick = Box<dyn FnMut(EntryFrame) -> Vec<EntryFrame> + Send>;
 type FrameTrick = Box<dyn FnMut(ServerFrame) -> Option<ServerFrame> + Send>;
@@ -59,6 +81,7 @@ type SendTrick = Box<dyn FnMut(&Bytes) -> Fate + Send>;
 
 #[derive(Default)]
 struct Tricks {
+    call: Option<CallTrick>,
     http: Option<HttpTrick>,
     entry: Option<EntryTrick>,
     frame: Option<FrameTrick>,
@@ -139,6 +162,11 @@ impl HostileServer {
 
     fn tricks(&self) -> std::sync::MutexGuard<'_, Tricks> {
         self.tricks.lock().expect("no trick panicked")
+    }
+
+    /// From now on `trick` decides what becomes of HTTP calls.
+    pub fn on_call(&self, trick: impl FnMut(&Call) -> Passage + Send + 'static) {
+        self.tricks().call = Some(Box::new(trick));
     }
 
     /// From now on answers to HTTP calls pass through `trick`.

@@ -3,9 +3,11 @@
 
 mod absent;
 mod cast;
+mod dump;
 mod history_cut;
 mod racing;
 mod recovery;
 mod removal;
 mod said;
 mod steps;
+mod thief;
