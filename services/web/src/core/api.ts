@@ -31,6 +31,9 @@ import {
 export { ApiError } from "./http.ts";
 export type { LogPage, SparsePage } from "./log-page.ts";
 
+/** So many pages of members are asked for, 500 members each. */
+const MEMBER_PAGES_MAX = 100;
+
 type ApiDevice = Pick<Device, "signKey" | "agreeKey" | "sign">;
 
 export class Api {
@@ -101,16 +104,17 @@ export class Api {
     return this.#authorised(() => this.#json("DELETE", `/api/rooms/${room}`));
   }
 
-  /** All members, those who left included, page by page. */
+  /** All members, those who left included, page by page; of more than can be, the first ones. */
   async members(room: string): Promise<Member[]> {
     const members: Member[] = [];
-    for (;;) {
+    for (let pages = 0; pages < MEMBER_PAGES_MAX; pages++) {
       const last = members.at(-1);
       const after = last === undefined ? "" : `?after=${last.device}`;
       const page = await this.#authorised(() => this.#json<MembersAnswer>("GET", `/api/rooms/${room}/members${after}`));
       members.push(...page.members);
-      if (!page.more || page.members.length === 0) return members;
+      if (!page.more || page.members.length === 0) break;
     }
+    return members;
   }
 
   member(room: string, device: string): Promise<Member> {

@@ -4,7 +4,8 @@ import { b64, fromB64 } from "./base64url.ts";
 import { profileBody, messageBody } from "./bodies.ts";
 import { random, type Bytes } from "./bytes.ts";
 import { generateDevice, type Device } from "./crypto/device.ts";
-import { EntryType, NOWHERE, sealEnvelope } from "./crypto/envelope.ts";
+import { EntryType, NOWHERE, openEnvelope, sealEnvelope, streamKey } from "./crypto/envelope.ts";
+import { createEpochRecord } from "./crypto/epoch-record.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
 import { Directory } from "./directory.ts";
 import { EntryOpener } from "./open-entry.ts";
@@ -88,6 +89,18 @@ describe("is unreadable, whatever the reason", () => {
     await unreadable(await sealed({ type: 9, body: "{}" }));
   });
 
+  it("a record that does not commit to the key it is sealed under", async () => {
+    const [own, recovery] = [await hkdfKey(random(32)), await generateDevice()];
+    const body = async (committed: CryptoKey) => {
+      const record = await createEpochRecord(committed, room, random(16), ana, recovery, 1);
+      const opened = await openEnvelope(record, (_, header) => streamKey(committed, header));
+      return opened.body;
+    };
+    const type = EntryType.epochRecord;
+    expect(await contents(await sealed({ type, body: await body(key) }))).toMatchObject([{ kind: "epoch_record" }]);
+    await unreadable(await sealed({ type, body: await body(own) }));
+  });
+
   it("a body that must not be shown, and bytes that are no envelope", async () => {
     await unreadable(await sealed({ body: '{"text":"bell\\u0007"}' }));
     await unreadable({ seq: 1, atMs: 1, envelope: random(348) });
@@ -106,4 +119,9 @@ it("a tombstone keeps its place and its hash", async () => {
   const erased = random(32);
   const [entry] = await opener.openAll([{ seq: 4, atMs: 1, envelope: envelope.slice(0, 76), erased }]);
   expect(entry).toMatchObject({ seq: 4, hash: b64(erased), content: { kind: "erased" }, header: { device: ana.id } });
+});
+
+it("the epochs are told whose key was not there", async () => {
+  await contents(await sealed(), await sealed({ epoch: 3 }));
+  expect([...opener.lacked]).toEqual([3]);
 });

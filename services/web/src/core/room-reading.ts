@@ -17,6 +17,10 @@ import { RoomPages } from "./room-pages.ts";
 import { RoomPins } from "./room-pins.ts";
 import { RoomQuotes } from "./room-quotes.ts";
 
+/** How often a missing key is asked for again, and how long between; after that with each new connection. */
+const KEY_TRIES_MAX = 10;
+const KEY_PERIOD_MS = 30_000;
+
 export interface ReadingWorld extends Omit<KeysWorld, "api"> {
   readonly api: Api;
   /** The log, or what holds in the room, has changed. */
@@ -40,6 +44,7 @@ export class RoomReading {
   readonly pins: RoomPins;
   readonly #room: string;
   readonly #world: ReadingWorld;
+  #asked = 0;
 
   constructor(room: string, world: ReadingWorld) {
     this.#room = room;
@@ -107,8 +112,20 @@ export class RoomReading {
   /** Gets the key that the live record `raw` of a newer epoch is sealed under, or goes on without it. */
   async receiveKey(raw: RawEntry): Promise<void> {
     await this.chain.receive(raw);
+    if (this.keys.missing) this.#askAgain();
     // Who was left out of the new epoch is no member any more.
     void this.members.load();
+  }
+
+  /** A key that could not be had may only have been late. */
+  #askAgain(): void {
+    if (this.#asked >= KEY_TRIES_MAX) return;
+    this.#asked++;
+    this.#world.setTimeout(() => {
+      if (!this.keys.missing) return;
+      const ask = () => (this.keys.missing ? this.#askAgain() : undefined);
+      void this.chain.load().then(ask, ask);
+    }, KEY_PERIOD_MS);
   }
 
   async #fetchKeys(device: string): Promise<PublicKeys | undefined> {

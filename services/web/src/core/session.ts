@@ -40,6 +40,9 @@ export interface SessionEvents {
   readonly connectionChanged: (status: ConnectionStatus) => void;
 }
 
+/** Requests of sockets that were lost are never answered; they are forgotten after so many more. */
+const REQUESTS_KEPT = 10_000;
+
 export class Session {
   readonly store: Store;
   readonly api: Api;
@@ -275,6 +278,7 @@ export class Session {
   #request(room: Room): number {
     const id = this.#nextRequest++;
     this.#requests.set(id, room);
+    this.#requests.delete(id - REQUESTS_KEPT);
     return id;
   }
 

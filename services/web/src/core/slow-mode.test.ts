@@ -24,12 +24,12 @@ it("asks for no longer than the interval, however wrong the server's clock or an
 });
 
 it("believes a refusal while nothing is known of the room", () => {
-  let interval: number | undefined;
-  const slow = new SlowMode(() => interval);
+  const room: { intervalMs?: number } = {};
+  const slow = new SlowMode(() => room.intervalMs);
   slow.refused(NOW + 5_000);
   expect(slow.untilMs(NOW)).toBe(NOW + 5_000);
   slow.refused(NOW + 2 * SLOW_INTERVAL_MAX_MS);
   expect(slow.untilMs(NOW)).toBe(NOW + SLOW_INTERVAL_MAX_MS);
-  interval = 0;
+  room.intervalMs = 0;
   expect(slow.untilMs(NOW)).toBeNull();
 });
