@@ -209,6 +209,8 @@ impl Actor {
     pub(super) async fn open(&mut self, frame: &EntryFrame) -> Result<LogEntry, ClientError> {
         if frame.kind().is_some_and(EntryKind::is_chain) {
             self.govern(frame).await?;
+        } else {
+            self.expect_epoch(frame).await?;
         }
         loop {
             let governance = Arc::clone(&self.governance);

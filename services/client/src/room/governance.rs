@@ -156,7 +156,7 @@ impl Governance {
             };
             let begins = entry.header.kind == EntryKind::EpochRecord;
             let follows = entry.header.target == self.chain.newest().seq;
-            if begins && follows && entry.opened.is_none() && !frame.is_tombstone() {
+            if begins && follows && !frame.is_tombstone() && !is_unlocked(frame, keys) {
                 self.missing = Some(entry.header.epoch);
                 break;
             }
@@ -211,6 +211,11 @@ impl Governance {
     /// The epoch whose key is missing.
     pub(crate) const fn missing(&self) -> Option<u32> {
         self.missing
+    }
+
+    /// Whether no known link begins this epoch, though all links known are folded.
+    pub(crate) const fn is_ahead(&self, epoch: u32) -> bool {
+        self.missing.is_none() && epoch >= self.chain.next_epoch()
     }
 
     /// The keys of a device that signed in the chain, or may.
@@ -288,6 +293,13 @@ fn open(frame: &EntryFrame, keys: &Keyring, signers: &HashMap<DeviceId, PublicKe
     let header = frame.header().ok()?;
     let opened = frame.envelope().ok().and_then(|envelope| verify(&envelope, keys, signers));
     Some(ChainEntry { seq: frame.seq(), hash: frame.hash(), header, opened })
+}
+
+/// Whether its key is at hand. If it does not verify then, it never will.
+fn is_unlocked(frame: &EntryFrame, keys: &Keyring) -> bool {
+    frame
+        .envelope()
+        .is_ok_and(|envelope| keys.get(envelope.header().epoch).is_some_and(|key| decrypt(key, &envelope).is_ok()))
 }
 
 fn verify(envelope: &Envelope, keys: &Keyring, signers: &HashMap<DeviceId, PublicKeys>) -> Option<Opened> {

@@ -39,6 +39,25 @@ impl Actor {
         Ok(())
     }
 
+    /// Makes sure that the epoch of an entry is known to have begun. If the server does not show what began it, that was withheld.
+    ///
+    /// # Errors
+    /// As [`Actor::govern`].
+    pub(super) async fn expect_epoch(&mut self, frame: &EntryFrame) -> Result<(), ClientError> {
+        let Ok(header) = frame.header() else { return Ok(()) };
+        let epoch = header.epoch;
+        // Told once, it is not asked for with every entry.
+        if header.room != self.room || !self.governance.is_ahead(epoch) || self.withheld >= Some(epoch) {
+            return Ok(());
+        }
+        self.read_chain().await?;
+        if self.governance.is_ahead(epoch) {
+            self.withheld = Some(epoch);
+            self.accuse_of(frame);
+        }
+        Ok(())
+    }
+
     /// Reads what the chain has beyond what is known.
     ///
     /// # Errors

@@ -37,13 +37,15 @@ impl Room {
     /// Makes a link by which others can join: for `expires_in` (at most a year; `None`: until revoked), for at most `uses_max` devices.
     ///
     /// # Errors
-    /// `too_many_invites`, `network`, or another server's code.
+    /// `key_missing`, `too_many_invites`, `network`, or another server's code.
     pub async fn create_invite(
         &self,
         expires_in: Option<Duration>,
         uses_max: Option<u32>,
     ) -> Result<(InviteLink, Invite), ClientError> {
-        make_invite(&self.inner.http, &self.secrets(), expires_in, uses_max).await
+        let governance = self.governance();
+        governance.sealing_key().ok_or(ClientError::KeyMissing)?;
+        make_invite(&self.inner.http, &governance.secrets(), expires_in, uses_max).await
     }
 
     /// The room's invites, newest first.

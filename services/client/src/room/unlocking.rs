@@ -9,7 +9,7 @@ use snug_protocol::{EntryKind, Retry, RoomId, Seq};
 use super::RoomSecrets;
 use super::governance::{Fault, Governance, Links};
 use super::keyring::Keyring;
-use crate::crypto::{Device, RoomKey, open_record, open_room_key};
+use crate::crypto::{Device, RoomKey, decrypt, open_record, open_room_key};
 use crate::error::ClientError;
 use crate::http::Http;
 
@@ -77,15 +77,16 @@ impl Reader {
         for frame in frames.iter().rev().filter(|frame| frame.kind() == Some(EntryKind::EpochRecord)) {
             let (Ok(header), Ok(envelope)) = (frame.header(), frame.envelope()) else { continue };
             let at_hand = [known.get(header.epoch).cloned(), before.take()];
-            let opens = |key: &RoomKey| open_record(key, envelope.bytes().clone()).ok();
-            let mut found = at_hand.into_iter().flatten().find_map(|key| Some((opens(&key)?, key)));
+            // Whether the record counts is the fold's question.
+            let opens = |key: &RoomKey| decrypt(key, &envelope).is_ok();
+            let mut found = at_hand.into_iter().flatten().find(opens);
             if found.is_none() && asked < KEYS_ASKED_MAX {
                 asked += 1;
-                let sealed = self.key_of(header.epoch).await?;
-                found = sealed.and_then(|key| Some((opens(&key)?, key)));
+                found = self.key_of(header.epoch).await?.filter(opens);
             }
-            if let Some((record, key)) = found {
-                before = record.previous_key(&key);
+            if let Some(key) = found {
+                let record = open_record(&key, envelope.bytes().clone()).ok();
+                before = record.and_then(|record| record.previous_key(&key));
                 keys.keep(key);
             }
         }
