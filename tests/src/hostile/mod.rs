@@ -2,6 +2,7 @@
 //!
 //! It speaks the real protocol, since a real node does behind it. What it knows is what a hostile server would know: everything but keys.
 
+pub mod accomplice;
 mod http;
 pub mod scene;
 mod socket;

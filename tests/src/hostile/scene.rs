@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use snug_client::crypto::Device;
+use snug_client::crypto::{ChainPlace, Device, Prev};
 use snug_client::log::Violation;
-use snug_client::{Client, ClientConfig, ClientError, Event, Events, Room};
-use snug_protocol::Seq;
-use snug_protocol::frame::EntryFrame;
+use snug_client::{Client, ClientConfig, ClientError, Event, Events, Rekey, RekeyCause, Rekeyed, Room};
+use snug_protocol::frame::{EntryFrame, ServerFrame};
+use snug_protocol::{EntryKind, Envelope, Seq};
 
 use super::HostileServer;
+use super::accomplice::Accomplice;
 use crate::in_time;
 use crate::node::Node;
 
@@ -72,6 +73,48 @@ impl Scene {
         (room, events)
     }
 
+    /// Somebody who joins and will help the server. Ana has seen it.
+    pub async fn accomplice(&self) -> Accomplice {
+        let mallory = client(&self.node.url, &self.node);
+        let room = in_time("joined", mallory.join(NAME, PASSWORD, "Mallory")).await.expect("joined");
+        let accomplice = Accomplice::of(&mallory, &room);
+        // Its profile is committed, so that it counts as one who has the key.
+        say(&room, "hello").await;
+        mallory.close().await;
+        accomplice
+    }
+
+    /// The room's newest chain entry, which is a record, as long as nobody took a step after it.
+    ///
+    /// # Panics
+    /// When Ana sees no chain.
+    #[must_use]
+    pub fn newest_record(&self) -> ChainPlace {
+        let newest = self.garden.audit().pop().expect("a chain begins with a record");
+        ChainPlace { seq: newest.seq, hash: self.garden.secrets().record_hash }
+    }
+
+    /// Ana gives the room another key.
+    pub async fn rekey(&self, cause: RekeyCause) -> Rekeyed {
+        let rekey = Rekey { cause: &cause, password: "the password after that" };
+        in_time("another key", self.garden.rekey(rekey, |_| {})).await.expect("an owner may")
+    }
+
+    /// Ana says something, and after it the victim is sent what `forge` makes for those who have seen that. Returns the place of
+    /// what was forged.
+    pub async fn say_and_forge(&self, text: &str, forge: impl Fn(Prev) -> Envelope + Send + 'static) -> Seq {
+        let mut done = false;
+        self.server.on_entry(move |entry| {
+            if entry.kind() != Some(EntryKind::Message) || std::mem::replace(&mut done, true) {
+                return vec![entry];
+            }
+            let forged = forge(Prev { seq: entry.seq(), hash: entry.hash() });
+            let forged = EntryFrame::new(entry.seq().next(), entry.at_ms(), forged.bytes());
+            vec![entry, forged]
+        });
+        say(&self.garden, text).await.next()
+    }
+
     /// Ana says something; its place.
     pub async fn say(&self, text: &str) -> Seq {
         say(&self.garden, text).await
@@ -108,6 +151,23 @@ pub async fn violation(events: &mut Events) -> Violation {
         Event::Violation(violation) => violation,
         _ => unreachable!("only violations are wanted"),
     }
+}
+
+/// All that the room tells until the server, on the same socket, says that Ana is writing: whatever was sent before is told by then.
+pub async fn all_until_now(scene: &Scene, events: &mut Events) -> Vec<Event> {
+    let device = scene.ana.device().id();
+    scene.server.tell(&ServerFrame::Typing { room: scene.garden.id(), device });
+    let mut told = Vec::new();
+    in_time("the server is heard", async {
+        loop {
+            match events.next().await.expect("the room is open") {
+                Event::Typing { device: by } if by == device => return,
+                event => told.push(event),
+            }
+        }
+    })
+    .await;
+    told
 }
 
 /// Whether the event is this message.

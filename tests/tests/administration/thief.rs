@@ -8,6 +8,8 @@ use snug_protocol::limits::{EPOCH_KEY_BYTES, GRANT_BLOB_BYTES};
 use snug_protocol::{Envelope, GrantId, RoomId, Seq};
 use sqlx::{Connection, Row, SqliteConnection};
 
+use super::cast::Person;
+
 /// Epochs that a key is tried as.
 const EPOCHS: std::ops::Range<u32> = 0..10;
 
@@ -61,6 +63,18 @@ pub struct Thief {
 }
 
 impl Thief {
+    /// A thief with nothing but this one's device.
+    pub fn of(person: &Person) -> Self {
+        Self {
+            room: person.room.id(),
+            device: Device::import(&person.device()),
+            keys: HashSet::new(),
+            passwords: Vec::new(),
+            secrets: Vec::new(),
+            grants: Vec::new(),
+        }
+    }
+
     fn room_keys(&self) -> impl Iterator<Item = RoomKey> + '_ {
         self.keys.iter().flat_map(|key| EPOCHS.map(|epoch| RoomKey::import(self.room, epoch, (*key).into())))
     }
@@ -75,7 +89,7 @@ impl Thief {
         self.keys.extend(unsealed);
         loop {
             let records = dump.blobs.iter().flat_map(|blob| {
-                self.room_keys().filter_map(|key| previous(&key, open_record(&key, blob.clone().into()).ok()?))
+                self.room_keys().filter_map(|key| previous(&key, &open_record(&key, blob.clone().into()).ok()?))
             });
             let found: Vec<[u8; 32]> = records.filter(|key| !self.keys.contains(key)).collect();
             if found.is_empty() {
@@ -105,6 +119,6 @@ impl Thief {
     }
 }
 
-fn previous(key: &RoomKey, record: VerifiedRecord) -> Option<[u8; 32]> {
+fn previous(key: &RoomKey, record: &VerifiedRecord) -> Option<[u8; 32]> {
     Some(*record.previous_key(key)?.export())
 }
