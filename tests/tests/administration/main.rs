@@ -3,8 +3,11 @@
 
 mod absent;
 mod cast;
+mod crowd;
 mod dump;
 mod history_cut;
+mod interrupted;
+mod many;
 mod racing;
 mod recovery;
 mod removal;
