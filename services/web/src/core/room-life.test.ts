@@ -214,6 +214,16 @@ describe("what this device does", () => {
     expect(page.room.outbox.items).toEqual([]);
   });
 
+  it("is no draft any more once it is sent", async () => {
+    const page = await enter();
+    const kept = async () => (await page.store.rooms())[0]?.draft;
+    page.room.saveDraft("hi");
+    await vi.waitFor(async () => expect(await kept()).toBeDefined());
+    await page.room.sending.send("hi");
+    expect(page.room.draft).toBe("");
+    await vi.waitFor(async () => expect(await kept()).toBeUndefined());
+  });
+
   it("begins with its profile", async () => {
     const page = await enter();
     await page.room.sending.send("hi");

@@ -30,6 +30,7 @@ export interface SendingWorld {
   /** Whether this device has sealed its profile under `epoch`. Nothing else goes first. */
   readonly isIntroduced: (epoch: number) => boolean;
   readonly hasEnded: () => boolean;
+  readonly clearDraft: () => void;
   readonly now: () => number;
   readonly changed: () => void;
 }
@@ -71,9 +72,10 @@ export class RoomSending {
     return { envelope, hash: b64(await envelopeHash(envelope)), epoch: key.epoch };
   }
 
-  /** Stores a checked text; it is on its way when this resolves. Rejects with `StorageRefused`. */
+  /** Stores a checked text; it is on its way, and no draft any more, when this resolves. Rejects with `StorageRefused`. */
   async send(text: string, extras: MessageExtras = {}): Promise<void> {
     await this.#world.outbox.add(EntryType.message, messageBody(text, extras));
+    this.#world.clearDraft();
   }
 
   /** As `send`: the text takes the place of the message's at `seq`. An edit of it that was refused is forgotten. */
@@ -113,7 +115,7 @@ export class RoomSending {
     const { lost, outbox, changed } = this.#world;
     const message = lost.get(key);
     if (message === undefined) return outbox.retry(key);
-    await this.send(message.text);
+    await outbox.add(EntryType.message, messageBody(message.text));
     lost.drop(key);
     changed();
   }

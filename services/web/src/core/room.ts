@@ -108,6 +108,7 @@ export class Room {
       key: () => this.keys.current,
       isIntroduced: (epoch) => this.#introduction.isMade(epoch),
       hasEnded: () => this.record.ended !== undefined,
+      clearDraft: () => this.saveDraft(""),
       now,
       changed,
     });
