@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use snug_client::crypto::{Device, InviteLink};
-use snug_client::{Client, ClientConfig, ClientError, Event, Events, Room};
+use snug_client::crypto::{Device, InviteLink, Message};
+use snug_client::{Change, Client, ClientConfig, ClientError, Event, Events, Rekey, RekeyCause, Room};
+use snug_protocol::http::{MemberState, Role};
+use snug_protocol::{DeviceId, ErrorCode, Seq};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -27,6 +29,15 @@ enum Command {
     JoinByLink { link: String, name: String },
     Invite,
     Send { text: String },
+    Reply { to: Seq, text: String },
+    Edit { seq: Seq, text: String },
+    Delete { seq: Seq },
+    React { seq: Seq, emoji: String, on: bool },
+    Pin { seq: Seq, on: bool },
+    Topic { topic: String },
+    Role { name: String, role: Role },
+    Remove { name: String, ban: bool, password: String },
+    Epoch,
     Here,
     Violations,
     Leave,
@@ -56,6 +67,25 @@ impl Person {
             }
             Command::Invite => json!(*self.room()?.create_invite(None, None).await?.0.to_text()),
             Command::Send { text } => json!(self.room()?.send(&text).await?.seq),
+            Command::Reply { to, text } => {
+                let answer = Message { text, reply_to: Some(to), mentions: Vec::new() };
+                json!(self.room()?.send(answer).await?.seq)
+            }
+            Command::Edit { seq, text } => json!(self.room()?.edit(seq, text).await?.seq),
+            Command::Delete { seq } => json!(self.room()?.delete_message(seq).await?.seq),
+            Command::React { seq, emoji, on } => json!(self.room()?.react(seq, &emoji, on).await?.seq),
+            Command::Pin { seq, on } => json!(self.room()?.pin(seq, on).await?.seq),
+            Command::Topic { topic } => json!(self.room()?.set_topic(&topic).await?),
+            Command::Role { name, role } => {
+                let device = named(self.room()?, &name).await?;
+                json!(self.room()?.set_role(device, role).await?)
+            }
+            Command::Remove { name, ban, password } => {
+                let cause = RekeyCause::Remove { devices: vec![named(self.room()?, &name).await?], ban };
+                let rekey = Rekey { cause: &cause, password: &password };
+                json!(self.room()?.rekey(rekey, |_| {}).await?.epoch)
+            }
+            Command::Epoch => json!(self.room()?.epoch()),
             Command::Here => json!(names_here(self.room()?).await?),
             Command::Violations => {
                 let violations = self.room()?.violations().await?;
@@ -75,6 +105,13 @@ impl Person {
         self.room = Some(room);
         Ok(name)
     }
+}
+
+/// The member that goes by this name.
+async fn named(room: &Room, name: &str) -> Result<DeviceId, ClientError> {
+    let members = room.members().await?;
+    let member = members.into_iter().find(|it| it.name.as_deref() == Some(name) && it.state == MemberState::Member);
+    member.map(|member| member.device).ok_or_else(|| ErrorCode::NotAMember.into())
 }
 
 /// The names of who is here, in order.
@@ -98,7 +135,19 @@ async fn read(mut events: Events) {
 /// An event as a test reads it; `None` for what comes and goes.
 fn told(event: Event) -> Option<Value> {
     Some(match event {
-        Event::Message { name, text, mine, .. } => json!({ "is": "message", "name": name, "text": text, "mine": mine }),
+        Event::Message { seq, name, text, mine, .. } => {
+            json!({ "is": "message", "seq": seq, "name": name, "text": text, "mine": mine })
+        }
+        Event::Edited { seq, text, .. } => json!({ "is": "edited", "seq": seq, "text": text }),
+        Event::Deleted { seq, .. } => json!({ "is": "deleted", "seq": seq }),
+        Event::Reacted { seq, emoji, on, .. } => json!({ "is": "reacted", "seq": seq, "emoji": emoji, "on": on }),
+        Event::Pinned { seq, on, .. } => json!({ "is": "pinned", "seq": seq, "on": on }),
+        // Every room begins with an epoch.
+        Event::Administered(entry) if entry.seq == Seq(1) => return None,
+        Event::Administered(entry) => match entry.change {
+            Change::Epoch { epoch, .. } => json!({ "is": "epoch", "epoch": epoch }),
+            Change::Step(step) => json!({ "is": "step", "step": step }),
+        },
         Event::Joined { name, .. } => json!({ "is": "joined", "name": name }),
         Event::Left { name, .. } => json!({ "is": "left", "name": name }),
         Event::Violation(violation) => json!({ "is": "violation", "code": violation.code.as_str() }),
