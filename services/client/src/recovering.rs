@@ -28,7 +28,7 @@ impl Client {
     /// that it takes. The key stays good.
     ///
     /// The recovery key proves the holder to the server, not the server to the holder: the room is the one that the server shows under
-    /// this name. Repeating it after an error is safe.
+    /// this name. Repeating it after an error is safe; look then whether a room that was locked is.
     ///
     /// # Errors
     /// `device_unknown` if no room here has this key; `room_name_…`, `member_name_…`; `record_refused` or `key_missing` if the room under

@@ -4,7 +4,7 @@ use snug_client::{Event, RekeyCause};
 use snug_tests::hostile::HostileServer;
 use snug_tests::in_time;
 
-use super::cast::{Cast, Person, client_of, texts, whole};
+use super::cast::{Cast, Person, client_of, joins_by, texts, whole};
 use snug_client::crypto::Device;
 
 /// Ben, whose connection can be taken away.
@@ -108,4 +108,21 @@ async fn messages_in_full_flow_survive_new_keys_and_lost_answers_in_order_and_on
     assert_eq!(cast.ben.texts().await, words);
     cast.ben.is_content().await;
     dora.is_content().await;
+}
+
+#[tokio::test]
+async fn an_invite_by_who_has_not_heard_of_the_new_key_yet_leads_into_the_room_all_the_same() {
+    let cast = Cast::gather().await;
+    let (door, dora) = behind_a_door(&cast).await;
+    // What the node says from here on is long on its way.
+    door.on_entry(|_| vec![]);
+    cast.ana.rekeys(RekeyCause::Rotate, "the second password").await.expect("an owner may");
+    assert_eq!(dora.room.epoch(), 0);
+    let (link, invite) = in_time("an invite", dora.room.create_invite(None, None)).await.expect("any member may");
+    let mut emil = joins_by(&cast.node, &link, "Emil").await;
+    emil.is_content().await;
+    cast.ana.says("welcome").await;
+    emil.hears_text("welcome").await;
+    let grants: Vec<_> = cast.ana.room.invites().await.expect("a list").iter().map(|invite| invite.grant).collect();
+    assert_eq!(grants, [invite.grant], "the one with the old key is revoked");
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use snug_protocol::GrantId;
 use snug_protocol::http::{CreateInvite, Invite, InvitesAnswer};
+use snug_protocol::{ErrorCode, GrantId};
 
+use super::administering::TRIES_MAX;
 use super::{Room, RoomSecrets};
 use crate::crypto::{GrantContent, GrantKeys, InviteLink, Secret, random};
 use crate::error::ClientError;
@@ -36,16 +37,28 @@ pub(crate) async fn make_invite(
 impl Room {
     /// Makes a link by which others can join: for `expires_in` (at most a year; `None`: until revoked), for at most `uses_max` devices.
     ///
+    /// Dropping the future leaves open whether there is an invite; [`Room::invites`] tells.
+    ///
     /// # Errors
-    /// `key_missing`, `too_many_invites`, `network`, or another server's code.
+    /// `key_missing`, `too_many_invites`, `chain_moved` if the room's key is replaced all the time, `network`, or another server's code.
     pub async fn create_invite(
         &self,
         expires_in: Option<Duration>,
         uses_max: Option<u32>,
     ) -> Result<(InviteLink, Invite), ClientError> {
-        let governance = self.governance();
-        governance.sealing_key().ok_or(ClientError::KeyMissing)?;
-        make_invite(&self.inner.http, &governance.secrets(), expires_in, uses_max).await
+        for _ in 0..TRIES_MAX {
+            let governance = self.governance();
+            governance.sealing_key().ok_or(ClientError::KeyMissing)?;
+            let made = make_invite(&self.inner.http, &governance.secrets(), expires_in, uses_max).await?;
+            // The server cannot see which key is in it. One that holds an older key leads nobody in.
+            self.read_chain().await?;
+            if self.epoch() == governance.epoch() {
+                return Ok(made);
+            }
+            // Where the new key came after the invite, it is no more.
+            let _ = self.revoke_invite(made.1.grant).await;
+        }
+        Err(ErrorCode::ChainMoved.into())
     }
 
     /// The room's invites, newest first.
