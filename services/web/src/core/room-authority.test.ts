@@ -106,6 +106,28 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, true]);
   });
 
+  it("when it is such a record and the page is loaded anew", async () => {
+    const page = await enter();
+    page.disconnect();
+    const seq = await forge(ben, page.device);
+    await page.restart();
+    expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, true]);
+    expect(page.room.record.keys.map(({ epoch }) => epoch)).toEqual([0]);
+  });
+
+  it("when it is a removal that is shown again after who was removed had come back", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: false } as const;
+    const at = await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    server.join(ben.device);
+    await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    const seq = await server.append(server.raw(at).envelope);
+    await page.settled();
+    expect(found(page)).toContain(`authority ${seq}`);
+    expect(page.room.members.present).toContain(ben.device.id);
+  });
+
   it("when it is a message under an epoch that is over", async () => {
     const page = await enter();
     await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, page.device]);

@@ -119,6 +119,19 @@ describe("a key that does not come", () => {
     expect(page.room.keys.current).toBeUndefined();
   });
 
+  it("keeps everything unsealed while it is asked for", async () => {
+    const page = await enter();
+    server.down = (call) => call === "epochKeys";
+    await rotate(page);
+    await page.room.sending.send("waits");
+    await vi.waitFor(() => expect(page.room.keys.missing).toBe(true));
+    expect(sent(page)).toEqual(["2 0"]);
+    // It was only late: asked for again before long.
+    server.down = () => false;
+    await vi.waitFor(() => expect(texts(page)).toEqual(["waits"]), { timeout: 3_000 });
+    expect([sent(page), codes(page)]).toEqual([["2 0", "2 1", "3 1"], []]);
+  });
+
   it("is healed by entering again, and what waited is sent", async () => {
     const page = await enter();
     await rotate();

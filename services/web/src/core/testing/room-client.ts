@@ -93,6 +93,16 @@ export class RoomClient {
     return vi.waitFor(check, { timeout: 5_000, interval: 5 });
   }
 
+  /** Loads the page anew. */
+  async restart(): Promise<void> {
+    this.disconnect();
+    this.room.stop();
+    const [record] = await this.store.rooms();
+    if (record === undefined) throw new Error("the room is not kept");
+    this.room = new Room(record, this.#world());
+    await this.connect();
+  }
+
   /** Enters again by a grant of the present epoch. */
   async rejoin(): Promise<void> {
     this.disconnect();
