@@ -22,6 +22,9 @@ async fn a_newcomer_does_not_read_what_was_before_a_cut_and_all_others_do() {
     let mut dora = joins(&cast.node, &cast.cleo, "Dora").await;
     let shown = whole(&dora).await;
     assert_eq!(texts(shown.clone()), ["for all"]);
+    let said = shown.iter().find(|event| matches!(event, Event::Message { .. })).expect("what Cleo said");
+    // Cleo introduced herself again before she first wrote under the new key.
+    assert!(matches!(said, Event::Message { name: Some(name), .. } if name == "Cleo"), "{said:?}");
     assert!(
         shown.iter().any(|event| matches!(event, Event::Unreadable { .. })),
         "that something was there is no secret"
