@@ -1,14 +1,10 @@
 //! The invite links of a room.
 
+import { type InviteLimits } from "../core/make-invite.ts";
 import { type Room } from "../core/room.ts";
 import { type PageSession } from "../page-session.ts";
 import type { Invite } from "../protocol.gen.ts";
 import type { InviteView, NewInvite, Result, RoomId } from "../view.ts";
-
-interface InviteLimits {
-  readonly expiresInMs: number | null;
-  readonly usesMax: number | null;
-}
 
 export function invites(page: PageSession) {
   return {

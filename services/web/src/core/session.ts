@@ -1,17 +1,15 @@
 //! This browser's session with its server: the rooms it is a member of over one connection, in step with the other tabs.
 
-import { Api, ApiError } from "./api.ts";
-import { b64, fromB64 } from "./base64url.ts";
-import { random, type Bytes } from "./bytes.ts";
+import { Api } from "./api.ts";
+import { type Bytes } from "./bytes.ts";
 import { Connection, type ConnectionStatus, type ConnectionWorld } from "./connection.ts";
 import { type PasswordHash } from "./crypto/argon2id.ts";
-import { grantKeys, sealGrant } from "./crypto/grant.ts";
-import { inviteLink } from "./crypto/invite-link.ts";
-import { rawRoomKey } from "./crypto/room-key.ts";
 import { type EnterWorld } from "./enter.ts";
 import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
+import { makeInvite, type InviteLimits } from "./make-invite.ts";
 import { type OutboxNews } from "./outbox-world.ts";
 import { Room } from "./room.ts";
+import { SessionRequests } from "./session-requests.ts";
 import { type RoomRecord, type Store } from "./store.ts";
 import { ROOMS_PER_SESSION_MAX, type ClientFrame, type Invite, type ServerFrame } from "../protocol.gen.ts";
 
@@ -40,9 +38,6 @@ export interface SessionEvents {
   readonly connectionChanged: (status: ConnectionStatus) => void;
 }
 
-/** Requests of sockets that were lost are never answered; they are forgotten after so many more. */
-const REQUESTS_KEPT = 10_000;
-
 export class Session {
   readonly store: Store;
   readonly api: Api;
@@ -50,9 +45,7 @@ export class Session {
   readonly #world: SessionWorld;
   readonly #events: SessionEvents;
   readonly #connection: Connection;
-  #nextRequest = 1;
-  /** Which room a request was for. */
-  #requests = new Map<number, Room>();
+  readonly #requests = new SessionRequests();
   #followed = new Set<string>();
   #open: string | undefined;
 
@@ -196,31 +189,10 @@ export class Session {
 
   // ---- invites
 
-  /**
-   * Makes an invite and its link, which holds the key and is kept nowhere. Rejects with `ApiError`, and with whatever
-   * WebCrypto throws when the stored room key does not open.
-   */
-  async createInvite(
-    room: Room,
-    limits: { readonly expiresInMs: number | null; readonly usesMax: number | null },
-  ): Promise<{ invite: Invite; link: string }> {
-    const { pinned, keys } = room.record;
-    const key = keys.find(({ epoch }) => epoch === pinned.epoch);
-    if (key === undefined) throw new ApiError({ code: "internal" });
-    const place = { room: fromB64(room.id, 16), grant: random(16) };
-    const secret = random(32);
-    const derived = await grantKeys(secret, place.room, place.grant);
-    const roomKey = await rawRoomKey(this.store.identity.local, place.room, key);
-    const content = { epoch: pinned.epoch, roomKey, recordHash: fromB64(pinned.hash, 32) };
-    const blob = await sealGrant(derived, place.room, place.grant, content);
-    const invite = await this.api.createInvite(room.id, {
-      grant: b64(place.grant),
-      auth: b64(derived.auth),
-      blob: b64(blob),
-      ...(limits.expiresInMs !== null && { expires_in_ms: limits.expiresInMs }),
-      ...(limits.usesMax !== null && { uses_max: limits.usesMax }),
-    });
-    return { invite, link: inviteLink(this.#world.origin, { ...place, secret }) };
+  /** As `makeInvite`. */
+  createInvite({ record }: Room, limits: InviteLimits): Promise<{ invite: Invite; link: string }> {
+    const { local } = this.store.identity;
+    return makeInvite({ api: this.api, local, origin: this.#world.origin }, record, limits);
   }
 
   // ---- the connection
@@ -248,7 +220,7 @@ export class Session {
   }
 
   #follow(room: Room): ClientFrame {
-    const id = this.#request(room);
+    const id = this.#requests.begin(room);
     const cursor = room.follow(id);
     return { type: "follow", id, room: room.id, ...(cursor && { cursor }) };
   }
@@ -275,17 +247,10 @@ export class Session {
     this.#followWanted();
   }
 
-  #request(room: Room): number {
-    const id = this.#nextRequest++;
-    this.#requests.set(id, room);
-    this.#requests.delete(id - REQUESTS_KEPT);
-    return id;
-  }
-
   #transmit(room: string, envelope: Bytes): number | undefined {
     const to = this.rooms.get(room);
     if (to === undefined || this.#connection.status.state !== "online") return undefined;
-    const id = this.#request(to);
+    const id = this.#requests.begin(to);
     return this.#connection.send(sendFrame(id, envelope)) ? id : undefined;
   }
 
@@ -298,13 +263,13 @@ export class Session {
   #receive(frame: ServerFrame): void {
     switch (frame.type) {
       case "followed":
-        this.#answerTo(frame.id)?.followed(frame);
+        this.#requests.answered(frame.id)?.followed(frame);
         break;
       case "sent":
-        this.#answerTo(frame.id)?.sent(frame);
+        this.#requests.answered(frame.id)?.sent(frame);
         break;
       case "error":
-        if (frame.id !== undefined) this.#answerTo(frame.id)?.refused(frame);
+        if (frame.id !== undefined) this.#requests.answered(frame.id)?.refused(frame);
         break;
       case "presence":
         this.rooms.get(frame.room)?.presenceChanged(frame.device, frame.state, frame.here_count);
@@ -323,12 +288,6 @@ export class Session {
       case "move":
         break;
     }
-  }
-
-  #answerTo(id: number): Room | undefined {
-    const room = this.#requests.get(id);
-    this.#requests.delete(id);
-    return room;
   }
 }
 
