@@ -2,9 +2,10 @@
 
 import { spawn } from "node:child_process";
 import readline from "node:readline";
+import { isDeepStrictEqual } from "node:util";
 import { built, eventually, PASSWORD } from "./harness.mjs";
 
-const EXPECTED = ["message", "joined", "left", "closed"];
+const EXPECTED = ["message", "edited", "deleted", "reacted", "pinned", "step", "epoch", "joined", "left", "closed"];
 
 /** Says and sees the same things as a `Person` with a page. */
 export class SdkPerson {
@@ -70,6 +71,56 @@ export class SdkPerson {
 
   say(text) {
     return this.#ask({ do: "send", text });
+  }
+
+  edit(text, changed) {
+    return this.#ask({ do: "edit", seq: this.seqOf(text), text: changed });
+  }
+
+  delete(text) {
+    return this.#ask({ do: "delete", seq: this.seqOf(text) });
+  }
+
+  react(text, emoji, on = true) {
+    return this.#ask({ do: "react", seq: this.seqOf(text), emoji, on });
+  }
+
+  pin(text, on = true) {
+    return this.#ask({ do: "pin", seq: this.seqOf(text), on });
+  }
+
+  reply(to, text) {
+    return this.#ask({ do: "reply", to: this.seqOf(to), text });
+  }
+
+  setTopic(topic) {
+    return this.#ask({ do: "topic", topic });
+  }
+
+  setRole(name, role) {
+    return this.#ask({ do: "role", name, role });
+  }
+
+  remove(name, password, { ban = false } = {}) {
+    return this.#ask({ do: "remove", name, ban, password });
+  }
+
+  /** The newest epoch. */
+  epoch() {
+    return this.#ask({ do: "epoch" });
+  }
+
+  /** Where the newest message with this text stands in the log. */
+  seqOf(text) {
+    const { seq } = this.events.findLast((event) => event.is === "message" && event.text === text) ?? {};
+    if (seq === undefined) throw new Error(`${this.name} has seen no “${text}”`);
+    return seq;
+  }
+
+  /** Waits for an event that has at least these fields. */
+  async seesEvent(wanted) {
+    const isIt = (event) => Object.entries(wanted).every(([name, value]) => isDeepStrictEqual(event[name], value));
+    return this.#until(`${this.name} sees ${JSON.stringify(wanted)}`, () => this.events.find(isIt));
   }
 
   /** Waits until exactly these people are here. */
