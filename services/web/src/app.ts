@@ -1,5 +1,6 @@
 //! The page's core: what it shows, and everything a user can do.
 
+import { administration } from "./actions/administration.ts";
 import { checks } from "./actions/checks.ts";
 import { entering } from "./actions/entering.ts";
 import { invites } from "./actions/invites.ts";
@@ -20,6 +21,7 @@ export function startApp(): { view: View; actions: Actions } {
     ...rooms(page),
     ...messages(page),
     ...invites(page),
+    ...administration(page),
     retryNow: () => page.retryNow(),
   };
   return { view: page.view, actions };

@@ -229,8 +229,7 @@ export interface MemberView {
 }
 
 /** `key` is stable for the life of the page: an own message keeps it from `sending` to `sent`. */
-export type Entry =
-  MessageEntry | DeletedEntry | NoticeEntry | AdminEntry | UnreadableEntry | HoleEntry | LostEntry;
+export type Entry = MessageEntry | DeletedEntry | NoticeEntry | AdminEntry | UnreadableEntry | HoleEntry | LostEntry;
 
 export interface MessageEntry {
   readonly kind: "message";

@@ -1,13 +1,14 @@
 //! Coming into a room: a new one, or one that exists, by its password or an invite.
 
 import { createRoom, joinByInvite, joinByPassword } from "../core/enter.ts";
+import { parseRecovery } from "../core/crypto/recovery.ts";
 import { memberName, roomName } from "../core/names.ts";
 import { refused } from "../core/problems.ts";
 import { type Session } from "../core/session.ts";
 import { askToPersist, type RoomRecord } from "../core/store.ts";
 import { type OpenedInvite } from "../opened-invite.ts";
 import { type PageSession } from "../page-session.ts";
-import type { CreateRoom, Created, EnterStep, JoinRoom, Result, RoomId } from "../view.ts";
+import type { CreateRoom, Created, EnterStep, JoinRoom, RecoverRoom, Result, RoomId } from "../view.ts";
 import { checks } from "./checks.ts";
 import { createInvite } from "./invites.ts";
 
@@ -56,6 +57,20 @@ export function entering(page: PageSession, opened: OpenedInvite) {
         const record = await joinByInvite(session.enterWorld, secret, checked.name, onStep);
         await entered(session, record, checked.name);
         opened.dismiss();
+        return record.room;
+      });
+    },
+
+    async recoverRoom(wanted: RecoverRoom, onStep: (step: EnterStep) => void): Promise<Result<RoomId>> {
+      const names = checkedNames(wanted.myName, wanted.roomName);
+      if (!names.ok) return names;
+      const secret = parseRecovery(wanted.recoveryKey);
+      if (secret === undefined) return refused({ code: "recovery_malformed" });
+      return page.with(async (session) => {
+        const { recoverRoom } = await import("../core/recovering.ts");
+        const { myName, name } = names.value;
+        const record = await recoverRoom(session.recoverWorld, { name, secret, myName }, onStep);
+        await entered(session, record, myName);
         return record.room;
       });
     },

@@ -28,7 +28,7 @@ export function createInvite(page: PageSession, id: RoomId, limits: InviteLimits
   });
 }
 
-function inviteView(room: Room, invite: Invite): InviteView {
+export function inviteView(room: Room, invite: Invite): InviteView {
   return {
     id: invite.grant,
     mine: invite.made_by === room.me,

@@ -3,6 +3,7 @@
 import { ApiError } from "./api.ts";
 import { RoomUntrusted } from "./enter.ts";
 import { memberName, roomName, type NameFault } from "./names.ts";
+import { PageProblem } from "./page-problem.ts";
 import { StorageRefused } from "./store.ts";
 import { typedTextFault } from "./text.ts";
 import type { Problem, Result } from "../view.ts";
@@ -17,6 +18,7 @@ export function problemOf(error: unknown, nowMs: number): Problem {
     };
   }
   if (error instanceof StorageRefused) return { code: "local_storage" };
+  if (error instanceof PageProblem) return { code: error.code };
   if (error instanceof RoomUntrusted) return { code: "room_untrusted" };
   return { code: "unexpected" };
 }

@@ -4,10 +4,12 @@ import { Api } from "./api.ts";
 import { type Bytes } from "./bytes.ts";
 import { Connection, type ConnectionStatus, type ConnectionWorld } from "./connection.ts";
 import { type PasswordHash } from "./crypto/argon2id.ts";
+import { type Device } from "./crypto/device.ts";
 import { type EnterWorld } from "./enter.ts";
 import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
 import { makeInvite, type InviteLimits } from "./make-invite.ts";
 import { type OutboxNews } from "./outbox-world.ts";
+import { type RecoverWorld } from "./recovering.ts";
 import { Room } from "./room.ts";
 import { SessionRequests } from "./session-requests.ts";
 import { type RoomRecord, type Store } from "./store.ts";
@@ -73,6 +75,12 @@ export class Session {
 
   get enterWorld(): EnterWorld {
     return { api: this.api, store: this.store, hash: this.#world.hash, now: () => this.#world.now() };
+  }
+
+  get recoverWorld(): RecoverWorld {
+    const { origin, fetch, setTimeout } = this.#world;
+    const apiOf = (device: Device) => new Api(device, origin, fetch, true);
+    return { ...this.enterWorld, origin, apiOf, setTimeout: (run, ms) => setTimeout(run, ms) };
   }
 
   /** Takes up the rooms that are stored. Resolves when they can be shown; the connection comes later. */

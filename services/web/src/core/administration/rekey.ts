@@ -1,0 +1,215 @@
+//! Another key for the room: to remove somebody, to be rid of a password that got about, or to keep newcomers from reading
+//! back. Members who stay get it sealed to their devices and retype nothing.
+
+import { ApiError } from "../http.ts";
+import { b64 } from "../base64url.ts";
+import { random, type Bytes } from "../bytes.ts";
+import { eligible, namesRecipients, type Eligible } from "../chain/eligible.ts";
+import { type Chain } from "../chain/chain.ts";
+import { sortedDevices } from "../chain/order.ts";
+import { type Cause, type EpochRecord } from "../chain/record.ts";
+import { envelopeHash } from "../crypto/envelope.ts";
+import { sealNextRecord } from "../crypto/epoch-record.ts";
+import { grantKeys, KDF, passwordIkm, sealGrant, type GrantKeys } from "../crypto/grant.ts";
+import { hkdfKey } from "../crypto/primitives.ts";
+import { sealRoomKey } from "../crypto/sealed-key.ts";
+import { PageProblem } from "../page-problem.ts";
+import { EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX, type Invite } from "../../protocol.gen.ts";
+import { repeated } from "./repeated.ts";
+import { hasMoved, refusal, TRIES_MAX, type Steward } from "./steward.ts";
+
+export type RekeyStep =
+  | { readonly step: "collecting" | "deriving" | "committing" }
+  | { readonly step: "sealing"; readonly done: number; readonly all: number };
+
+export interface Rekey {
+  /** 0 to 50 devices. */
+  readonly remove: readonly string[];
+  readonly ban: boolean;
+  /** Newcomers shall not read what was said before. Not together with a removal: one commit has one cause. */
+  readonly cutHistory: boolean;
+  readonly password: string;
+}
+
+export interface Rekeyed {
+  /** Invites that are no more. Empty where the server's first answer was lost. */
+  readonly revoked: readonly Invite[];
+  /** Members that had never shown that they have the room's key; they may join by the new password. */
+  readonly excluded: readonly string[];
+}
+
+interface Password {
+  readonly grant: Bytes;
+  readonly keys: GrantKeys;
+}
+
+/**
+ * Gives the room another key and password, seals the key to everyone who stays, and revokes all invites, in one commit. What
+ * was handed to the server before that commit does no harm, so a page that ends in between leaves the room as it was; one that
+ * ends after it finds its own key among the sealed ones. When others administer or members come and go meanwhile, it is done
+ * again upon that, at most 3 times. Rejects with `ApiError` (`chain_moved`: another key or password came first, look and decide
+ * again; `offline`: it may be done) and `PageProblem`.
+ */
+export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: RekeyStep) => void): Promise<Rekeyed> {
+  const { room, world, bytes } = steward;
+  const cause = causeOf(wanted);
+  const seen = await steward.fold();
+  const seenAt = seen.newest.seq;
+  demandState(seen, world.device.id, cause, world.now());
+  onStep({ step: "deriving" });
+  const grant = random(16);
+  const ikm = await passwordIkm(wanted.password, bytes, grant, world.hash);
+  const password = { grant, keys: await grantKeys(ikm, bytes, grant) };
+  for (let attempt = 1; ; attempt++) {
+    const before = (await steward.fold()).newest.seq;
+    try {
+      if (!leftAlone(steward, seenAt)) throw refusal("unlinked");
+      onStep({ step: "collecting" });
+      const members = await membersOf(steward, cause);
+      const revoked = await begin(steward, cause, members, password, onStep);
+      await room.members.load();
+      return { revoked, excluded: members.excluded };
+    } catch (error) {
+      const joined = error instanceof ApiError && error.code === "members_changed";
+      if (!(hasMoved(error) || joined) || attempt === TRIES_MAX) throw error;
+      await room.chain.load();
+      // A server that says that the chain moved must show how.
+      if (!joined && (room.chain.fold?.newest.seq ?? 0) <= before) throw error;
+    }
+  }
+}
+
+function causeOf({ remove, ban, cutHistory }: Rekey): Cause {
+  const devices = sortedDevices(new Set(remove));
+  if (devices.length > REMOVALS_MAX || (cutHistory && devices.length > 0)) {
+    throw new ApiError({ code: "bad_request", retry: "never" });
+  }
+  if (cutHistory) return { type: "history" };
+  return devices.length === 0 ? { type: "rotate" } : { type: "remove", devices, ban };
+}
+
+function demandState(fold: Chain, me: string, cause: Cause, sentAtMs: number) {
+  const state = fold.nextState(me, cause, sentAtMs);
+  if (typeof state === "string") throw refusal(state);
+  return state;
+}
+
+/** Whether nobody began an epoch or replaced the password after `seen`. */
+function leftAlone({ room }: Steward, seen: number): boolean {
+  return room.chain.links.every(({ entry: { seq, content }, counts }) => {
+    if (seq <= seen || !counts) return true;
+    return content.kind === "step" && content.step.type !== "password";
+  });
+}
+
+/** To whom the new key is sealed: nobody whom the server merely lists. */
+async function membersOf(steward: Steward, cause: Cause): Promise<Eligible> {
+  const { room, world } = steward;
+  const fold = await steward.fold();
+  const { members, profiles } = await room.members.fetch();
+  const introduced = profiles.flatMap(({ content, header }) =>
+    content.kind === "profile" && header?.epoch === fold.epoch ? [header.device] : [],
+  );
+  const listed = members.flatMap(({ state, device, sign_key: signKey, agree_key: agreeKey }) =>
+    state === "member" ? [{ device, signKey, agreeKey }] : [],
+  );
+  const found = await eligible(fold.state, {
+    members: listed,
+    recipients: new Set(await recipients(steward, fold)),
+    introduced: new Set(introduced),
+    removing: new Set(cause.type === "remove" ? cause.devices : []),
+  });
+  const isThere = found.recipients.some(({ device }) => device === world.device.id);
+  // The introduction of this device is on its way: it goes before anything else that is said in an epoch.
+  if (!isThere) throw new ApiError({ code: "members_changed", retry: "later" });
+  return found;
+}
+
+/** To whom the present key was sealed. The record says so too, and a list that differs is refused. */
+async function recipients({ room, world }: Steward, fold: Chain): Promise<readonly string[]> {
+  const record = recordOf(room.chain.links, fold.pin.hash);
+  if (record === undefined) throw new PageProblem("room_untrusted");
+  if (record.recipients === undefined) return [];
+  const listed = (await world.api.epochKeys(room.id, fold.epoch)).recipients;
+  if (!(await namesRecipients(record, listed))) throw new PageProblem("room_untrusted");
+  return listed;
+}
+
+function recordOf(links: Steward["room"]["chain"]["links"], hash: string): EpochRecord | undefined {
+  const content = links.find((link) => link.counts && link.entry.hash === hash)?.entry.content;
+  return content?.kind === "epoch_record" ? content.record : undefined;
+}
+
+async function begin(
+  steward: Steward,
+  cause: Cause,
+  members: Eligible,
+  password: Password,
+  onStep: (step: RekeyStep) => void,
+): Promise<readonly Invite[]> {
+  const { room, world, bytes } = steward;
+  const fold = await steward.fold();
+  const previous = await steward.key();
+  const [epoch, sentAtMs, roomKey] = [fold.nextEpoch, world.now(), random(32)];
+  const record = await sealNextRecord({
+    room: bytes,
+    instance: random(16),
+    signer: world.device,
+    epoch,
+    roomKey: await hkdfKey(roomKey),
+    previousKey: previous.raw,
+    cause,
+    state: demandState(fold, world.device.id, cause, sentAtMs),
+    newest: fold.newest,
+    prev: await steward.edge(),
+    recipients: members.recipients.map(({ device }) => device),
+    sentAtMs,
+  });
+  const recordHash = await envelopeHash(record);
+  await stage(steward, { epoch, roomKey, record: b64(recordHash) }, members, onStep);
+  onStep({ step: "committing" });
+  const request = {
+    record: b64(record),
+    remove: cause.type === "remove" ? [...cause.devices] : [],
+    ban: cause.type === "remove" && cause.ban,
+    excluded: [...members.excluded],
+    grant: b64(password.grant),
+    kdf: KDF,
+    auth: b64(password.keys.auth),
+    blob: b64(await sealGrant(password.keys, bytes, password.grant, { epoch, roomKey, recordHash })),
+  };
+  try {
+    const committed = await repeated(world.setTimeout, () => world.api.newEpoch(room.id, request));
+    // This device is among those it was sealed to: the key is taken up by the same way as on every other one.
+    await steward.committed(committed.seq);
+    return committed.revoked ?? [];
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== "offline") throw error;
+    // The answer may be lost and the epoch begun: the chain tells.
+    await room.chain.load();
+    if (room.chain.fold?.pin.hash === b64(recordHash)) return [];
+    throw error;
+  }
+}
+
+/** Seals the new key to everyone, a page at a time, and hands the pages to the server. */
+async function stage(
+  { room, world, bytes }: Steward,
+  of: { readonly epoch: number; readonly roomKey: Bytes; readonly record: string },
+  { recipients: all }: Eligible,
+  onStep: (step: RekeyStep) => void,
+): Promise<void> {
+  const tell = (done: number) => onStep({ step: "sealing", done, all: all.length });
+  tell(0);
+  for (let at = 0; at < all.length; at += EPOCH_KEYS_PAGE_MAX) {
+    const page = all.slice(at, at + EPOCH_KEYS_PAGE_MAX);
+    const keys = [];
+    for (const recipient of page) {
+      const sealed = await sealRoomKey(recipient, bytes, of.epoch, of.roomKey);
+      keys.push({ device: recipient.device, key: b64(sealed) });
+      tell(at + keys.length);
+    }
+    const request = { record: of.record, keys };
+    await repeated(world.setTimeout, () => world.api.stageKeys(room.id, of.epoch, request));
+  }
+}
