@@ -35,6 +35,9 @@ async function setting(person, open, submit, fill) {
 export const setTopic = (person, topic) =>
   setting(person, "Change: Topic", "Save", (form) => form.getByLabel("Topic").fill(topic));
 
+/** The topic below the room's name. */
+export const topicOf = (person) => person.page.locator("header .topic bdi");
+
 export const lock = (person) => setting(person, "Lock the room", "Lock the room");
 export const unlock = (person) => setting(person, "Unlock the room", "Unlock the room");
 
