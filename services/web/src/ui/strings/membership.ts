@@ -11,6 +11,8 @@ export const membership = {
   banned: "Banned devices",
   lastOwner: "You are the only owner. Hand the room over first, or delete it: a room with people in it needs an owner.",
   handOver: "Hand over the room",
+  unsent: "What you were writing",
+  copyUnsent: "Copy what you were writing",
 } as const;
 
 /** The room got a new key that this device was not given. */
