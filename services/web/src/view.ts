@@ -305,6 +305,8 @@ export interface AdminEntry {
   readonly author: DeviceId;
   readonly authorName: string;
   readonly fingerprint: string | null;
+  /** Done with the room's recovery key, whose device has no name. */
+  readonly byRecovery: boolean;
   readonly change: AdminChange;
 }
 

@@ -17,7 +17,7 @@ export function auditEntries(room: Room): readonly AdminEntry[] {
 }
 
 /** A link of the chain; `undefined` when it could not be read. */
-export function drawAdmin({ entry, counts }: ChainLink, key: string, names: Names): AdminEntry | undefined {
+export function drawAdmin({ entry, counts, state }: ChainLink, key: string, names: Names): AdminEntry | undefined {
   const { seq, atMs, content, header } = entry;
   if (header === undefined || !isRead(entry)) return undefined;
   const author = header.device;
@@ -31,6 +31,7 @@ export function drawAdmin({ entry, counts }: ChainLink, key: string, names: Name
     author,
     authorName,
     fingerprint: names.mark(author, authorName),
+    byRecovery: state?.admins.some(({ device, recovery }) => device === author && recovery) ?? false,
   };
   if (content.kind !== "step" && content.kind !== "epoch_record") return undefined;
   if (!counts) return { ...by, change: { what: "refused" } };

@@ -6,8 +6,12 @@ import { listing } from "./wording.ts";
 
 /** One administrative step as a sentence. `when` words a point in time. */
 export function stepText(step: AdminEntry, when: (atMs: number) => string): string {
-  const name = step.fingerprint === null ? step.authorName : `${step.authorName} (${step.fingerprint})`;
-  return `${name} ${changeText(step.change, when)}`;
+  return `${authorOf(step)} ${changeText(step.change, when)}`;
+}
+
+function authorOf(step: AdminEntry): string {
+  if (step.byRecovery) return "Somebody with the recovery key";
+  return step.fingerprint === null ? step.authorName : `${step.authorName} (${step.fingerprint})`;
 }
 
 function changeText(change: AdminChange, when: (atMs: number) => string): string {

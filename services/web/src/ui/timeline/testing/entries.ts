@@ -45,6 +45,7 @@ export function notice(seq: number, what: NoticeEntry["what"], author: string): 
 export function step(seq: number, change: AdminEntry["change"]): AdminEntry {
   return {
     kind: "admin",
+    byRecovery: false,
     key: `s${seq}`,
     seq,
     atMs: NOON + seq * 1000,
