@@ -7,6 +7,7 @@ import { count, listing } from "./wording.ts";
 
 export const timeline = {
   beginning: "This is the beginning of the room",
+  beginningCut: "What was said before is closed to newcomers",
   beginningBody: "Everything here is sealed before it leaves a device. Only people who are let in can read it.",
   today: "Today",
   yesterday: "Yesterday",

@@ -8,6 +8,8 @@ export const trust = {
   fingerprintHeading: "This room's number",
   fingerprintBody:
     "It is the same for everyone in the room, for as long as the room lives. Compare it with someone, face to face or on the phone. If yours differs, you are not in the same room, and someone may be deceiving you.",
+  fingerprintUnknown:
+    "You came after the history was closed to newcomers, so your browser cannot follow this room to its beginning by itself. Ask someone who was there before for the number.",
   copyFingerprint: "Copy the room's number",
   keyHeading: "The room's key",
   keyFirst: "The room still has the key it was created with.",
