@@ -1,0 +1,83 @@
+//! The old device's side of a move: shows a link, is answered by the new device, and hands its rooms over once the user has
+//! compared the code.
+
+import { ApiError, type Api } from "../api.ts";
+import { b64 } from "../base64url.ts";
+import { type Bytes } from "../bytes.ts";
+import { canAgree, type PublicKeys } from "../crypto/device.ts";
+import { generateMoveSecret, moveCode, moveId, moveLink, openOffer, sealAnswer } from "../crypto/move.ts";
+import { CalledOff, Patience, type Clock } from "../patience.ts";
+import { problemOf } from "../problems.ts";
+import { MOVE_LIFE_MS } from "../../protocol.gen.ts";
+import type { MoveView } from "../../view.ts";
+import { HandedRooms, type AnswerWorld, type RoomToMove } from "./answer.ts";
+import { expired, waitFor } from "./mailbox.ts";
+
+export type OldMove = Extract<MoveView, { side: "old" }>;
+
+export interface HandingWorld extends AnswerWorld {
+  readonly api: AnswerWorld["api"] & Pick<Api, "offer" | "putAnswer">;
+  /** Under which the new device introduces itself; one that may be a member's. */
+  readonly name: () => string;
+  readonly rooms: () => Promise<readonly RoomToMove[]>;
+  readonly clock: Clock;
+  readonly show: (move: OldMove) => void;
+}
+
+/**
+ * Runs until the move is done, has failed, or is called off by `signal`; what it has come to is shown, at first before this
+ * returns. `confirmed` resolves when the user has found the codes to be the same. Never rejects. A move that is not done leaves no
+ * invites, as far as the server can be heard.
+ */
+export async function handOver(world: HandingWorld, confirmed: Promise<void>, signal: AbortSignal): Promise<void> {
+  const secret = generateMoveSecret();
+  const link = moveLink(world.origin, secret);
+  let shown: OldMove = { side: "old", state: "waiting", link, code: null, left: [], problem: null };
+  const show = (change: Partial<OldMove>) => {
+    if (signal.aborted) throw new CalledOff();
+    world.show((shown = { ...shown, ...change }));
+  };
+  try {
+    show({});
+    const mailbox = b64(await moveId(secret));
+    const to = await offered(world, secret, mailbox, new Patience(world.clock, MOVE_LIFE_MS, signal));
+    // As long as the mailbox lives, which the offer has opened.
+    const patience = new Patience(world.clock, MOVE_LIFE_MS, signal);
+    show({ state: "confirm", code: await moveCode(secret, to) });
+    await Promise.race([confirmed, patience.end().then(() => Promise.reject(expired()))]);
+    show({ state: "sending" });
+    const left = await answer(world, secret, mailbox, to, patience);
+    show({ state: "done", left });
+  } catch (error) {
+    if (signal.aborted) return;
+    show({ state: "failed", problem: problemOf(error, world.clock.now()) });
+  }
+}
+
+async function offered(world: HandingWorld, secret: Bytes, mailbox: string, patience: Patience): Promise<PublicKeys> {
+  const offer = await waitFor(patience, () => world.api.offer(mailbox));
+  const keys = await openOffer(secret, offer);
+  // Whoever put it there did not have the link, or nothing can be sealed to them.
+  if (keys === undefined || !(await canAgree(keys.agreeKey)))
+    throw new ApiError({ code: "move_taken", retry: "never" });
+  return keys;
+}
+
+async function answer(
+  world: HandingWorld,
+  secret: Bytes,
+  mailbox: string,
+  to: PublicKeys,
+  patience: Patience,
+): Promise<readonly string[]> {
+  const handed = new HandedRooms(world);
+  try {
+    await handed.take(await world.rooms(), patience);
+    const sealed = await sealAnswer(secret, to, handed.answer(world.name()));
+    await patience.call(() => world.api.putAnswer(mailbox, sealed));
+  } catch (error) {
+    void handed.revoke();
+    throw error;
+  }
+  return handed.left;
+}
