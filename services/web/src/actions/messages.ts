@@ -38,8 +38,10 @@ export function messages(page: PageSession) {
     showMessage: (id: RoomId, seq: number): Promise<Result> =>
       drawn(page.withRoom(id, (room) => room.pages.loadAround(seq))),
 
-    sendAgain: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sending.sendAgain(failedKey(room, key))),
-    discard: (id: RoomId, key: string): Promise<Result> => page.withRoom(id, (room) => room.sending.discard(failedKey(room, key))),
+    sendAgain: (id: RoomId, key: string): Promise<Result> =>
+      page.withRoom(id, (room) => room.sending.sendAgain(failedKey(room, key))),
+    discard: (id: RoomId, key: string): Promise<Result> =>
+      page.withRoom(id, (room) => room.sending.discard(failedKey(room, key))),
     saveDraft: (id: RoomId, text: string): void => page.room(id)?.saveDraft(text),
     typing: (id: RoomId): void => page.room(id)?.typingHere(),
     seen: (id: RoomId, seq: number): void => page.session?.seen(id, seq),

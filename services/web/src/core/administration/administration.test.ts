@@ -1,0 +1,190 @@
+import "fake-indexeddb/auto";
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import { messageBody, profileBody } from "../bodies.ts";
+import { type Step } from "../chain/step.ts";
+import { generateDevice, type Device } from "../crypto/device.ts";
+import { EntryType } from "../crypto/envelope.ts";
+import { deviceKeys } from "../crypto/epoch-record.ts";
+import { openRoomKey } from "../crypto/sealed-key.ts";
+import { fromB64 } from "../base64url.ts";
+import { Governing } from "../testing/governed-room.ts";
+import { RoomClient } from "../testing/room-client.ts";
+import { author, RoomServer, type Author } from "../testing/room-server.ts";
+import { EPOCH_KEYS_PAGE_MAX } from "../../protocol.gen.ts";
+import { rekey, type Rekey } from "./rekey.ts";
+import { changePassword, setRole, take } from "./steps.ts";
+
+const NOT_HEARD = () => undefined;
+const ROTATE: Rekey = { remove: [], ban: false, cutHistory: false, password: "another velvet canyon" };
+
+let server: RoomServer;
+let ana: Author;
+let recovery: Device;
+let governing: Governing;
+/** A page whose device owns the room, and one of a plain member. */
+let owner: RoomClient;
+let member: RoomClient;
+
+beforeEach(async () => {
+  [ana, recovery] = [author(await generateDevice()), await generateDevice()];
+  server = await RoomServer.found(ana, recovery);
+  governing = new Governing(server, recovery);
+  await server.say(ana, EntryType.profile, profileBody("Ana", true, ana.device));
+  owner = await RoomClient.enter(server);
+  member = await RoomClient.enter(server);
+  await server.step(ana, { type: "role", role: "owner", ...(await deviceKeys(owner.device)) });
+  for (const client of [owner, member]) await client.connect();
+  await owner.settled();
+});
+
+afterEach(() => {
+  for (const client of [owner, member]) client.close();
+});
+
+async function remainsReadable(...clients: RoomClient[]): Promise<void> {
+  const seq = await server.say(ana, EntryType.message, messageBody("after that"));
+  for (const { room } of clients) {
+    await expect.poll(() => room.log.at(seq)?.content).toMatchObject({ kind: "message", text: "after that" });
+    expect(room.log.violations).toEqual([]);
+  }
+}
+
+describe("a step", () => {
+  it("of every kind holds on the page of everybody else", async () => {
+    const { device } = member;
+    const steps: Step[] = [
+      { type: "topic", topic: "Gardens" },
+      { type: "lock", locked: true },
+      { type: "slow", intervalMs: 30_000 },
+      { type: "mute", device: device.id, untilMs: Number.MAX_SAFE_INTEGER },
+      { type: "retention", ageMs: 86_400_000 },
+      { type: "erase", device: device.id },
+    ];
+    for (const step of steps) await take(governing.steward(owner), step);
+    await setRole(governing.steward(owner), device.id, "moderator");
+    await changePassword(governing.steward(owner), "another velvet canyon", NOT_HEARD);
+    await member.settled();
+    expect(member.room.chain.state).toEqual(server.chain.state);
+    expect(member.room.chain.state).toMatchObject({ topic: "Gardens", locked: true, slowMs: 30_000 });
+    expect(member.room.chain.fold?.role(device.id)).toBe("moderator");
+    expect(member.room.log.violations).toEqual([]);
+  });
+
+  it("that the chain does not allow is refused before anything is sent", async () => {
+    const topic = take(governing.steward(member), { type: "topic", topic: "Mine" });
+    await expect(topic).rejects.toMatchObject({ code: "not_allowed" });
+    expect(governing.calls).toEqual([]);
+  });
+
+  it("upon what another admin did meanwhile is done if that was something else, and refused if it was the same", async () => {
+    const behind = governing.steward(owner);
+    owner.disconnect();
+    await server.step(ana, { type: "lock", locked: true });
+    await take(behind, { type: "topic", topic: "Gardens" });
+    expect(server.chain.state).toMatchObject({ locked: true, topic: "Gardens" });
+    await server.step(ana, { type: "topic", topic: "Trees" });
+    await expect(take(behind, { type: "topic", topic: "Flowers" })).rejects.toMatchObject({ code: "chain_moved" });
+    // It has been read anew, so that who looks and decides again succeeds.
+    await take(behind, { type: "topic", topic: "Flowers" });
+    expect(server.chain.state.topic).toBe("Flowers");
+  });
+
+  it("whose answer is lost is committed once", async () => {
+    let lost = 0;
+    governing.after = () => (lost++ === 0 ? "offline" : undefined);
+    await take(governing.steward(owner), { type: "topic", topic: "Gardens" });
+    expect(governing.calls).toEqual(["step", "step"]);
+    expect(server.log.filter(({ content }) => content.kind === "step" && content.step.type === "topic")).toHaveLength(
+      1,
+    );
+  });
+});
+
+describe("a new key", () => {
+  it("reaches everybody who stays, and not who is removed", async () => {
+    const removed = member.device;
+    await rekey(governing.steward(owner), { ...ROTATE, remove: [removed.id] }, NOT_HEARD);
+    expect(governing.recipients).toEqual(expect.arrayContaining([owner.device.id, ana.device.id, recovery.id]));
+    expect(governing.recipients).not.toContain(removed.id);
+    expect(governing.epoch).toMatchObject({ remove: [removed.id], ban: false });
+    for (const sealed of server.sealed.get(1)?.values() ?? []) {
+      await expect(openRoomKey(removed, server.bytes, 1, fromB64(sealed))).rejects.toThrow();
+    }
+    expect(owner.room.keys.epoch).toBe(1);
+    await remainsReadable(owner);
+  });
+
+  it("is sealed to nobody whom the server added by itself", async () => {
+    const stranger = await generateDevice();
+    server.join(stranger);
+    const { excluded } = await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+    expect(excluded).toEqual([stranger.id]);
+    expect(governing.recipients).not.toContain(stranger.id);
+    await remainsReadable(owner, member);
+  });
+
+  it("is handed out page by page, and says how far it is", { timeout: 30_000 }, async () => {
+    for (let count = 0; count < EPOCH_KEYS_PAGE_MAX; count++) {
+      const one = author(await generateDevice());
+      server.join(one.device);
+      await server.say(one, EntryType.profile, profileBody(`Member ${count}`, true, one.device));
+    }
+    await owner.settled();
+    const told: number[] = [];
+    const note = (step: { readonly step: string; readonly done?: number }) => told.push(step.done ?? -1);
+    await rekey(governing.steward(owner), ROTATE, note);
+    expect(governing.calls).toEqual(["stageKeys", "stageKeys", "newEpoch"]);
+    // Everybody, Ana, both pages and the recovery key.
+    expect(Math.max(...told)).toBe(EPOCH_KEYS_PAGE_MAX + 4);
+    expect(governing.recipients).toHaveLength(EPOCH_KEYS_PAGE_MAX + 4);
+    await remainsReadable(owner, member);
+  });
+
+  it.each(["stageKeys", "newEpoch"])(
+    "interrupted before %s leaves the room as it was, and succeeds when repeated",
+    async (at) => {
+      governing.before = (call) => (call === at ? "offline" : undefined);
+      await expect(rekey(governing.steward(owner), ROTATE, NOT_HEARD)).rejects.toMatchObject({ code: "offline" });
+      expect(server.epoch).toBe(0);
+      await remainsReadable(owner, member);
+      governing.before = () => undefined;
+      await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+      await remainsReadable(owner, member);
+      expect(owner.room.keys.epoch).toBe(1);
+    },
+  );
+
+  it("whose answer never comes is found begun, and is not begun twice", async () => {
+    governing.after = (call) => (call === "newEpoch" ? "offline" : undefined);
+    await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+    expect(server.epoch).toBe(1);
+    await remainsReadable(owner, member);
+  });
+
+  it("after which the page ends at once is found by the page that comes next", async () => {
+    governing.after = (call) => (call === "newEpoch" ? "not_allowed" : undefined);
+    owner.disconnect();
+    await rekey(governing.steward(owner), ROTATE, NOT_HEARD).catch(NOT_HEARD);
+    await owner.restart();
+    expect(owner.room.keys.epoch).toBe(1);
+    await remainsReadable(owner, member);
+  });
+
+  it("of two admins at once is one's; the other is told, and can decide again", async () => {
+    const behind = governing.steward(owner);
+    owner.disconnect();
+    await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, owner.device, member.device]);
+    await expect(rekey(behind, ROTATE, NOT_HEARD)).rejects.toMatchObject({ code: "chain_moved" });
+    expect(server.epoch).toBe(1);
+    await rekey(behind, ROTATE, NOT_HEARD);
+    expect(server.epoch).toBe(2);
+  });
+
+  it("cannot be made to remove oneself", async () => {
+    const wanted = { ...ROTATE, remove: [owner.device.id] };
+    await expect(rekey(governing.steward(owner), wanted, NOT_HEARD)).rejects.toMatchObject({ code: "not_allowed" });
+    expect(governing.calls).toEqual([]);
+  });
+});

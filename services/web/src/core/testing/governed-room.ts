@@ -1,0 +1,103 @@
+//! A test's room that is governed from a page: the calls for steps and new epochs as the protocol says, and an admin's page.
+
+import { Steward } from "../administration/steward.ts";
+import { type Api, ApiError } from "../api.ts";
+import { fromB64 } from "../base64url.ts";
+import { type Device } from "../crypto/device.ts";
+import { envelopeHash, readHeader } from "../crypto/envelope.ts";
+import { sha256 } from "../crypto/primitives.ts";
+import { openRoomKey } from "../crypto/sealed-key.ts";
+import { type Committed, type ErrorCode, type NewEpoch, type StageKeys, type StepRequest } from "../../protocol.gen.ts";
+import { type RoomClient } from "./room-client.ts";
+import { type RoomServer } from "./room-server.ts";
+
+export class Governing {
+  /** Calls in their order, by name. */
+  readonly calls: string[] = [];
+  /** The newest `NewEpoch` that was taken. */
+  epoch: NewEpoch | undefined;
+  /** What a call fails with before it has done anything, or after. */
+  before: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
+  after: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
+  readonly #server: RoomServer;
+  /** Its key is a recipient's, so that the double can read what comes. */
+  readonly #recovery: Device;
+  #staged = new Map<string, Map<string, string>>();
+  #answers = new Map<string, Committed>();
+
+  constructor(server: RoomServer, recovery: Device) {
+    this.#server = server;
+    this.#recovery = recovery;
+  }
+
+  /** Whom the newest key was sealed to. */
+  get recipients(): readonly string[] {
+    return [...(this.#server.sealed.get(this.#server.epoch)?.keys() ?? [])];
+  }
+
+  /** A page's admin. */
+  steward(client: RoomClient): Steward {
+    const { device, local } = client.store.identity;
+    const api = { ...this.#server.api(device), ...this.#calls() } as unknown as Api;
+    const hash = (password: Uint8Array<ArrayBuffer>) => sha256(password);
+    const wait = (run: () => void) => setTimeout(run, 0);
+    return new Steward(client.room, { api, device, local, hash, now: () => this.#server.atMs, setTimeout: wait });
+  }
+
+  #calls() {
+    return {
+      step: (_: string, { envelope }: StepRequest) => this.#call("step", () => this.#append(envelope)),
+      stageKeys: (_: string, __: number, keys: StageKeys) => this.#call("stageKeys", () => this.#stage(keys)),
+      newEpoch: (_: string, epoch: NewEpoch) => this.#call("newEpoch", () => this.#begin(epoch)),
+    };
+  }
+
+  async #call<T>(name: string, take: () => T | Promise<T>): Promise<T> {
+    this.calls.push(name);
+    fail(this.before(name));
+    const taken = await take();
+    fail(this.after(name));
+    return taken;
+  }
+
+  async #append(text: string): Promise<Committed> {
+    const known = this.#answers.get(text);
+    if (known !== undefined) return { ...known, duplicate: true };
+    const envelope = fromB64(text);
+    if (readHeader(envelope).targetSeq !== this.#server.chain.newest.seq) fail("chain_moved");
+    const seq = await this.#server.append(envelope);
+    const committed = { seq, at_ms: this.#server.atMs, duplicate: false };
+    this.#answers.set(text, committed);
+    return committed;
+  }
+
+  #stage({ record, keys }: StageKeys): void {
+    const staged = this.#staged.get(record) ?? new Map<string, string>();
+    for (const { device, key } of keys) staged.set(device, key);
+    this.#staged.set(record, staged);
+  }
+
+  async #begin(epoch: NewEpoch): Promise<Committed> {
+    if (this.#answers.has(epoch.record)) return this.#append(epoch.record);
+    const record = fromB64(epoch.record);
+    if (readHeader(record).targetSeq !== this.#server.chain.newest.seq) fail("chain_moved");
+    const hash = await envelopeHash(record);
+    const staged = [...this.#staged].find(([of]) => equal(fromB64(of), hash))?.[1];
+    const sealed = staged?.get(this.#recovery.id);
+    if (staged === undefined || sealed === undefined) throw new Error("nothing is staged for this record");
+    const next = this.#server.epoch + 1;
+    this.#server.keys.push(await openRoomKey(this.#recovery, this.#server.bytes, next, fromB64(sealed)));
+    this.#server.sealed.set(next, staged);
+    this.epoch = epoch;
+    return this.#append(epoch.record);
+  }
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+function fail(code: ErrorCode | "offline" | undefined): void {
+  if (code === "chain_moved" || code === "members_changed") throw new ApiError({ code, retry: "changed" });
+  if (code !== undefined) throw new ApiError({ code });
+}
