@@ -1,0 +1,99 @@
+import "fake-indexeddb/auto";
+
+import { afterEach, beforeEach, expect, it } from "vitest";
+
+import { ApiError } from "./api.ts";
+import { profileBody } from "./bodies.ts";
+import { generateDevice, type Device } from "./crypto/device.ts";
+import { EntryType } from "./crypto/envelope.ts";
+import { rawRoomKey } from "./crypto/room-key.ts";
+import { generateRecoverySecret, recoveryDevice } from "./crypto/recovery.ts";
+import { sha256 } from "./crypto/primitives.ts";
+import { RoomUntrusted } from "./enter.ts";
+import { recoverRoom, type RecoverWorld } from "./recovering.ts";
+import { Store } from "./store.ts";
+import { House } from "./testing/house.ts";
+import { author, RoomServer, type Author } from "./testing/room-server.ts";
+
+const secret = generateRecoverySecret();
+const NOT_HEARD = () => undefined;
+
+let databases = 0;
+let house: House;
+let garden: RoomServer;
+let ana: Author;
+let recovery: Device;
+let store: Store;
+let world: RecoverWorld;
+
+beforeEach(async () => {
+  [ana, recovery] = [author(await generateDevice()), await recoveryDevice(secret)];
+  garden = await RoomServer.found(ana, recovery);
+  await garden.say(ana, EntryType.profile, profileBody("Ana", true, ana.device));
+  house = new House();
+  await house.add("Garden", garden, recovery, ana.device);
+  store = await Store.open(`recovering-${databases++}`);
+  world = {
+    api: house.api(store.identity.device),
+    store,
+    hash: (password) => sha256(password),
+    now: () => garden.atMs,
+    origin: "https://snug.example",
+    apiOf: (device) => house.api(device),
+    setTimeout: (run) => setTimeout(run, 0),
+  };
+});
+
+afterEach(() => store.close());
+
+const recover = (name = "Garden", key = secret) => recoverRoom(world, { name, secret: key, myName: "Ana" }, NOT_HEARD);
+
+it("the recovery key brings a new device in and makes it an owner", async () => {
+  const record = await recover();
+  expect(record).toMatchObject({ room: garden.id, role: "owner", pinned: garden.chain.pin });
+  expect(garden.chain.role(store.identity.device.id)).toBe("owner");
+  expect(await store.rooms()).toHaveLength(1);
+});
+
+it("it does so after the key was replaced twice and somebody was removed", async () => {
+  const ben = await generateDevice();
+  garden.join(ben);
+  await garden.rekey(ana, { type: "remove", devices: [ben.id], ban: true }, [ana.device, recovery]);
+  await garden.rekey(ana, { type: "rotate" }, [ana.device, recovery]);
+  const { keys, pinned } = await recover();
+  expect(pinned).toEqual(garden.chain.pin);
+  const newest = keys.find(({ epoch }) => epoch === 2);
+  expect(newest && (await rawRoomKey(store.identity.local, garden.bytes, newest))).toEqual(garden.keys[2]);
+  expect(garden.chain.role(store.identity.device.id)).toBe("owner");
+});
+
+it("a lock is opened for the moment that it takes", async () => {
+  await garden.step(ana, { type: "lock", locked: true });
+  house.lock(garden.id, true);
+  await recover();
+  expect(house.rooms.get(garden.id)?.locked).toBe(true);
+  expect(garden.chain.state.locked).toBe(true);
+  expect(garden.chain.role(store.identity.device.id)).toBe("owner");
+});
+
+it("a lock is closed again when the way in fails", async () => {
+  await garden.step(ana, { type: "lock", locked: true });
+  house.lock(garden.id, true);
+  house.fault = (call) => (call === "join" ? "too_many_members" : undefined);
+  await expect(recover()).rejects.toMatchObject({ code: "too_many_members" });
+  expect(garden.chain.state.locked).toBe(true);
+});
+
+it("a key of no room is told apart from nothing", async () => {
+  await expect(recover("Garden", generateRecoverySecret())).rejects.toMatchObject({ code: "device_unknown" });
+  await expect(recover("Nowhere")).rejects.toBeInstanceOf(ApiError);
+  expect(await store.rooms()).toEqual([]);
+});
+
+it("a room whose records name another recovery key is refused, also when the server lets one in", async () => {
+  const other = await RoomServer.found(author(await generateDevice()), await generateDevice());
+  await house.add("Kitchen", other, recovery);
+  await expect(recover("Kitchen")).rejects.toBeInstanceOf(RoomUntrusted);
+  expect(house.calls).not.toContain("createInvite");
+  expect(await store.rooms()).toEqual([]);
+});
