@@ -9,7 +9,7 @@ import { type EnterWorld } from "./enter.ts";
 import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
 import { makeInvite, type InviteLimits } from "./make-invite.ts";
 import { type OutboxNews } from "./outbox-world.ts";
-import { type RecoverWorld } from "./recovering.ts";
+import type { RecoverWorld } from "./recovering.ts";
 import { Room } from "./room.ts";
 import { SessionRequests } from "./session-requests.ts";
 import { type RoomRecord, type Store } from "./store.ts";
