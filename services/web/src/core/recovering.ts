@@ -13,6 +13,7 @@ import { parseInvite } from "./crypto/invite-link.ts";
 import { recoveryDevice } from "./crypto/recovery.ts";
 import { joinByInvite, RoomUntrusted, type EnterStep, type EnterWorld } from "./enter.ts";
 import { makeInvite } from "./make-invite.ts";
+import { keepOlderKeys } from "./older-keys.ts";
 import { RoomReading } from "./room-reading.ts";
 import { type RoomRecord } from "./store.ts";
 
@@ -49,8 +50,8 @@ export async function recoverRoom(
   const fold = await steward.fold();
   if (!fold.state.admins.some((admin) => admin.device === device.id && admin.recovery)) throw new RoomUntrusted();
   const wasLocked = fold.state.locked;
-  if (wasLocked) await take(steward, { type: "lock", locked: false });
   try {
+    if (wasLocked) await take(steward, { type: "lock", locked: false });
     return await comeBack(world, api, steward, wanted.myName, onStep);
   } finally {
     if (wasLocked) await take(steward, { type: "lock", locked: true });
@@ -103,7 +104,9 @@ async function comeBack(
   const { invite, link } = await makeInvite({ api, local, origin: world.origin }, steward.room.record, limits);
   const secret = parseInvite(link);
   if (secret === undefined) throw new RoomUntrusted();
-  const record = await joinByInvite(world, secret, myName, onStep);
+  const joined = await joinByInvite(world, secret, myName, onStep);
+  // Across a cut of the history no record leads back; each key was sealed to the recovery device, and was found so.
+  const record = await keepOlderKeys(world.store, joined, steward.room.record.keys);
   // It is used up anyway.
   await api.revokeInvite(record.room, invite.grant).catch(() => undefined);
   if ((await steward.fold()).role(device.id) !== "owner") {

@@ -40,6 +40,8 @@ export class House {
   readonly calls: string[] = [];
   /** What a call fails with, if it shall. */
   fault: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
+  /** Happens before a call is looked at. */
+  before: (call: string) => Promise<unknown> | undefined = () => undefined;
   /** Changes an answer of a move's mailbox. */
   tamper: (call: "offer" | "answer", bytes: Bytes) => Bytes = (_, bytes) => bytes;
 
@@ -65,10 +67,12 @@ export class House {
 
   /** What `device` gets. */
   api(device: Device): Api {
-    const call = <T>(name: string, give: () => T | Promise<T>): Promise<T> => {
+    const call = async <T>(name: string, give: () => T | Promise<T>): Promise<T> => {
       this.calls.push(name);
+      await this.before(name);
       const code = this.fault(name);
-      return code === undefined ? Promise.resolve().then(give) : Promise.reject(errorOf(code));
+      if (code !== undefined) throw errorOf(code);
+      return give();
     };
     const inside = (id: string) => this.#inside(id, device);
     const calls = {
