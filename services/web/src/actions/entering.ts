@@ -69,9 +69,15 @@ export function entering(page: PageSession, opened: OpenedInvite) {
       return page.with(async (session) => {
         const { recoverRoom } = await import("../core/recovering.ts");
         const { myName, name } = names.value;
-        const record = await recoverRoom(session.recoverWorld, { name, secret, myName }, onStep);
-        await entered(session, record, myName);
-        return record.room;
+        try {
+          const record = await recoverRoom(session.recoverWorld, { name, secret, myName }, onStep);
+          await entered(session, record, myName);
+          return record.room;
+        } catch (error) {
+          // It may have come in before it failed: what is stored is shown.
+          await session.told({ rooms: true });
+          throw error;
+        }
       });
     },
 
