@@ -94,6 +94,15 @@ export class Person {
     await this.isIn(room, page);
   }
 
+  /** Opens a room that cannot be entered any more, from the start screen or where the page is in it already. */
+  async openEnded(room, page = this.page) {
+    const takeOff = page.getByRole("button", { name: "Take it off the list", exact: true });
+    const item = page.getByRole("navigation", { name: "Your rooms" }).getByText(room, { exact: true }).first();
+    await takeOff.or(item).first().waitFor();
+    if (!(await takeOff.isVisible())) await item.click();
+    await takeOff.waitFor();
+  }
+
   async say(text, page = this.page) {
     await this.composer(page).fill(text);
     await page.keyboard.press("Enter");

@@ -137,6 +137,12 @@ export class Room {
     return this.log.newest !== undefined;
   }
 
+  /** For a room that has ended: shows what was being written there, and asks the server for nothing. */
+  async recall(): Promise<void> {
+    await this.#memory.start();
+    this.#world.changed();
+  }
+
   async start(): Promise<void> {
     await this.#memory.start();
     await this.outbox.start();

@@ -100,7 +100,7 @@ export class Session {
       const room = this.#makeRoom(record);
       this.rooms.set(record.room, room);
       if (this.#connection.status.state === "online") room.connected();
-      if (record.ended === undefined) starting.push(room.start());
+      starting.push(record.ended === undefined ? room.start() : room.recall());
     }
     this.#events.roomsChanged();
     this.#followWanted();
