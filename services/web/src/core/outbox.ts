@@ -82,6 +82,19 @@ export class Outbox {
     this.#stopping.abort();
   }
 
+  /** Shows what was left, and asks for nothing: the room has ended. */
+  recall(): Promise<void> {
+    return this.#items.refresh();
+  }
+
+  /** The room has ended for this device by `code`: nothing is sent any more, and what waits has failed. */
+  async end(code: ErrorCode): Promise<void> {
+    this.stop();
+    await this.#change((row) =>
+      row.state === "failed" ? row : { ...draftAgain(row), state: "failed", failure: code },
+    );
+  }
+
   /**
    * Stores a draft about the message at `target` (0: none); it is on its way once this resolves. Rejects with
    * `StorageRefused`. Answers with its name.

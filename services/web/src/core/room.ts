@@ -137,9 +137,10 @@ export class Room {
     return this.log.newest !== undefined;
   }
 
-  /** For a room that has ended: shows what was being written there, and asks the server for nothing. */
+  /** For a room that has ended: shows what was written there and not sent, and asks the server for nothing. */
   async recall(): Promise<void> {
     await this.#memory.start();
+    await this.outbox.recall();
     this.#world.changed();
   }
 
@@ -277,7 +278,7 @@ export class Room {
   closed(code: ErrorCode): void {
     const ended = endOf(code);
     if (ended !== undefined) {
-      this.outbox.stop();
+      void this.outbox.end(code).catch(() => undefined);
       this.#memory.change((record) => ({ ...record, ended }));
     }
     this.#world.changed();
