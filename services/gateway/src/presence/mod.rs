@@ -1,99 +1,70 @@
-//! Who is here now, on a node that is alone: devices with at least one session in a room.
+//! Who is here now: devices with at least one session in a room, on any node.
 //!
-//! A device that is back within `PRESENCE_GRACE` was never gone. Arrivals and departures are told over the bus and kept nowhere.
+//! Each node has a [`table`](self) of its own sessions, in which a device that is back within `PRESENCE_GRACE` was never gone, and keeps
+//! the roster that all nodes share in step with it (`registrar`), under a lease (`lease`). Arrivals and departures are told over the bus
+//! only when the roster says that no other node had the device; how things stand as a whole is told where news may have been lost.
+//! Nothing here is durable, and no session waits for the roster longer than `HERE_LIMIT`.
 
-use std::collections::{HashMap, VecDeque};
+mod lease;
+mod pending;
+mod registrar;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
-use snug_bus::{Bus, BusEvent};
+use snug_bus::{Backplane, Bus, BusEvent, Departure, NodeId, Roster};
 use snug_protocol::frame::{PresenceState, ServerFrame};
-use snug_protocol::limits::{HERE_LISTED_MAX, PRESENCE_GRACE};
+use snug_protocol::limits::HERE_LISTED_MAX;
 use snug_protocol::{DeviceId, RoomId};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How often departures are looked at.
-const SWEEP_PERIOD: std::time::Duration = std::time::Duration::from_millis(500);
+use pending::Pending;
+use table::Table;
 
-/// One device in one room.
-struct Here {
-    sessions: u32,
-    /// Tells this stay from an earlier one of the same device, whose guards may still be dropped.
-    stay: u64,
-    /// When its grace ends, if it has no session left.
-    gone_at: Option<Instant>,
-}
+/// How long a session waits for the roster's answer before it makes do with what its own node knows.
+const HERE_LIMIT: Duration = Duration::from_millis(250);
+/// How long any other call to the roster may take.
+const CALL_LIMIT: Duration = Duration::from_secs(2);
+/// When so few are left of a crowd, everyone is listed again. A little below where a crowd begins, so that a room on the edge does not
+/// change with every arrival.
+pub const CROWD_ENDS: u32 = 90;
+const CROWD_BEGINS: u32 = 101;
+const _: () = assert!(CROWD_BEGINS as usize == HERE_LISTED_MAX + 1);
+/// More departures of one room at a time than this are told as how things stand.
+const DEPARTURES_ONE_BY_ONE_MAX: usize = 8;
 
-/// The table itself; pure but for the clock it is handed.
-#[derive(Default)]
-struct Table {
-    rooms: HashMap<RoomId, HashMap<DeviceId, Here>>,
-    /// Who had no session left, in the order in which their graces end; a grace that was cut short or began again is passed over.
-    leaving: VecDeque<(Instant, RoomId, DeviceId)>,
-    stays: u64,
-}
-
-impl Table {
-    /// Which stay it is, and whether it has just begun.
-    fn enter(&mut self, room: RoomId, device: DeviceId) -> (u64, bool) {
-        let stay = self.stays;
-        let here =
-            self.rooms.entry(room).or_default().entry(device).or_insert(Here { sessions: 0, stay, gone_at: None });
-        here.sessions += 1;
-        here.gone_at = None;
-        let (stay, new) = (here.stay, here.stay == stay);
-        self.stays += u64::from(new);
-        (stay, new)
-    }
-
-    fn leave(&mut self, room: RoomId, device: DeviceId, stay: u64, now: Instant) {
-        let Some(here) = self.rooms.get_mut(&room).and_then(|devices| devices.get_mut(&device)) else { return };
-        if here.stay != stay {
-            return;
-        }
-        here.sessions = here.sessions.saturating_sub(1);
-        if here.sessions == 0 {
-            let gone_at = now + PRESENCE_GRACE;
-            here.gone_at = Some(gone_at);
-            self.leaving.push_back((gone_at, room, device));
-        }
-    }
-
-    /// Who is gone for good by `now`.
-    fn depart(&mut self, now: Instant) -> Vec<(RoomId, DeviceId)> {
-        let mut gone = Vec::new();
-        while let Some((due, room, device)) = self.leaving.pop_front_if(|(due, ..)| *due <= now) {
-            let here = self.rooms.get(&room).and_then(|devices| devices.get(&device));
-            if here.is_some_and(|here| here.gone_at == Some(due)) && self.forget(room, device) {
-                gone.push((room, device));
-            }
-        }
-        gone
-    }
-
-    fn forget(&mut self, room: RoomId, device: DeviceId) -> bool {
-        let Some(devices) = self.rooms.get_mut(&room) else { return false };
-        let was_here = devices.remove(&device).is_some();
-        if devices.is_empty() {
-            self.rooms.remove(&room);
-        }
-        was_here
-    }
-
-    fn count(&self, room: RoomId) -> u32 {
-        self.rooms.get(&room).map_or(0, |devices| u32::try_from(devices.len()).unwrap_or(u32::MAX))
-    }
+/// Whether a room with so many devices is told of in numbers, when it was before.
+#[must_use]
+pub const fn is_crowd(here_count: u32, was: bool) -> bool {
+    here_count >= CROWD_BEGINS || (was && here_count > CROWD_ENDS)
 }
 
 struct Shared {
+    node: NodeId,
     table: Mutex<Table>,
+    pending: Mutex<Pending>,
+    /// Something is pending.
+    bell: Notify,
+    /// The roster has been asked for a lease: cancelled when it has answered, or has not in time.
+    begun: CancellationToken,
+    /// The roster does not answer; found out again when the lease is renewed.
+    away: AtomicBool,
+    /// Rooms whose followers are to be told how things stand.
+    unsure: Mutex<HashSet<RoomId>>,
+    roster: Arc<dyn Roster>,
     bus: Arc<dyn Bus>,
-    tasks: TaskTracker,
 }
 
-/// Presence on this node. Cheap to clone.
+/// Presence as this node knows it. Cheap to clone.
 #[derive(Clone)]
 pub struct Presence {
     shared: Arc<Shared>,
@@ -113,17 +84,35 @@ impl Drop for Present {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while holding one of these locks leaves plain collections behind, which stay usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Presence {
-    /// An empty table and the task that announces departures.
+    /// An empty table and its tasks: one keeps the roster in step, one the lease.
     #[must_use]
-    pub fn start(bus: Arc<dyn Bus>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        let presence = Self { shared: Arc::new(Shared { table: Mutex::default(), bus, tasks }) };
-        presence.shared.tasks.spawn(presence.clone().run(stop));
+    pub fn start(node: NodeId, backplane: &Backplane, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let shared = Shared {
+            node,
+            table: Mutex::default(),
+            pending: Mutex::default(),
+            bell: Notify::new(),
+            begun: CancellationToken::new(),
+            away: AtomicBool::new(false),
+            unsure: Mutex::default(),
+            roster: Arc::clone(&backplane.roster),
+            bus: Arc::clone(&backplane.bus),
+        };
+        let presence = Self { shared: Arc::new(shared) };
+        tasks.spawn(registrar::run(presence.clone(), stop.clone()));
+        tasks.spawn(lease::run(presence.clone(), stop.clone()));
+        tasks.spawn(presence.clone().run_departures(stop.clone()));
         presence
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.table)
     }
 
     /// The device has one more session in the room.
@@ -131,107 +120,109 @@ impl Presence {
     pub fn enter(&self, room: RoomId, device: DeviceId) -> Present {
         let (stay, new) = self.table().enter(room, device);
         if new {
-            self.announce(room, device, PresenceState::Here);
+            lock(&self.shared.pending).note((room, device));
+            self.shared.bell.notify_one();
         }
         Present { presence: self.clone(), room, device, stay }
     }
 
-    /// The device is no member any more: gone at once.
+    /// The device is no member any more: gone at once, from every node.
     pub fn expel(&self, room: RoomId, device: DeviceId) {
-        let was_here = self.table().forget(room, device);
-        if was_here {
-            self.announce(room, device, PresenceState::Gone);
+        self.table().forget(room, device);
+        lock(&self.shared.pending).note_expelled((room, device));
+        self.shared.bell.notify_one();
+    }
+
+    /// Devices that are here, at most `HERE_LISTED_MAX`, and how many there are; those of this node only, while the roster is away.
+    pub async fn here(&self, room: RoomId) -> (Vec<DeviceId>, u32) {
+        let (own, own_count) = self.table().here(room, HERE_LISTED_MAX);
+        if self.is_away() {
+            return (own, own_count);
+        }
+        let Ok(Ok((mut here, count))) = timeout(HERE_LIMIT, self.shared.roster.here(room, HERE_LISTED_MAX)).await
+        else {
+            self.went_away();
+            return (own, own_count);
+        };
+        // The roster may not know yet of who has just come.
+        let known: HashSet<DeviceId> = here.iter().copied().collect();
+        here.extend(own.into_iter().filter(|device| !known.contains(device)));
+        here.truncate(HERE_LISTED_MAX);
+        let listed = u32::try_from(here.len()).expect("a short list");
+        (here, count.max(listed).max(own_count))
+    }
+
+    /// Gives the lease back, unless somebody may still return to another node within the grace: then it ends by itself, and a node that
+    /// buries this one tells of those who have not.
+    pub async fn resign(&self) {
+        if !self.table().is_empty() || self.is_away() {
+            return;
+        }
+        if let Ok(Ok(departures)) = timeout(CALL_LIMIT, self.shared.roster.resign(self.shared.node)).await {
+            self.tell_departures(departures).await;
         }
     }
 
-    /// Devices that are here, at most `HERE_LISTED_MAX`, and how many there are.
-    #[must_use]
-    pub fn here(&self, room: RoomId) -> (Vec<DeviceId>, u32) {
-        let table = self.table();
-        let devices =
-            table.rooms.get(&room).map(|here| here.keys().copied().take(HERE_LISTED_MAX).collect()).unwrap_or_default();
-        (devices, table.count(room))
+    fn is_away(&self) -> bool {
+        self.shared.away.load(Ordering::Acquire)
     }
 
-    fn announce(&self, room: RoomId, device: DeviceId, state: PresenceState) {
-        let frame = ServerFrame::Presence { room, device, state, here_count: self.table().count(room) };
-        let frame = Bytes::from(serde_json::to_vec(&frame).expect("a frame is plain data"));
-        let bus = Arc::clone(&self.shared.bus);
-        self.shared.tasks.spawn(async move {
-            // Presence may be lost.
-            let _ = bus.publish(BusEvent::Ephemeral { room, frame, from: device }).await;
-        });
+    fn went_away(&self) {
+        if !self.shared.away.swap(true, Ordering::AcqRel) {
+            tracing::warn!("the roster of who is where does not answer; presence is this node's own until it does");
+        }
     }
 
-    async fn run(self, stop: CancellationToken) {
+    async fn publish(&self, room: RoomId, frame: &ServerFrame, from: DeviceId) {
+        let frame = Bytes::from(serde_json::to_vec(frame).expect("a frame is plain data"));
+        // Presence may be lost.
+        let _ = self.shared.bus.publish(BusEvent::Ephemeral { room, frame, from }).await;
+    }
+
+    async fn tell(&self, room: RoomId, device: DeviceId, state: PresenceState, here_count: u32) {
+        self.publish(room, &ServerFrame::Presence { room, device, state, here_count }, device).await;
+    }
+
+    /// Tells those in the room how things stand, unless the roster cannot say.
+    async fn tell_stand(&self, room: RoomId) {
+        let here = timeout(CALL_LIMIT, self.shared.roster.here(room, HERE_LISTED_MAX)).await;
+        let Ok(Ok((here, here_count))) = here else { return self.went_away() };
+        let frame = ServerFrame::Here { room, here: (here_count < CROWD_BEGINS).then_some(here), here_count };
+        self.publish(room, &frame, DeviceId::default()).await;
+    }
+
+    async fn tell_departures(&self, departures: Vec<Departure>) {
+        let mut by_room: HashMap<RoomId, Vec<Departure>> = HashMap::new();
+        for departure in departures {
+            by_room.entry(departure.room).or_default().push(departure);
+        }
+        for (room, departures) in by_room {
+            if departures.len() > DEPARTURES_ONE_BY_ONE_MAX {
+                self.tell_stand(room).await;
+                continue;
+            }
+            for Departure { device, here_count, .. } in departures {
+                self.tell(room, device, PresenceState::Gone, here_count).await;
+            }
+        }
+    }
+
+    /// How often departures are looked at.
+    const SWEEP_PERIOD: Duration = Duration::from_millis(500);
+
+    async fn run_departures(self, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(SWEEP_PERIOD) => {}
+                () = tokio::time::sleep(Self::SWEEP_PERIOD) => {}
             }
             let gone = self.table().depart(Instant::now());
-            for (room, device) in gone {
-                self.announce(room, device, PresenceState::Gone);
+            if !gone.is_empty() {
+                let mut pending = lock(&self.shared.pending);
+                gone.into_iter().for_each(|key| pending.note(key));
+                drop(pending);
+                self.shared.bell.notify_one();
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const ROOM: RoomId = RoomId([1; 16]);
-    const ANA: DeviceId = DeviceId([2; 16]);
-
-    #[test]
-    fn a_return_within_the_grace_is_neither_a_departure_nor_an_arrival() {
-        let (mut table, start) = (Table::default(), Instant::now());
-        let (stay, new) = table.enter(ROOM, ANA);
-        assert!(new);
-        table.leave(ROOM, ANA, stay, start);
-        assert_eq!(table.enter(ROOM, ANA), (stay, false), "still here");
-        assert_eq!(table.depart(start + PRESENCE_GRACE), []);
-        table.leave(ROOM, ANA, stay, start + Duration::from_secs(60));
-        assert_eq!(table.depart(start + Duration::from_secs(61)), []);
-        assert_eq!(table.depart(start + Duration::from_secs(60) + PRESENCE_GRACE), [(ROOM, ANA)]);
-        assert!(table.rooms.is_empty() && table.leaving.is_empty());
-    }
-
-    #[test]
-    fn a_second_tab_keeps_the_device_here() {
-        let (mut table, start) = (Table::default(), Instant::now());
-        let (stay, _) = table.enter(ROOM, ANA);
-        table.enter(ROOM, ANA);
-        table.leave(ROOM, ANA, stay, start);
-        assert_eq!(table.depart(start + PRESENCE_GRACE * 2), []);
-        assert_eq!(table.count(ROOM), 1);
-    }
-
-    #[test]
-    fn a_grace_that_began_again_ends_later() {
-        let (mut table, start) = (Table::default(), Instant::now());
-        let (stay, _) = table.enter(ROOM, ANA);
-        table.leave(ROOM, ANA, stay, start);
-        table.enter(ROOM, ANA);
-        table.leave(ROOM, ANA, stay, start + Duration::from_secs(5));
-        assert_eq!(table.depart(start + PRESENCE_GRACE), []);
-        assert_eq!(table.depart(start + Duration::from_secs(5) + PRESENCE_GRACE), [(ROOM, ANA)]);
-    }
-
-    #[test]
-    fn a_socket_of_before_the_removal_does_not_end_the_stay_after_it() {
-        let (mut table, start) = (Table::default(), Instant::now());
-        let (before, _) = table.enter(ROOM, ANA);
-        assert!(table.forget(ROOM, ANA));
-        let (after, new) = table.enter(ROOM, ANA);
-        assert!(new);
-        table.leave(ROOM, ANA, before, start);
-        assert_eq!(table.depart(start + PRESENCE_GRACE), []);
-        table.leave(ROOM, ANA, after, start);
-        assert_eq!(table.depart(start + PRESENCE_GRACE), [(ROOM, ANA)]);
-        assert!(table.rooms.is_empty());
     }
 }
