@@ -17,7 +17,7 @@ use super::limits;
 use super::link::{Link, fail_fast};
 use super::receive::MESSAGES_QUEUED_MAX;
 use super::side::Connected;
-use crate::SharedBucket;
+use crate::{LEASE, SharedBucket};
 
 /// What an address may begin with.
 const SCHEMES: [&str; 6] = ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
@@ -49,11 +49,13 @@ pub struct RedisOptions {
     /// How often everything is subscribed again on a connection that seems to work. Default: every 30 s in a cluster, where slots move
     /// without a word; else every 5 minutes.
     pub round_every: Option<Duration>,
+    /// How long a node's entries in the roster stay without a renewal. Default: [`LEASE`](crate::LEASE).
+    pub lease: Duration,
 }
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        Self { prefix: "snug:".to_owned(), trusted: None, round_every: None }
+        Self { prefix: "snug:".to_owned(), trusted: None, round_every: None, lease: LEASE }
     }
 }
 
@@ -114,13 +116,10 @@ pub(super) async fn open(url: &str, options: &RedisOptions, link: &Link) -> Resu
     let builder = builder(config);
     let attempt = async {
         let publisher = Connected::new(builder.build()?).await?;
-        let version = version(&publisher.client).await;
-        if let Some(version) = version.filter(|version| is_too_old(version)) {
-            return Err(Failure::TooOld(version));
-        }
+        check(&publisher.client).await?;
         let subscriber = Connected::new(builder.build_subscriber_client()?).await?;
         rehearse(link, &publisher.client, &subscriber.client).await?;
-        Ok((publisher, subscriber))
+        Ok::<_, Failure>((publisher, subscriber))
     };
     match tokio::time::timeout(CONNECT_LIMIT, attempt).await {
         Ok(Ok((publisher, subscriber))) => {
@@ -192,9 +191,19 @@ fn builder(config: Config) -> Builder {
     builder
 }
 
-async fn version(client: &Client) -> Option<String> {
-    let info: String = client.with_options(&fail_fast()).info(Some(InfoKind::Server)).await.ok()?;
-    info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|version| version.trim().to_owned())
+/// Checks what the server says about itself, if it may be asked.
+async fn check(client: &Client) -> Result<(), Failure> {
+    let Ok(info) = client.with_options(&fail_fast()).info::<String>(Some(InfoKind::Server)).await else {
+        return Ok(());
+    };
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    if let Some(version) = field("redis_version:").filter(|version| is_too_old(version)) {
+        return Err(Failure::TooOld(version.to_owned()));
+    }
+    if field("redis_mode:") == Some("cluster") && !client.is_clustered() {
+        return Err(Failure::Cluster);
+    }
+    Ok(())
 }
 
 fn is_too_old(version: &str) -> bool {
@@ -223,6 +232,7 @@ async fn rehearse(link: &Link, publisher: &Client, subscriber: &SubscriberClient
 enum Failure {
     Redis(Error),
     TooOld(String),
+    Cluster,
     Deaf,
 }
 
@@ -240,6 +250,10 @@ impl Failure {
                 let reason = "a message published to ourselves did not arrive".to_owned();
                 return ConnectError::Refused { at, reason };
             }
+            Self::Cluster => {
+                let reason = "it is a cluster; the address must begin with redis-cluster or rediss-cluster".to_owned();
+                return ConnectError::Refused { at, reason };
+            }
             Self::Redis(error) => error,
         };
         let details = error.details();
@@ -251,10 +265,6 @@ impl Failure {
             }
             ErrorKind::Auth => ConnectError::SignIn { at, reason },
             _ if details.contains("unknown command") => ConnectError::TooOld { at, version: "6 or earlier".to_owned() },
-            _ if details.starts_with("MOVED") || details.starts_with("CROSSSLOT") => {
-                let reason = "it is a cluster; the address must begin with redis-cluster or rediss-cluster".to_owned();
-                ConnectError::Refused { at, reason }
-            }
             _ if details.contains("cluster support disabled") => {
                 let reason = "it is not a cluster; the address must begin with redis or rediss".to_owned();
                 ConnectError::Refused { at, reason }

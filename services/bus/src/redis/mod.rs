@@ -78,7 +78,7 @@ impl RedisBackplane {
         let counters = Arc::clone(&link.counters);
         let backplane = Backplane {
             bus: Arc::new(RedisBus { link: Arc::clone(&link) }),
-            roster: Arc::new(roster::RedisRoster::new(Arc::clone(&link))),
+            roster: Arc::new(roster::RedisRoster::new(Arc::clone(&link), options.lease)),
             limits: Some(Arc::new(limits::RedisLimits::new(Arc::clone(&link)))),
         };
         // The connections outlive `stop` until the publisher is done.

@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::link::Link;
-use crate::{BusError, Departure, LEASE, NodeId, Roster, Stand};
+use crate::{BusError, Departure, NodeId, Roster, Stand};
 use terms::{Term, Terms};
 
 /// How long keys outlive their last renewal.
@@ -40,6 +40,7 @@ const LOCKS: usize = 64;
 
 pub(super) struct RedisRoster {
     link: Arc<Link>,
+    lease: Duration,
     terms: Terms,
     /// A room's note must not be removed by a departure while an arrival relies on it.
     locks: [Mutex<()>; LOCKS],
@@ -68,8 +69,8 @@ fn number_and_ids(answer: &[Value]) -> (u32, impl Iterator<Item = [u8; 16]>) {
 }
 
 impl RedisRoster {
-    pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link, terms: Terms::default(), locks: std::array::from_fn(|_| Mutex::default()) }
+    pub(super) fn new(link: Arc<Link>, lease: Duration) -> Self {
+        Self { link, lease, terms: Terms::default(), locks: std::array::from_fn(|_| Mutex::default()) }
     }
 
     async fn lock(&self, room: RoomId) -> MutexGuard<'_, ()> {
@@ -176,7 +177,7 @@ impl Roster for RedisRoster {
         let _changing = self.lock(room).await;
         let term = self.terms.enter(node, room, who);
         let (rooms_key, lease_keys) = ([self.link.names.rooms_of(&term.name())], self.lease_keys());
-        let (note, ensure) = ([room_bytes(room), ms(LIFE)], [Bytes::from(term.name()), ms(LEASE), ms(LIFE)]);
+        let (note, ensure) = ([room_bytes(room), ms(LIFE)], [Bytes::from(term.name()), ms(self.lease), ms(LIFE)]);
         try_join(
             self.link.run::<u64>(&scripts::NOTE, &rooms_key, &note),
             self.link.run::<u64>(&scripts::ENSURE, &lease_keys, &ensure),
@@ -210,7 +211,7 @@ impl Roster for RedisRoster {
     async fn renew(&self, node: NodeId) -> Result<bool, BusError> {
         let (term, rooms) = self.terms.of(node);
         let arguments = [term.name(), term.next().name()].map(Bytes::from);
-        let arguments = [&arguments[..], &[ms(LEASE), ms(LIFE)]].concat();
+        let arguments = [&arguments[..], &[ms(self.lease), ms(LIFE)]].concat();
         let had: bool = self.link.run(&scripts::RENEW, &self.lease_keys(), &arguments).await?;
         if !had {
             self.terms.begin_next(node, term);
