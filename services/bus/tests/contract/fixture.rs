@@ -103,8 +103,9 @@ impl Node {
         self.bus().publish(event).await.expect("the bus takes it");
     }
 
+    /// Follows, again and again while a busy machine does not get it confirmed in time.
     pub async fn follow(&self, room: RoomId) {
-        self.bus().follow(room).await.expect("the room is followed");
+        eventually("the room is followed", async || self.bus().follow(room).await.ok()).await;
     }
 }
 
