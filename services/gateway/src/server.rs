@@ -27,7 +27,7 @@ use crate::session::{SessionParts, SessionTable};
 use crate::tls::{self, TlsError};
 
 /// How long a stop waits, in all, for requests to be answered, sockets to close and tasks to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 4096;
 /// How often limiters forget, and expired rows are removed.
