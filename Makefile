@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build web test test-rust test-web test-browser backing chromium lint crash screenshots help
+.PHONY: run build web test test-rust test-web test-browser backing chromium lint crash screenshots check-deploy image reproduce help
 
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
@@ -53,6 +53,15 @@ screenshots: web chromium tests/browser/node_modules/.package-lock.json ## Pictu
 crash: ## The crash test for longer: SECONDS=120 make crash
 	cargo build --workspace --all-features --locked --bins
 	SNUG_CRASH_SECONDS=$${SECONDS:-120} cargo test --all-features --locked -p snug-tests --test crash -- --nocapture
+
+check-deploy: ## Manifests, compose file and Dockerfile against schemas and linters
+	deploy/checks/run
+
+image: ## The container image snug:local, built in containers
+	docker build -f deploy/Dockerfile -t snug:local --build-arg REVISION=$$(git rev-parse HEAD) .
+
+reproduce: ## Builds the program twice in different folders and compares every byte (two release builds)
+	deploy/reproduce
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check

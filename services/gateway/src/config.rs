@@ -25,6 +25,8 @@ pub enum Command {
     Serve(Box<Settings>),
     /// Bring the database's schema up to date, then end.
     Migrate(Box<Settings>),
+    /// Ask the node that runs here with these settings whether it is ready; fails if not. For container health checks.
+    Health(Box<Settings>),
 }
 
 /// Every setting, with its unit and default.

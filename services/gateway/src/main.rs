@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use snug_gateway::config::{Cli, Command, Migrate};
-use snug_gateway::{Server, Settings, server, telemetry};
+use snug_gateway::{Server, Settings, healthcheck, server, telemetry};
 use tokio_util::task::TaskTracker;
 
 #[tokio::main]
@@ -17,6 +17,7 @@ async fn main() -> ExitCode {
             settings.migrate = Migrate::Auto;
             migrate(&settings).await
         }
+        Some(Command::Health(settings)) => healthcheck::ask(&settings).await.map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
