@@ -43,7 +43,7 @@ impl DerefMut for LoadBalancer {
 }
 
 pub(crate) fn spec(nodes: &[SocketAddr]) -> Spec {
-    let script = r#"printf %s "$CONFIG" >"$DATA/haproxy.cfg" && exec haproxy -db -f "$DATA/haproxy.cfg""#;
+    let script = r#"printf %s "$CONFIG" >"$DATA/haproxy.cfg" && exec haproxy -W -db -f "$DATA/haproxy.cfg""#;
     Spec { kind: Kind::Haproxy, script: script.to_owned(), args: Vec::new(), env: vec![("CONFIG", config(nodes))] }
 }
 
