@@ -4,6 +4,7 @@
 //! under [`PATIENCE`].
 
 pub mod guest;
+pub mod history;
 pub mod hostile;
 pub mod node;
 pub mod process;
