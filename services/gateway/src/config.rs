@@ -72,6 +72,10 @@ pub struct Settings {
     /// How long an orderly stop tells clients to move to another node before their sockets close, in milliseconds.
     #[arg(long, env = "SNUG_DRAIN_MOVE_MS", default_value_t = 0)]
     pub drain_move_ms: u64,
+    /// What a test breaks on purpose.
+    #[cfg(all(feature = "sabotage", debug_assertions))]
+    #[arg(long, hide = true)]
+    pub sabotage: Option<crate::Sabotage>,
     /// Rates and quotas.
     #[command(flatten)]
     pub limits: Limits,
