@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build web test test-rust test-web test-browser chromium lint crash screenshots help
+.PHONY: run build web test test-rust test-web test-browser backing chromium lint crash screenshots help
 
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
@@ -24,11 +24,15 @@ $(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCES)
 	@touch $@
 
 test: test-web test-rust test-browser ## Runs every test: web client, Rust, browser
+	@tests/setup/containers
 
 test-web: web ## Type check, lint and unit tests of the browser client
 	cd $(WEB) && npm run check && npm run lint && npm test
 
-test-rust: web ## Unit and integration tests in Rust
+backing: ## Makes sure that the tests find real Redis, Postgres and HAProxy servers
+	@tests/setup/containers
+
+test-rust: web backing ## Unit and integration tests in Rust
 	cargo build --workspace --all-features --locked --bins
 	cargo test --workspace --all-features --locked
 
