@@ -3,6 +3,7 @@
 //! Everything listens on loopback with a port of the system's choice. Nothing here sleeps to synchronise: waits are for a condition,
 //! under [`PATIENCE`].
 
+pub mod cluster;
 pub mod guest;
 pub mod history;
 pub mod hostile;

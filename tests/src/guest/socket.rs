@@ -13,6 +13,13 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Says hello and is welcomed.
+    pub(super) async fn greeted(mut self) -> Self {
+        self.say(&ClientFrame::Hello { client: "test".into() }).await;
+        assert!(matches!(self.hear().await, ServerFrame::Welcome { .. }));
+        self
+    }
+
     /// Sends a control frame.
     pub async fn say(&mut self, frame: &ClientFrame) {
         self.raw.send(frame).await.expect("the socket is open");
