@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots help
 
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
@@ -13,6 +13,12 @@ run: build ## Builds everything and serves Snug at http://localhost:8080
 
 build: web ## Builds the binary target/release/snug with the browser client in it
 	cargo build --release --locked -p snug-gateway --bin snug
+
+cluster: build ## Runs a cluster on this machine: load balancer, three nodes, Redis, Postgres; http://localhost:8080
+	@deploy/cluster
+
+cluster-stop: ## Stops what make cluster started
+	@deploy/cluster stop
 
 web: $(WEB)/dist/index.html ## Builds the browser client
 

@@ -14,17 +14,22 @@
 mod container;
 mod engine;
 mod fault_proxy;
+mod load_balancer;
 mod port;
 mod postgres;
 mod process;
 mod redis;
 mod server;
 #[cfg(test)]
-mod tests;
+mod tests {
+    mod balancing;
+    mod servers;
+}
 mod watcher;
 
 pub use engine::Engine;
 pub use fault_proxy::{Counts, Direction, FaultProxy, Flow};
+pub use load_balancer::LoadBalancer;
 pub use port::free_port;
 pub use postgres::{Postgres, postgres};
 pub use redis::{Redis, redis};

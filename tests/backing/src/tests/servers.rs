@@ -133,7 +133,7 @@ async fn the_shared_redis_answers_at_its_url() {
 #[tokio::test]
 async fn nothing_is_left_when_the_process_is_killed() {
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::a_child_that_waits_to_be_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "tests::servers::a_child_that_waits_to_be_killed", "--ignored", "--nocapture"])
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
