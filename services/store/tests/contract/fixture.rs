@@ -10,9 +10,10 @@ use futures_util::future::maybe_done;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq};
 use snug_store::{
-    AppendError, Appended, DeviceKeys, GrantSecret, NewEpoch, NewInvite, NewRoom, NewStep, SqliteOptions, StepEffect,
-    StepError, Store,
+    AppendError, Appended, DeviceKeys, GrantSecret, NewEpoch, NewInvite, NewRoom, NewStep, PostgresOptions,
+    SqliteOptions, StepEffect, StepError, Store,
 };
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +32,78 @@ pub async fn sqlite() -> (Store, TempDir) {
     (open(&folder.path().join("snug.db")).await, folder)
 }
 
+/// How tests open Postgres: some servers for tests do without the disk.
+pub fn postgres_options() -> PostgresOptions {
+    PostgresOptions { readers: 4, writers: 2, allow_weak: true, ..PostgresOptions::default() }
+}
+
+/// A database of its own on the tests' Postgres; gone with the value.
+pub struct PostgresDatabase {
+    admin: String,
+    pub name: String,
+    pub url: String,
+}
+
+impl PostgresDatabase {
+    pub async fn create() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let admin = crate::server::postgres_server().await;
+        let name = format!("snug_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        run_on(&admin, &format!("create database {name}")).await;
+        Self { url: with_database(&admin, &name), name, admin }
+    }
+
+    /// A store on it, as one node has it.
+    pub async fn open(&self) -> Store {
+        let tasks = TaskTracker::new();
+        Store::open_postgres(&self.url, postgres_options(), &tasks).await.expect("the database opens")
+    }
+
+    /// Runs statements behind the stores' back.
+    pub async fn run(&self, sql: &str) {
+        run_on(&self.url, sql).await;
+    }
+
+    /// The first column of a query's first row.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut connection = sqlx::PgConnection::connect(&self.url).await.expect("the server is there");
+        let number = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await;
+        number.expect("the query finds a number")
+    }
+
+    /// Runs statements on the server as its administrator.
+    pub async fn administer(&self, sql: &str) {
+        run_on(&self.admin, sql).await;
+    }
+}
+
+impl Drop for PostgresDatabase {
+    fn drop(&mut self) {
+        let (admin, drop) = (self.admin.clone(), format!("drop database if exists {} with (force)", self.name));
+        // Also when a test has failed: a thread of its own, since a panic may be ending the test's runtime.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(run_on(&admin, &drop));
+        });
+        let _ = dropping.join();
+    }
+}
+
+async fn run_on(url: &str, sql: &str) {
+    let mut connection = sqlx::PgConnection::connect(url).await.expect("the server is there");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the statements run");
+    connection.close().await.expect("the connection ends");
+}
+
+/// `url` with another database's name.
+pub fn with_database(url: &str, name: &str) -> String {
+    let (address, parameters) =
+        url.split_once('?').map_or((url, String::new()), |(url, rest)| (url, format!("?{rest}")));
+    let authority = address.find("://").map_or(0, |at| at + 3);
+    let end = address[authority..].find('/').map_or(address.len(), |at| authority + at);
+    format!("{}/{name}{parameters}", &address[..end])
+}
+
 /// Makes a test of each case for each backend.
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
@@ -44,6 +117,15 @@ macro_rules! contract {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 let (store, _folder) = crate::fixture::sqlite().await;
+                super::$case(store.clone()).await;
+                store.close().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = crate::fixture::PostgresDatabase::create().await;
+                let store = database.open().await;
                 super::$case(store.clone()).await;
                 store.close().await;
             })*

@@ -13,5 +13,6 @@ mod model;
 mod moves;
 mod paging;
 mod rooms;
+mod server;
 mod sqlite_only;
 mod tokens;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use snug_protocol::DeviceId;
 
-use super::{Sqlite, row, select_now_ms};
+use super::{Database, locks, row, select_now_ms};
 use crate::rules::TokenEnds;
+use crate::sql::Scope;
+use crate::sql::list::stored;
 use crate::{StoreError, Token};
 
-impl Sqlite {
+impl Database {
     pub async fn issue_token(
         &self,
         hash: [u8; 32],
@@ -19,15 +21,15 @@ impl Sqlite {
         const INSERT: &str =
             "insert into token (hash, device, idle_ms, expires_at_ms, ends_at_ms) values ($1, $2, $3, $4, $5)";
         self.writer
-            .write(move |connection| {
+            .write(Scope::Elsewhere, move |connection| {
                 Box::pin(async move {
                     let ends = TokenEnds::issued(select_now_ms(connection).await?, idle, absolute);
                     sqlx::query(INSERT)
                         .bind(&hash[..])
                         .bind(&device.0[..])
-                        .bind(row::stored(ends.idle_ms))
-                        .bind(row::stored(ends.expires_at_ms))
-                        .bind(row::stored(ends.ends_at_ms))
+                        .bind(stored(ends.idle_ms))
+                        .bind(stored(ends.expires_at_ms))
+                        .bind(stored(ends.ends_at_ms))
                         .execute(connection)
                         .await?;
                     Ok(ends.token(device))
@@ -37,9 +39,11 @@ impl Sqlite {
     }
 
     pub async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>, StoreError> {
-        const SELECT: &str = "select device, idle_ms, expires_at_ms, ends_at_ms,
-                    cast(unixepoch('subsec') * 1000 as integer) as now_ms
-             from token where hash = $1";
+        const SELECT: &str = concat!(
+            "select device, idle_ms, expires_at_ms, ends_at_ms, ",
+            now_ms!(),
+            " as now_ms from token where hash = $1"
+        );
         let found = sqlx::query(SELECT).bind(&hash[..]).fetch_optional(&self.readers).await?;
         let Some(found) = found else { return Ok(None) };
         let now_ms = row::number(&found, "now_ms")?;
@@ -64,7 +68,7 @@ impl Sqlite {
         const UPDATE: &str = "update token set expires_at_ms = $2 where hash = $1 and expires_at_ms < $2";
         self.writer.write_unless_busy(move |connection| {
             Box::pin(async move {
-                sqlx::query(UPDATE).bind(&hash[..]).bind(row::stored(expires_at_ms)).execute(connection).await?;
+                sqlx::query(UPDATE).bind(&hash[..]).bind(stored(expires_at_ms)).execute(connection).await?;
                 Ok(())
             })
         });
@@ -75,11 +79,12 @@ impl Sqlite {
         const RAISE: &str = "update room set access_version = access_version + 1
              where room in (select room from member where device = $1 and state = 1)";
         self.writer
-            .write(move |connection| {
+            .write(Scope::Elsewhere, move |connection| {
                 Box::pin(async move {
                     let deleted = sqlx::query(DELETE).bind(&hash[..]).fetch_optional(&mut *connection).await?;
                     let Some(deleted) = deleted else { return Ok(None) };
                     let device = DeviceId(row::bytes(&deleted, "device")?);
+                    locks::rooms_of(connection, device).await?;
                     sqlx::query(RAISE).bind(&device.0[..]).execute(connection).await?;
                     Ok(Some(device))
                 })

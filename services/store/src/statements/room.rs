@@ -3,18 +3,26 @@
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId, Seq};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::Row as _;
 
 use super::append::{insert_entries, upsert_senders};
-use super::batch::Draft;
-use super::{Sqlite, epoch, grant, member, row, select_now_ms};
+use super::{Connection, Database, Row, epoch, grant, locks, member, row, select_now_ms};
+use crate::sql::Scope;
+use crate::sql::batch::Draft;
+use crate::sql::error::unique_violation;
+use crate::sql::list::stored;
 use crate::{CreateRoomError, Grant, GrantKind, Lookup, NewRoom, Quotas, Room, StoreError};
 
-impl Sqlite {
+impl Database {
     pub async fn create_room(&self, new: NewRoom, quotas: &Quotas) -> Result<(Room, EntryFrame), CreateRoomError> {
         let quotas = *quotas;
-        self.writer.write(move |connection| Box::pin(async move { create_room(connection, new, &quotas).await })).await
+        // Not the new room's scope: it has no row to be locked, and its keys decide who was first.
+        self.writer
+            .write(Scope::Elsewhere, move |connection| {
+                let new = new.clone();
+                Box::pin(async move { create_room(connection, new, &quotas).await })
+            })
+            .await
     }
 
     pub async fn name_taken(&self, likeness: &str) -> Result<bool, StoreError> {
@@ -49,7 +57,7 @@ impl Sqlite {
     }
 }
 
-fn room_of(row: &SqliteRow) -> Result<Room, StoreError> {
+fn room_of(row: &Row) -> Result<Room, StoreError> {
     Ok(Room {
         room: RoomId(row::bytes(row, "room")?),
         name: row.try_get("name")?,
@@ -64,10 +72,7 @@ fn room_of(row: &SqliteRow) -> Result<Room, StoreError> {
 }
 
 /// A room, and where the record of its newest epoch stands.
-pub(super) async fn select_room(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-) -> Result<Option<(Room, Seq)>, StoreError> {
+pub(super) async fn select_room(connection: &mut Connection, room: RoomId) -> Result<Option<(Room, Seq)>, StoreError> {
     const SELECT: &str =
         "select room, name, history, head, epoch, epoch_seq, chain_seq, locked, access_version, created_at_ms
          from room where room = $1";
@@ -76,24 +81,24 @@ pub(super) async fn select_room(
 }
 
 /// Whether newcomers are refused. A room that is not there refuses nobody.
-pub(super) async fn is_locked(connection: &mut SqliteConnection, room: RoomId) -> Result<bool, StoreError> {
+pub(super) async fn is_locked(connection: &mut Connection, room: RoomId) -> Result<bool, StoreError> {
     const SELECT: &str = "select exists (select 1 from room where room = $1 and locked)";
     Ok(sqlx::query_scalar(SELECT).bind(&room.0[..]).fetch_one(connection).await?)
 }
 
-async fn is_name_taken(connection: &mut SqliteConnection, likeness: &str) -> Result<bool, StoreError> {
+async fn is_name_taken(connection: &mut Connection, likeness: &str) -> Result<bool, StoreError> {
     const SELECT: &str = "select exists (select 1 from room where likeness = $1) as is_taken";
     Ok(sqlx::query_scalar(SELECT).bind(likeness).fetch_one(connection).await?)
 }
 
-async fn is_id_taken(connection: &mut SqliteConnection, room: RoomId) -> Result<bool, StoreError> {
+async fn is_id_taken(connection: &mut Connection, room: RoomId) -> Result<bool, StoreError> {
     const SELECT: &str = "select exists (select 1 from room where room = $1)
                               or exists (select 1 from erasure where room = $1) as is_taken";
     Ok(sqlx::query_scalar(SELECT).bind(&room.0[..]).fetch_one(connection).await?)
 }
 
 async fn create_room(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: NewRoom,
     quotas: &Quotas,
 ) -> Result<(Room, EntryFrame), CreateRoomError> {
@@ -106,6 +111,7 @@ async fn create_room(
     if new.recovery.device == new.owner.device {
         return Err(CreateRoomError::IdTaken);
     }
+    locks::device(connection, new.owner.device).await?;
     if member::count_rooms(connection, new.owner.device).await? >= quotas.rooms_per_device_max {
         return Err(CreateRoomError::TooManyRooms);
     }
@@ -150,11 +156,7 @@ async fn create_room(
 }
 
 /// Makes the epoch record seq 1, and its instance's next counter the one after it.
-async fn append_record(
-    connection: &mut SqliteConnection,
-    record: Draft,
-    now_ms: u64,
-) -> Result<EntryFrame, StoreError> {
+async fn append_record(connection: &mut Connection, record: Draft, now_ms: u64) -> Result<EntryFrame, StoreError> {
     let header = *record.envelope.header();
     insert_entries(connection, &[(&record, Seq(1))], now_ms).await?;
     let sender = (header.room, header.device, header.instance);
@@ -162,21 +164,30 @@ async fn append_record(
     Ok(EntryFrame::new(Seq(1), now_ms, record.envelope.bytes()))
 }
 
-async fn insert_room(connection: &mut SqliteConnection, room: &Room, likeness: &str) -> Result<(), StoreError> {
+/// # Errors
+/// Its name or its id is taken by a room that was not there when the transaction looked.
+async fn insert_room(connection: &mut Connection, room: &Room, likeness: &str) -> Result<(), CreateRoomError> {
     const INSERT: &str = "insert into room
          (room, name, likeness, history, head, epoch, epoch_seq, chain_seq, locked, slow_ms, retention_ms, retained_seq,
           access_version, created_at_ms)
          values ($1, $2, $3, $4, $5, $6, $5, $5, false, 0, 0, 0, $7, $8)";
-    sqlx::query(INSERT)
+    let inserted = sqlx::query(INSERT)
         .bind(&room.room.0[..])
         .bind(&room.name)
         .bind(likeness)
         .bind(&room.history.0[..])
-        .bind(row::stored(room.head.0))
+        .bind(stored(room.head.0))
         .bind(i64::from(room.epoch))
-        .bind(row::stored(room.access_version))
-        .bind(row::stored(room.created_at_ms))
+        .bind(stored(room.access_version))
+        .bind(stored(room.created_at_ms))
         .execute(connection)
-        .await?;
-    Ok(())
+        .await;
+    match inserted {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match unique_violation(&error) {
+            Some("room_likeness_key") => CreateRoomError::NameTaken,
+            Some(_) => CreateRoomError::IdTaken,
+            None => error.into(),
+        }),
+    }
 }

@@ -2,37 +2,28 @@
 
 use snug_protocol::limits::MOVE_LIFE;
 
-use super::{Sqlite, row, select_now_ms};
+use super::{Connection, Database, row, select_now_ms};
 use crate::rules::{MOVES_MAX, ms};
+use crate::sql::Scope;
+use crate::sql::list::stored;
 use crate::{OfferOutcome, StoreError};
 
 const OFFER: &str = "select offer from move where id = $1 and offered_at_ms > $2";
 const ANSWER: &str = "select answer from move where id = $1 and offered_at_ms > $2 and answer is not null";
 const COUNT: &str = "select count(*) from move where offered_at_ms > $1";
 
-impl Sqlite {
+/// Over an offer whose time is over, or into an empty place.
+const PUT_OFFER: &str = "insert into move (id, offer, offered_at_ms) values ($1, $2, $3)
+     on conflict (id) do update set offer = excluded.offer, answer = null, offered_at_ms = excluded.offered_at_ms
+     where move.offered_at_ms <= $4";
+
+impl Database {
     pub async fn put_offer(&self, id: [u8; 16], offer: &[u8]) -> Result<OfferOutcome, StoreError> {
-        const UPSERT: &str = "insert into move (id, offer, offered_at_ms) values ($1, $2, $3)
-             on conflict (id) do update set offer = excluded.offer, answer = null, offered_at_ms = excluded.offered_at_ms";
         let offer = offer.to_vec();
         self.writer
-            .write(move |connection| {
-                Box::pin(async move {
-                    let now_ms = select_now_ms(connection).await?;
-                    let since = row::stored(now_ms.saturating_sub(ms(MOVE_LIFE)));
-                    let query = sqlx::query_scalar(OFFER).bind(&id[..]).bind(since);
-                    let there: Option<Vec<u8>> = query.fetch_optional(&mut *connection).await?;
-                    if let Some(there) = there {
-                        return Ok(if there == offer { OfferOutcome::Stored } else { OfferOutcome::Taken });
-                    }
-                    let count: i64 = sqlx::query_scalar(COUNT).bind(since).fetch_one(&mut *connection).await?;
-                    if count >= row::limit(MOVES_MAX) {
-                        return Err(StoreError::unavailable("too many moves are under way"));
-                    }
-                    let query = sqlx::query(UPSERT).bind(&id[..]).bind(offer).bind(row::stored(now_ms));
-                    query.execute(connection).await?;
-                    Ok(OfferOutcome::Stored)
-                })
+            .write(Scope::Elsewhere, move |connection| {
+                let offer = offer.clone();
+                Box::pin(async move { put_offer(connection, id, &offer).await })
             })
             .await
     }
@@ -46,10 +37,11 @@ impl Sqlite {
              where id = $1 and offered_at_ms > $3 and (answer is null or answer = $2)";
         let answer = answer.to_vec();
         self.writer
-            .write(move |connection| {
+            .write(Scope::Elsewhere, move |connection| {
+                let answer = answer.clone();
                 Box::pin(async move {
                     let since = select_now_ms(connection).await?.saturating_sub(ms(MOVE_LIFE));
-                    let query = sqlx::query(UPDATE).bind(&id[..]).bind(answer).bind(row::stored(since));
+                    let query = sqlx::query(UPDATE).bind(&id[..]).bind(answer).bind(stored(since));
                     Ok(query.execute(connection).await?.rows_affected() > 0)
                 })
             })
@@ -63,19 +55,38 @@ impl Sqlite {
     async fn read_move(&self, select: &'static str, id: [u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut connection = self.readers.acquire().await?;
         let since = select_now_ms(&mut connection).await?.saturating_sub(ms(MOVE_LIFE));
-        let query = sqlx::query_scalar(select).bind(&id[..]).bind(row::stored(since));
+        let query = sqlx::query_scalar(select).bind(&id[..]).bind(stored(since));
         Ok(query.fetch_optional(&mut *connection).await?)
+    }
+}
+
+async fn put_offer(connection: &mut Connection, id: [u8; 16], offer: &[u8]) -> Result<OfferOutcome, StoreError> {
+    let now_ms = select_now_ms(connection).await?;
+    let since = stored(now_ms.saturating_sub(ms(MOVE_LIFE)));
+    let count: i64 = sqlx::query_scalar(COUNT).bind(since).fetch_one(&mut *connection).await?;
+    if count < row::limit(MOVES_MAX) {
+        let query = sqlx::query(PUT_OFFER).bind(&id[..]).bind(offer).bind(stored(now_ms)).bind(since);
+        if query.execute(&mut *connection).await?.rows_affected() > 0 {
+            return Ok(OfferOutcome::Stored);
+        }
+    }
+    let query = sqlx::query_scalar(OFFER).bind(&id[..]).bind(since);
+    let there: Option<Vec<u8>> = query.fetch_optional(connection).await?;
+    match there {
+        Some(there) if there == offer => Ok(OfferOutcome::Stored),
+        Some(_) => Ok(OfferOutcome::Taken),
+        None => Err(StoreError::unavailable("too many moves are under way")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::open::tests::assert_searches;
+    use super::super::explain::assert_searches;
     use super::*;
 
     #[tokio::test]
     async fn mailboxes_are_found_by_id_and_counted_by_age() {
-        for statement in [OFFER, ANSWER, COUNT] {
+        for statement in [OFFER, ANSWER, COUNT, PUT_OFFER] {
             assert_searches(statement).await;
         }
     }

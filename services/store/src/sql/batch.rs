@@ -8,22 +8,23 @@ use tokio::sync::oneshot;
 use crate::{AppendError, Appended};
 
 /// Messages of one room in one commit.
-pub(super) const ROOM_MESSAGES_MAX: usize = 64;
+pub(crate) const ROOM_MESSAGES_MAX: usize = 64;
 /// Bytes of envelopes of one room in one commit; a single message may be of any size.
-pub(super) const ROOM_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const ROOM_BYTES_MAX: usize = 256 * 1024;
 /// Messages in one commit.
-pub(super) const MESSAGES_MAX: usize = 1024;
+pub(crate) const MESSAGES_MAX: usize = 1024;
 /// Bytes of envelopes in one commit.
-pub(super) const BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A message to be appended.
-pub(super) struct Draft {
+#[derive(Clone)]
+pub(crate) struct Draft {
     pub envelope: Envelope,
     pub hash: EnvelopeHash,
 }
 
 /// A message whose sender waits.
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     pub draft: Draft,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
@@ -37,7 +38,7 @@ struct Load {
 
 /// Takes the next batch out of `waiting`, in order. What does not fit stays, and everything of its room behind it: a room's order is
 /// never changed.
-pub(super) fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+pub(crate) fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut batch = Vec::with_capacity(waiting.len().min(MESSAGES_MAX));
     let mut rest = VecDeque::new();
     let mut rooms: HashMap<RoomId, Load> = HashMap::new();

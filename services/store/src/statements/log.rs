@@ -1,19 +1,26 @@
 //! Reading logs.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::{EnvelopeHash, HistoryId, RoomId, Seq};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row};
+use sqlx::Row as _;
 
-use super::{Sqlite, row};
+use super::lists::Lists;
+use super::{Connection, Database, Query, Row, row};
 use crate::rules::{self, LATER_BYTES_MAX, LATER_ENTRIES_MAX};
+use crate::sql::list::{Kind, Value, stored};
 use crate::{Page, RoomHead, StoreError};
 
-/// Rooms of one head check: below SQLite's limit of parameters.
-const HEADS_MAX: usize = 30_000;
-
+static HEADS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Kind::Bytes], |rows| {
+        format!(
+            "with asked (room) as ({rows})
+             select room.room, room.history, room.head, room.access_version from asked join room on room.room = asked.room"
+        )
+    })
+});
 /// For each entry of a range that was answered after it, the bytes of those answers. The kinds are those of the partial index, which
 /// has no chain entries: their target is another chain entry.
 const LATER_BYTES: &str = "select target_seq, sum(length(envelope)) as bytes from entry
@@ -22,7 +29,7 @@ const LATER_BYTES: &str = "select target_seq, sum(length(envelope)) as bytes fro
 const LATER: &str = "select seq, at_ms, hash, envelope from entry
      where room = $1 and kind in (5, 6, 7, 9) and target_seq between $2 and $3 and +seq > $3 order by +seq desc limit $4";
 
-impl Sqlite {
+impl Database {
     pub async fn read_after(
         &self,
         room: RoomId,
@@ -32,7 +39,7 @@ impl Sqlite {
     ) -> Result<Vec<EntryFrame>, StoreError> {
         const SELECT: &str =
             "select seq, at_ms, hash, envelope from entry where room = $1 and seq > $2 order by seq limit $3";
-        let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(after.0)).bind(row::limit(limit));
+        let query = sqlx::query(SELECT).bind(&room.0[..]).bind(stored(after.0)).bind(row::limit(limit));
         let mut connection = self.readers.acquire().await?;
         let entries = read_entries(&mut connection, query, bytes_max).await?;
         if (1..).zip(&entries).any(|(nth, entry)| entry.seq().0 != after.0 + nth) {
@@ -75,31 +82,20 @@ impl Sqlite {
     pub async fn entry_hash(&self, room: RoomId, seq: Seq) -> Result<Option<EnvelopeHash>, StoreError> {
         let found = sqlx::query("select hash from entry where room = $1 and seq = $2")
             .bind(&room.0[..])
-            .bind(row::stored(seq.0))
+            .bind(stored(seq.0))
             .fetch_optional(&self.readers)
             .await?;
         found.map(|row| row::bytes(&row, "hash").map(EnvelopeHash)).transpose()
     }
 
     pub async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<RoomHead>, StoreError> {
-        let mut heads = Vec::with_capacity(rooms.len());
-        for chunk in rooms.chunks(HEADS_MAX) {
-            let mut query = QueryBuilder::new("select room, history, head, access_version from room where room in (");
-            let mut list = query.separated(", ");
-            for room in chunk {
-                list.push_bind(&room.0[..]);
-            }
-            query.push(")");
-            // Not kept prepared: the number of rooms is another each time.
-            for row in query.build().persistent(false).fetch_all(&self.readers).await? {
-                heads.push(room_head(&row)?);
-            }
-        }
-        Ok(heads)
+        let asked: Vec<_> = rooms.iter().map(|room| [Value::Bytes(&room.0)]).collect();
+        let found = HEADS.fetch_all(&mut *self.readers.acquire().await?, &asked).await?;
+        found.iter().map(room_head).collect()
     }
 }
 
-fn room_head(row: &SqliteRow) -> Result<RoomHead, StoreError> {
+fn room_head(row: &Row) -> Result<RoomHead, StoreError> {
     Ok(RoomHead {
         room: RoomId(row::bytes(row, "room")?),
         history: HistoryId(row::bytes(row, "history")?),
@@ -110,8 +106,8 @@ fn room_head(row: &SqliteRow) -> Result<RoomHead, StoreError> {
 
 /// Reads entries as long as they fit into `bytes_max`, and at least one.
 pub(super) async fn read_entries(
-    connection: &mut SqliteConnection,
-    query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    connection: &mut Connection,
+    query: Query<'_>,
     bytes_max: usize,
 ) -> Result<Vec<EntryFrame>, StoreError> {
     use futures_util::TryStreamExt as _;
@@ -130,7 +126,7 @@ pub(super) async fn read_entries(
 
 /// The entries up to `to`, newest first.
 async fn select_back(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     to: Seq,
     limit: usize,
@@ -138,18 +134,18 @@ async fn select_back(
 ) -> Result<Vec<EntryFrame>, StoreError> {
     const SELECT: &str =
         "select seq, at_ms, hash, envelope from entry where room = $1 and seq <= $2 order by seq desc limit $3";
-    let query = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(to.0)).bind(row::limit(limit));
+    let query = sqlx::query(SELECT).bind(&room.0[..]).bind(stored(to.0)).bind(row::limit(limit));
     read_entries(connection, query, bytes_max).await
 }
 
 /// For each entry in `from..=to` that was answered after `to`, the bytes of those answers.
 async fn select_later_bytes(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     from: Seq,
     to: Seq,
 ) -> Result<HashMap<Seq, usize>, StoreError> {
-    let query = sqlx::query(LATER_BYTES).bind(&room.0[..]).bind(row::stored(from.0)).bind(row::stored(to.0));
+    let query = sqlx::query(LATER_BYTES).bind(&room.0[..]).bind(stored(from.0)).bind(stored(to.0));
     let rows = query.fetch_all(connection).await?;
     let sizes = rows.iter().map(|row| {
         let bytes = usize::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(usize::MAX);
@@ -160,15 +156,15 @@ async fn select_later_bytes(
 
 /// The entries after `to` whose target lies in `from..=to`, ascending; the newest, if there are too many.
 async fn select_later(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     from: Seq,
     to: Seq,
 ) -> Result<Vec<EntryFrame>, StoreError> {
     let query = sqlx::query(LATER)
         .bind(&room.0[..])
-        .bind(row::stored(from.0))
-        .bind(row::stored(to.0))
+        .bind(stored(from.0))
+        .bind(stored(to.0))
         .bind(row::limit(LATER_ENTRIES_MAX));
     let mut later = read_entries(connection, query, LATER_BYTES_MAX).await?;
     later.reverse();
@@ -177,15 +173,21 @@ async fn select_later(
 
 #[cfg(test)]
 mod tests {
-    use super::super::open::tests::{assert_searches, plan};
+    use super::super::explain::{assert_searches, assert_uses};
     use super::*;
 
     #[tokio::test]
     async fn later_entries_are_found_by_their_target() {
         for statement in [LATER_BYTES, LATER] {
             assert_searches(statement).await;
-            let plan = plan(statement).await;
-            assert!(plan.iter().any(|step| step.contains("entry_target")), "{plan:?}");
+            assert_uses(statement, "entry_target", &["room", "target_seq"]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn heads_are_found_by_their_rooms() {
+        for text in HEADS.texts() {
+            assert_searches(text).await;
         }
     }
 }

@@ -8,11 +8,11 @@ use crate::rules::append::{Author, Headcount, Target, Terms, Verdict, is_slowed,
 use crate::{AppendError, Standing};
 
 /// A sender's instance in a room.
-pub(super) type Sender = (RoomId, DeviceId, InstanceId);
+pub(crate) type Sender = (RoomId, DeviceId, InstanceId);
 
 /// The part of a room that appending reads and changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RoomState {
+pub(crate) struct RoomState {
     pub head: Seq,
     pub terms: Terms,
     pub access_version: u64,
@@ -20,7 +20,7 @@ pub(super) struct RoomState {
 
 /// What becomes of one message.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// It is appended here.
     New(Seq),
     /// It was appended before, in an earlier commit or in this batch.
@@ -31,7 +31,7 @@ pub(super) enum Decision {
 /// What the transaction has read, and with each [`Plan::decide`] what it is going to write. Ordered by room, so that rows are written
 /// side by side.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub now_ms: u64,
     pub rooms: BTreeMap<RoomId, RoomState>,
     pub authors: HashMap<(RoomId, DeviceId), Author>,

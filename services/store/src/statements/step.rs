@@ -2,23 +2,31 @@
 
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, EntryKind, GrantId, RoomId};
-use sqlx::sqlite::SqliteConnection;
 
-use super::batch::Draft;
 use super::chain::{self, Place};
-use super::{Sqlite, answered, grant, row, tombstone};
+use super::{Connection, Database, answered, grant, row, tombstone};
 use crate::rules::step::{Counts, judge_effect, subject_of};
+use crate::sql::Scope;
+use crate::sql::batch::Draft;
+use crate::sql::list::stored;
 use crate::{Appended, Grant, GrantKind, GrantSecret, NewStep, StepEffect, StepError, StoreError};
 
 const COUNTS: &str = "select count(*) filter (where role = 1 and state = 1) as owners,
             count(*) filter (where role < 3) as admins, count(*) filter (where muted_until_ms > 0) as muted
      from member where room = $1";
 
-impl Sqlite {
+const LOCK: &str = "update room set locked = ($2 <> 0) where room = $1";
+const SLOW: &str = "update room set slow_ms = $2 where room = $1";
+const RETENTION: &str = "update room set retention_ms = $2 where room = $1";
+
+impl Database {
     pub async fn administer(&self, step: NewStep) -> Result<Appended, StepError> {
         let room = step.envelope.header().room;
         let erased = if let StepEffect::Erase { device } = step.effect { Some(device) } else { None };
-        let write = self.writer.write(move |connection| Box::pin(async move { administer(connection, step).await }));
+        let write = self.writer.write(Scope::Room(room), move |connection| {
+            let step = step.clone();
+            Box::pin(async move { administer(connection, step).await })
+        });
         let appended = answered(write).await?;
         if let Some(device) = erased
             && let Err(error) = self.erase_device(room, device).await
@@ -30,7 +38,7 @@ impl Sqlite {
     }
 }
 
-async fn administer(connection: &mut SqliteConnection, step: NewStep) -> Result<Appended, StepError> {
+async fn administer(connection: &mut Connection, step: NewStep) -> Result<Appended, StepError> {
     let draft = Draft { hash: step.envelope.hash(), envelope: step.envelope };
     let (seq, role, now_ms) = match chain::place(connection, &draft, EntryKind::Step, 0).await? {
         Place::Known(appended) => return Ok(appended),
@@ -50,9 +58,9 @@ async fn administer(connection: &mut SqliteConnection, step: NewStep) -> Result<
             set_role(connection, room, device, Role::Owner).await?;
             step_down(connection, room, author).await?;
         }
-        StepEffect::Lock { locked } => set_room(connection, "locked", room, u64::from(locked)).await?,
-        StepEffect::Slow { interval_ms } => set_room(connection, "slow_ms", room, interval_ms).await?,
-        StepEffect::Retention { age_ms } => set_room(connection, "retention_ms", room, age_ms).await?,
+        StepEffect::Lock { locked } => set_room(connection, LOCK, room, u64::from(locked)).await?,
+        StepEffect::Slow { interval_ms } => set_room(connection, SLOW, room, interval_ms).await?,
+        StepEffect::Retention { age_ms } => set_room(connection, RETENTION, room, age_ms).await?,
         StepEffect::Mute { device, until_ms } => mute(connection, room, device, until_ms).await?,
         StepEffect::Erase { device } => tombstone::note_device(connection, room, device, seq).await?,
         StepEffect::Unban { device } => unban(connection, room, device).await?,
@@ -63,7 +71,7 @@ async fn administer(connection: &mut SqliteConnection, step: NewStep) -> Result<
     Ok(chain::push(connection, &draft, seq, now_ms).await?)
 }
 
-async fn count(connection: &mut SqliteConnection, room: RoomId) -> Result<Counts, StoreError> {
+async fn count(connection: &mut Connection, room: RoomId) -> Result<Counts, StoreError> {
     let counted = sqlx::query(COUNTS).bind(&room.0[..]).fetch_one(connection).await?;
     Ok(Counts {
         owners: row::number(&counted, "owners")?,
@@ -72,12 +80,7 @@ async fn count(connection: &mut SqliteConnection, room: RoomId) -> Result<Counts
     })
 }
 
-async fn set_role(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-    device: DeviceId,
-    role: Role,
-) -> Result<(), StoreError> {
+async fn set_role(connection: &mut Connection, room: RoomId, device: DeviceId, role: Role) -> Result<(), StoreError> {
     const UPDATE: &str = "update member set role = $3 where room = $1 and device = $2";
     let query = sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).bind(row::role_number(role));
     query.execute(connection).await?;
@@ -85,37 +88,30 @@ async fn set_role(
 }
 
 /// Makes an owner that has handed the room over a moderator; a recovery device stays as it is.
-async fn step_down(connection: &mut SqliteConnection, room: RoomId, device: DeviceId) -> Result<(), StoreError> {
+async fn step_down(connection: &mut Connection, room: RoomId, device: DeviceId) -> Result<(), StoreError> {
     const UPDATE: &str = "update member set role = 2 where room = $1 and device = $2 and state = 1";
     sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).execute(connection).await?;
     Ok(())
 }
 
-/// Sets one of the room's numbers. `column` is one of ours.
+/// Sets one of the room's numbers by one of the updates above.
 async fn set_room(
-    connection: &mut SqliteConnection,
-    column: &'static str,
+    connection: &mut Connection,
+    update: &'static str,
     room: RoomId,
     value: u64,
 ) -> Result<(), StoreError> {
-    let update = format!("update room set {column} = $2 where room = $1");
-    let query = sqlx::query(sqlx::AssertSqlSafe(update)).bind(&room.0[..]).bind(row::stored(value));
-    query.execute(connection).await?;
+    sqlx::query(update).bind(&room.0[..]).bind(stored(value)).execute(connection).await?;
     Ok(())
 }
 
-async fn mute(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-    device: DeviceId,
-    until_ms: u64,
-) -> Result<(), StoreError> {
+async fn mute(connection: &mut Connection, room: RoomId, device: DeviceId, until_ms: u64) -> Result<(), StoreError> {
     const UPDATE: &str = "update member set muted_until_ms = $3 where room = $1 and device = $2";
-    sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).bind(row::stored(until_ms)).execute(connection).await?;
+    sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).bind(stored(until_ms)).execute(connection).await?;
     Ok(())
 }
 
-async fn unban(connection: &mut SqliteConnection, room: RoomId, device: DeviceId) -> Result<(), StoreError> {
+async fn unban(connection: &mut Connection, room: RoomId, device: DeviceId) -> Result<(), StoreError> {
     const UPDATE: &str = "update member set state = 3 where room = $1 and device = $2 and state = 4";
     sqlx::query(UPDATE).bind(&room.0[..]).bind(&device.0[..]).execute(connection).await?;
     Ok(())
@@ -135,7 +131,7 @@ pub(super) struct Password {
 /// # Errors
 /// The room has a grant with its id.
 pub(super) async fn replace_password(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     password: Password,
     now_ms: u64,
 ) -> Result<(), StepError> {
@@ -162,11 +158,13 @@ pub(super) async fn replace_password(
 
 #[cfg(test)]
 mod tests {
-    use super::super::open::tests::assert_searches;
+    use super::super::explain::assert_searches;
     use super::*;
 
     #[tokio::test]
-    async fn a_rooms_admins_are_counted_by_key() {
-        assert_searches(COUNTS).await;
+    async fn rooms_and_their_admins_are_found_by_key() {
+        for statement in [COUNTS, LOCK, SLOW, RETENTION] {
+            assert_searches(statement).await;
+        }
     }
 }

@@ -1,19 +1,20 @@
 //! Epochs: staging their keys, beginning them, handing the keys out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use snug_protocol::limits::{EPOCH_KEY_BYTES, EPOCH_KEYS_PAGE_MAX};
 use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId, Seq};
-use sqlx::sqlite::SqliteConnection;
 
-use super::batch::Draft;
 use super::chain::{self, Place};
+use super::lists::Lists;
 use super::step::{Password, replace_password};
-use super::texts::{Texts, chunks};
-use super::{Sqlite, grant, row, select_now_ms};
+use super::{Connection, Database, grant, row, select_now_ms};
 use crate::rules::epoch::judge_epoch;
 use crate::rules::step::{Subject, admin_role};
+use crate::sql::Scope;
+use crate::sql::batch::Draft;
+use crate::sql::list::{Kind, Value, stored};
 use crate::{Appended, EpochKeys, Grant, NewEpoch, Standing, StepError, StoreError};
 
 /// A key sealed to a device.
@@ -24,16 +25,16 @@ const STAGED: &str = "select device from epoch_key where room = $1 and record = 
 const KEYS: &str = "select epoch_key.device, case when epoch_key.device = $3 then epoch_key.sealed end as sealed
      from epoch join epoch_key on epoch_key.room = epoch.room and epoch_key.record = epoch.record
      where epoch.room = $1 and epoch.epoch = $2 order by epoch_key.device";
-static INSERT_KEYS: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(4, |rows| {
+static INSERT_KEYS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Kind::Bytes; 4], |rows| {
         format!(
-            "insert into epoch_key (room, record, device, sealed) values {rows}
+            "insert into epoch_key (room, record, device, sealed) {rows}
              on conflict (room, record, device) do update set sealed = excluded.sealed"
         )
     })
 });
 
-impl Sqlite {
+impl Database {
     pub async fn stage_epoch_keys(
         &self,
         room: RoomId,
@@ -45,15 +46,23 @@ impl Sqlite {
         if keys.len() > EPOCH_KEYS_PAGE_MAX {
             return Err(StepError::TooManyEntries);
         }
+        let keys: Arc<[SealedKey]> = keys.into();
         self.writer
-            .write(move |connection| {
+            .write(Scope::Room(room), move |connection| {
+                let keys = Arc::clone(&keys);
                 Box::pin(async move { stage(connection, room, author, epoch, record, &keys).await })
             })
             .await
     }
 
     pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
-        self.writer.write(move |connection| Box::pin(async move { begin(connection, new).await })).await
+        let room = new.record.header().room;
+        self.writer
+            .write(Scope::Room(room), move |connection| {
+                let new = new.clone();
+                Box::pin(async move { begin(connection, new).await })
+            })
+            .await
     }
 
     pub async fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
@@ -71,7 +80,7 @@ impl Sqlite {
 }
 
 async fn stage(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     author: DeviceId,
     epoch: u32,
@@ -97,11 +106,7 @@ async fn stage(
 }
 
 /// Whether a record with this hash has begun an epoch: its keys are not to be changed any more.
-async fn is_in_force(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-    record: EnvelopeHash,
-) -> Result<bool, StoreError> {
+async fn is_in_force(connection: &mut Connection, room: RoomId, record: EnvelopeHash) -> Result<bool, StoreError> {
     const SELECT: &str = "select exists (select 1 from epoch where room = $1 and record = $2)";
     Ok(sqlx::query_scalar(SELECT).bind(&room.0[..]).bind(&record.0[..]).fetch_one(connection).await?)
 }
@@ -109,7 +114,7 @@ async fn is_in_force(
 /// Notes for which record an author stages, and forgets what it had staged for another: so a room holds no more staged keys than it has
 /// admins and members.
 async fn note_staging(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     author: DeviceId,
     record: EnvelopeHash,
@@ -126,13 +131,13 @@ async fn note_staging(
         }
     }
     let query = sqlx::query(UPSERT).bind(&room.0[..]).bind(&author.0[..]).bind(&record.0[..]);
-    query.bind(row::stored(now_ms)).execute(connection).await?;
+    query.bind(stored(now_ms)).execute(connection).await?;
     Ok(())
 }
 
 /// Forgets the keys of a record that has begun no epoch. Returns how many.
 pub(super) async fn forget_keys(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     record: EnvelopeHash,
 ) -> Result<u64, StoreError> {
@@ -143,26 +148,21 @@ pub(super) async fn forget_keys(
 
 /// Notes sealed keys. They are in force when their record is noted by [`insert_epoch`].
 pub(super) async fn insert_keys(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     record: EnvelopeHash,
     keys: &[SealedKey],
 ) -> Result<(), StoreError> {
     // A device that is named twice would be inserted twice by one statement.
     let keys: Vec<SealedKey> = keys.iter().copied().collect::<BTreeMap<_, _>>().into_iter().collect();
-    for chunk in chunks(&keys) {
-        let mut query = sqlx::query(INSERT_KEYS.for_rows(chunk.len()));
-        for (device, sealed) in chunk {
-            query = query.bind(&room.0[..]).bind(&record.0[..]).bind(&device.0[..]).bind(&sealed[..]);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+    let rows = keys.iter().map(|(device, sealed)| [&room.0, &record.0[..], &device.0, sealed].map(Value::Bytes));
+    let rows: Vec<_> = rows.collect();
+    Ok(INSERT_KEYS.execute(connection, &rows).await?)
 }
 
 /// Notes which record has begun an epoch.
 pub(super) async fn insert_epoch(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     epoch: u32,
     record: EnvelopeHash,
@@ -173,7 +173,7 @@ pub(super) async fn insert_epoch(
     Ok(())
 }
 
-async fn begin(connection: &mut SqliteConnection, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
+async fn begin(connection: &mut Connection, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
     let draft = Draft { hash: new.record.hash(), envelope: new.record.clone() };
     let (seq, role, now_ms) = match chain::place(connection, &draft, EntryKind::EpochRecord, 1).await? {
         Place::Known(appended) => return Ok((appended, Vec::new())),
@@ -201,16 +201,13 @@ async fn begin(connection: &mut SqliteConnection, new: NewEpoch) -> Result<(Appe
     Ok((appended, revoked))
 }
 
-async fn select_subjects(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-) -> Result<BTreeMap<DeviceId, Subject>, StoreError> {
+async fn select_subjects(connection: &mut Connection, room: RoomId) -> Result<BTreeMap<DeviceId, Subject>, StoreError> {
     let rows = sqlx::query(SUBJECTS).bind(&room.0[..]).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((DeviceId(row::bytes(row, "device")?), chain::subject(row)?))).collect()
 }
 
 async fn select_staged(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     record: EnvelopeHash,
 ) -> Result<BTreeSet<DeviceId>, StoreError> {
@@ -220,7 +217,7 @@ async fn select_staged(
 
 /// Ends a membership with this state. One that an admin ends loses its role and its mute with it, as in the chain.
 async fn end_membership(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     device: DeviceId,
     state: i64,
@@ -233,7 +230,7 @@ async fn end_membership(
 }
 
 /// Deletes all invites. Returns those that were still valid.
-async fn revoke_invites(connection: &mut SqliteConnection, room: RoomId) -> Result<Vec<Grant>, StoreError> {
+async fn revoke_invites(connection: &mut Connection, room: RoomId) -> Result<Vec<Grant>, StoreError> {
     let invites = grant::select_invites(connection, room).await?;
     let delete = sqlx::query("delete from room_grant where room = $1 and kind = 2").bind(&room.0[..]);
     delete.execute(connection).await?;
@@ -242,7 +239,7 @@ async fn revoke_invites(connection: &mut SqliteConnection, room: RoomId) -> Resu
 
 /// Moves the room on to its new epoch, whose record stands at `seq`. Mutes that are over end with the old one.
 async fn enter_epoch(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     epoch: u32,
     seq: Seq,
@@ -252,20 +249,20 @@ async fn enter_epoch(
         "update room set epoch = $2, epoch_seq = $3, access_version = access_version + 1 where room = $1";
     const UNMUTE: &str = "update member set muted_until_ms = 0
          where room = $1 and muted_until_ms > 0 and muted_until_ms <= $2";
-    let query = sqlx::query(MOVE).bind(&room.0[..]).bind(i64::from(epoch)).bind(row::stored(seq.0));
+    let query = sqlx::query(MOVE).bind(&room.0[..]).bind(i64::from(epoch)).bind(stored(seq.0));
     query.execute(&mut *connection).await?;
-    sqlx::query(UNMUTE).bind(&room.0[..]).bind(row::stored(now_ms)).execute(connection).await?;
+    sqlx::query(UNMUTE).bind(&room.0[..]).bind(stored(now_ms)).execute(connection).await?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::open::tests::assert_searches;
+    use super::super::explain::assert_searches;
     use super::*;
 
     #[tokio::test]
     async fn keys_and_members_are_found_by_key() {
-        for statement in [SUBJECTS, STAGED, KEYS, INSERT_KEYS.for_rows(64)] {
+        for statement in [SUBJECTS, STAGED, KEYS].into_iter().chain(INSERT_KEYS.texts()) {
             assert_searches(statement).await;
         }
     }

@@ -1,11 +1,12 @@
 //! Grants: passwords and invites.
 
 use snug_protocol::{DeviceId, GrantId, RoomId};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::Row as _;
 
-use super::{Sqlite, member, room, row, select_now_ms};
+use super::{Connection, Database, Row, member, room, row, select_now_ms};
 use crate::rules::{expired_invites_max, ms};
+use crate::sql::Scope;
+use crate::sql::list::stored;
 use crate::{CreateInviteError, Grant, GrantKind, GrantSecret, NewInvite, Quotas, Standing, StoreError};
 
 /// The columns of a [`Grant`]; `expired` by the clock at reading.
@@ -13,15 +14,16 @@ macro_rules! select_grants {
     ($where:literal) => {
         concat!(
             "select room, grant_id, kind, kdf, verifier, sealed_blob, pepper, made_by, created_at_ms, expires_at_ms,
-                    coalesce(expires_at_ms <= (select cast(unixepoch('subsec') * 1000 as integer)), false) as expired,
-                    uses, uses_max
+                    coalesce(expires_at_ms <= ",
+            now_ms!(),
+            ", false) as expired, uses, uses_max
              from room_grant ",
             $where
         )
     };
 }
 
-impl Sqlite {
+impl Database {
     pub async fn grant(&self, room: RoomId, grant: GrantId) -> Result<Option<Grant>, StoreError> {
         select_grant(&mut *self.readers.acquire().await?, room, grant).await
     }
@@ -37,7 +39,8 @@ impl Sqlite {
              where room = $1 and grant_id = $2 and pepper = $3";
         let secret = secret.clone();
         self.writer
-            .write(move |connection| {
+            .write(Scope::Room(room), move |connection| {
+                let secret = secret.clone();
                 Box::pin(async move {
                     let query = sqlx::query(UPDATE)
                         .bind(&room.0[..])
@@ -55,7 +58,10 @@ impl Sqlite {
     pub async fn create_invite(&self, new: NewInvite, quotas: &Quotas) -> Result<Grant, CreateInviteError> {
         let quotas = *quotas;
         self.writer
-            .write(move |connection| Box::pin(async move { create_invite(connection, new, &quotas).await }))
+            .write(Scope::Room(new.room), move |connection| {
+                let new = new.clone();
+                Box::pin(async move { create_invite(connection, new, &quotas).await })
+            })
             .await
     }
 
@@ -66,7 +72,7 @@ impl Sqlite {
     pub async fn delete_invite(&self, room: RoomId, grant: GrantId) -> Result<bool, StoreError> {
         const DELETE: &str = "delete from room_grant where room = $1 and grant_id = $2 and kind = 2";
         self.writer
-            .write(move |connection| {
+            .write(Scope::Room(room), move |connection| {
                 Box::pin(async move {
                     let query = sqlx::query(DELETE).bind(&room.0[..]).bind(&grant.0[..]);
                     Ok(query.execute(connection).await?.rows_affected() > 0)
@@ -76,7 +82,7 @@ impl Sqlite {
     }
 }
 
-fn grant_of(row: &SqliteRow) -> Result<Grant, StoreError> {
+fn grant_of(row: &Row) -> Result<Grant, StoreError> {
     let uses_max = row::optional_number(row, "uses_max")?.map(u32::try_from).transpose();
     Ok(Grant {
         room: RoomId(row::bytes(row, "room")?),
@@ -98,7 +104,7 @@ fn grant_of(row: &SqliteRow) -> Result<Grant, StoreError> {
 }
 
 pub(super) async fn select_grant(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     grant: GrantId,
 ) -> Result<Option<Grant>, StoreError> {
@@ -108,7 +114,7 @@ pub(super) async fn select_grant(
 }
 
 /// A room's invites that have not expired, newest first.
-pub(super) async fn select_invites(connection: &mut SqliteConnection, room: RoomId) -> Result<Vec<Grant>, StoreError> {
+pub(super) async fn select_invites(connection: &mut Connection, room: RoomId) -> Result<Vec<Grant>, StoreError> {
     const SELECT: &str = select_grants!("where room = $1 and kind = 2 order by created_at_ms desc, grant_id desc");
     let rows = sqlx::query(SELECT).bind(&room.0[..]).fetch_all(connection).await?;
     let mut invites = rows.iter().map(grant_of).collect::<Result<Vec<_>, _>>()?;
@@ -116,7 +122,7 @@ pub(super) async fn select_invites(connection: &mut SqliteConnection, room: Room
     Ok(invites)
 }
 
-pub(super) async fn insert_grant(connection: &mut SqliteConnection, grant: &Grant) -> Result<(), StoreError> {
+pub(super) async fn insert_grant(connection: &mut Connection, grant: &Grant) -> Result<(), StoreError> {
     const INSERT: &str = "insert into room_grant (room, grant_id, kind, kdf, verifier, sealed_blob, pepper, made_by,
              created_at_ms, expires_at_ms, uses, uses_max)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
@@ -129,8 +135,8 @@ pub(super) async fn insert_grant(connection: &mut SqliteConnection, grant: &Gran
         .bind(&grant.secret.sealed_blob[..])
         .bind(i64::from(grant.secret.pepper))
         .bind(&grant.made_by.0[..])
-        .bind(row::stored(grant.created_at_ms))
-        .bind(grant.expires_at_ms.map(row::stored))
+        .bind(stored(grant.created_at_ms))
+        .bind(grant.expires_at_ms.map(stored))
         .bind(i64::from(grant.uses))
         .bind(grant.uses_max.map(i64::from))
         .execute(connection)
@@ -139,37 +145,33 @@ pub(super) async fn insert_grant(connection: &mut SqliteConnection, grant: &Gran
 }
 
 /// Counts one device that became a member by this grant.
-pub(super) async fn count_use(
-    connection: &mut SqliteConnection,
-    room: RoomId,
-    grant: GrantId,
-) -> Result<(), StoreError> {
+pub(super) async fn count_use(connection: &mut Connection, room: RoomId, grant: GrantId) -> Result<(), StoreError> {
     const UPDATE: &str = "update room_grant set uses = uses + 1 where room = $1 and grant_id = $2";
     sqlx::query(UPDATE).bind(&room.0[..]).bind(&grant.0[..]).execute(connection).await?;
     Ok(())
 }
 
 /// Invites that have not expired by `now_ms`.
-async fn count_invites(connection: &mut SqliteConnection, room: RoomId, now_ms: u64) -> Result<u64, StoreError> {
+async fn count_invites(connection: &mut Connection, room: RoomId, now_ms: u64) -> Result<u64, StoreError> {
     const COUNT: &str = "select count(*) as invites from room_grant
          where room = $1 and kind = 2 and (expires_at_ms is null or expires_at_ms > $2)";
-    let counted = sqlx::query(COUNT).bind(&room.0[..]).bind(row::stored(now_ms)).fetch_one(connection).await?;
+    let counted = sqlx::query(COUNT).bind(&room.0[..]).bind(stored(now_ms)).fetch_one(connection).await?;
     row::number(&counted, "invites")
 }
 
-async fn count_grants(connection: &mut SqliteConnection, room: RoomId) -> Result<u64, StoreError> {
+async fn count_grants(connection: &mut Connection, room: RoomId) -> Result<u64, StoreError> {
     const COUNT: &str = "select count(*) as grants from room_grant where room = $1";
     row::number(&sqlx::query(COUNT).bind(&room.0[..]).fetch_one(connection).await?, "grants")
 }
 
-async fn delete_expired(connection: &mut SqliteConnection, room: RoomId, now_ms: u64) -> Result<(), StoreError> {
+async fn delete_expired(connection: &mut Connection, room: RoomId, now_ms: u64) -> Result<(), StoreError> {
     const DELETE: &str = "delete from room_grant where room = $1 and kind = 2 and expires_at_ms <= $2";
-    sqlx::query(DELETE).bind(&room.0[..]).bind(row::stored(now_ms)).execute(connection).await?;
+    sqlx::query(DELETE).bind(&room.0[..]).bind(stored(now_ms)).execute(connection).await?;
     Ok(())
 }
 
 async fn create_invite(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: NewInvite,
     quotas: &Quotas,
 ) -> Result<Grant, CreateInviteError> {

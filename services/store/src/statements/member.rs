@@ -3,10 +3,11 @@
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, GrantId, RoomId, Seq};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::Row as _;
 
-use super::{Sqlite, grant, room, row, select_now_ms};
+use super::{Connection, Database, Row, grant, locks, room, row, select_now_ms};
+use crate::sql::Scope;
+use crate::sql::list::stored;
 use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, Standing, StoreError};
 
 /// The columns of a [`Member`]; those of the profile's entry are null if there is none.
@@ -23,7 +24,7 @@ macro_rules! select_members {
     };
 }
 
-impl Sqlite {
+impl Database {
     pub async fn enter(
         &self,
         room: RoomId,
@@ -33,7 +34,9 @@ impl Sqlite {
     ) -> Result<Entering, EnterError> {
         let quotas = *quotas;
         self.writer
-            .write(move |connection| Box::pin(async move { enter(connection, room, grant, device, &quotas).await }))
+            .write(Scope::Room(room), move |connection| {
+                Box::pin(async move { enter(connection, room, grant, device, &quotas).await })
+            })
             .await
     }
 
@@ -72,7 +75,7 @@ impl Sqlite {
     }
 }
 
-fn keys_of(row: &SqliteRow) -> Result<DeviceKeys, StoreError> {
+fn keys_of(row: &Row) -> Result<DeviceKeys, StoreError> {
     Ok(DeviceKeys {
         device: DeviceId(row::bytes(row, "device")?),
         sign_key: row::bytes(row, "sign_key")?,
@@ -80,7 +83,7 @@ fn keys_of(row: &SqliteRow) -> Result<DeviceKeys, StoreError> {
     })
 }
 
-fn member_of(row: &SqliteRow) -> Result<Member, StoreError> {
+fn member_of(row: &Row) -> Result<Member, StoreError> {
     let profile = row.try_get::<Option<i64>, _>("seq")?;
     Ok(Member {
         keys: keys_of(row)?,
@@ -92,7 +95,7 @@ fn member_of(row: &SqliteRow) -> Result<Member, StoreError> {
 }
 
 pub(super) async fn select_standing(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     device: DeviceId,
 ) -> Result<Option<Standing>, StoreError> {
@@ -102,18 +105,18 @@ pub(super) async fn select_standing(
 }
 
 /// Rooms that `device` is a member of now.
-pub(super) async fn count_rooms(connection: &mut SqliteConnection, device: DeviceId) -> Result<u64, StoreError> {
+pub(super) async fn count_rooms(connection: &mut Connection, device: DeviceId) -> Result<u64, StoreError> {
     const COUNT: &str = "select count(*) as rooms from member where device = $1 and state = 1";
     row::number(&sqlx::query(COUNT).bind(&device.0[..]).fetch_one(connection).await?, "rooms")
 }
 
-async fn count_members(connection: &mut SqliteConnection, room: RoomId) -> Result<u64, StoreError> {
+async fn count_members(connection: &mut Connection, room: RoomId) -> Result<u64, StoreError> {
     const COUNT: &str = "select count(*) as members from member where room = $1 and state <> 5";
     row::number(&sqlx::query(COUNT).bind(&room.0[..]).fetch_one(connection).await?, "members")
 }
 
 /// Its id is a hash of its keys, so one that is known has the same.
-pub(super) async fn insert_device(connection: &mut SqliteConnection, keys: &DeviceKeys) -> Result<(), StoreError> {
+pub(super) async fn insert_device(connection: &mut Connection, keys: &DeviceKeys) -> Result<(), StoreError> {
     const INSERT: &str =
         "insert into device (device, sign_key, agree_key) values ($1, $2, $3) on conflict (device) do nothing";
     let query = sqlx::query(INSERT).bind(&keys.device.0[..]).bind(&keys.sign_key[..]).bind(&keys.agree_key[..]);
@@ -123,7 +126,7 @@ pub(super) async fn insert_device(connection: &mut SqliteConnection, keys: &Devi
 
 /// Makes `device` a member with this role, or again with the role it had.
 pub(super) async fn admit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     device: DeviceId,
     role: Role,
@@ -135,7 +138,7 @@ pub(super) async fn admit(
         .bind(&room.0[..])
         .bind(&device.0[..])
         .bind(row::role_number(role))
-        .bind(row::stored(now_ms))
+        .bind(stored(now_ms))
         .execute(connection)
         .await?;
     Ok(())
@@ -143,18 +146,18 @@ pub(super) async fn admit(
 
 /// Notes a room's recovery device, which is no member.
 pub(super) async fn insert_recovery(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     device: DeviceId,
     now_ms: u64,
 ) -> Result<(), StoreError> {
     const INSERT: &str = "insert into member (room, device, role, state, joined_at_ms) values ($1, $2, 1, 5, $3)";
-    sqlx::query(INSERT).bind(&room.0[..]).bind(&device.0[..]).bind(row::stored(now_ms)).execute(connection).await?;
+    sqlx::query(INSERT).bind(&room.0[..]).bind(&device.0[..]).bind(stored(now_ms)).execute(connection).await?;
     Ok(())
 }
 
 async fn enter(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     room: RoomId,
     grant: GrantId,
     keys: DeviceKeys,
@@ -179,6 +182,7 @@ async fn enter(
         if standing.is_none() && count_members(connection, room).await? >= quotas.members_per_room_max {
             return Err(EnterError::TooManyMembers);
         }
+        locks::device(connection, keys.device).await?;
         if count_rooms(connection, keys.device).await? >= quotas.rooms_per_device_max {
             return Err(EnterError::TooManyRooms);
         }
@@ -195,8 +199,8 @@ async fn enter(
     Ok(Entering { room, role, new_member, epoch_record })
 }
 
-async fn select_entry(connection: &mut SqliteConnection, room: RoomId, seq: Seq) -> Result<EntryFrame, StoreError> {
+async fn select_entry(connection: &mut Connection, room: RoomId, seq: Seq) -> Result<EntryFrame, StoreError> {
     const SELECT: &str = "select seq, at_ms, hash, envelope from entry where room = $1 and seq = $2";
-    let found = sqlx::query(SELECT).bind(&room.0[..]).bind(row::stored(seq.0)).fetch_optional(connection).await?;
+    let found = sqlx::query(SELECT).bind(&room.0[..]).bind(stored(seq.0)).fetch_optional(connection).await?;
     row::entry(&found.ok_or_else(|| StoreError::corrupt("a room's epoch record is missing"))?)
 }
