@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod guest;
 pub mod history;
 pub mod hostile;
+pub mod lossy;
 pub mod node;
 pub mod process;
 pub mod rng;
