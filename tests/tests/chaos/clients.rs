@@ -30,10 +30,10 @@ impl Scene {
     /// One envelope through all nodes at one time: stored once, and each node says where.
     pub async fn sent_thrice(&mut self) -> Strike {
         let began = Instant::now();
-        let mut guest = Guest::new(&self.cluster.url);
+        let mut guest = Guest::new(&self.fleet.url);
         let mut room = guest.create(&format!("Thrice {}", self.strikes.len())).await;
         let mut sockets = Vec::new();
-        for node in &self.cluster.nodes {
+        for node in &self.fleet.nodes {
             sockets.push(guest.socket_at(node.address).await);
         }
         let mut duplicates = 0;
@@ -51,7 +51,7 @@ impl Scene {
             assert_eq!(first, 1, "it was stored by one of them: {answers:?}");
             duplicates += answers.len() - first;
         }
-        let (head, rows) = ledger(&self.cluster.database, room.room).await;
+        let (head, rows) = ledger(&self.fleet.database, room.room).await;
         assert_eq!((head, rows.len()), (i64::from(THRICE) + 1, THRICE as usize + 1));
         let proof = format!("{THRICE} envelopes stored once, {duplicates} answers called them known");
         self.healed(Fault::SentThrice, began, proof).await
@@ -59,15 +59,15 @@ impl Scene {
 
     /// The address of a node that is not killed before what runs beside is done.
     fn spare_one(&mut self) -> SocketAddr {
-        let spared = self.cluster.nodes.len() - 1;
+        let spared = self.fleet.nodes.len() - 1;
         self.spared = Some(spared);
-        self.cluster.nodes[spared].address
+        self.fleet.nodes[spared].address
     }
 
     /// Somebody takes nothing while a lot is said: it is let go, holds up nobody, and misses nothing when it comes back. Runs beside.
     pub async fn slow_reader(&mut self) {
         let node = self.spare_one();
-        let (mut guest, began) = (Guest::new(&self.cluster.url), Instant::now());
+        let (mut guest, began) = (Guest::new(&self.fleet.url), Instant::now());
         let mut room = guest.create("Slow reader").await;
         let mut slow = guest.socket_over(narrow(node).await).await;
         let (mut writer, mut fast) = (guest.socket_at(node).await, guest.socket_at(node).await);
@@ -98,7 +98,7 @@ impl Scene {
     /// A client's machine is gone without a word: its node notices by the heartbeat. Runs beside, so the node must live.
     pub async fn half_open(&mut self) {
         let proxy = FaultProxy::start(self.spare_one()).await.expect("a port");
-        let mut guest = Guest::new(&self.cluster.url);
+        let mut guest = Guest::new(&self.fleet.url);
         let room = guest.create("Half open").await;
         let mut socket = guest.socket_at(proxy.address()).await;
         assert!(matches!(socket.follow(room.room, None).await, ServerFrame::Followed { .. }));

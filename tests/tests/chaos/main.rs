@@ -21,7 +21,7 @@ use std::time::Duration;
 use faults::Fault;
 use load::Load;
 use scene::Scene;
-use snug_tests::cluster::{CLOCK_OFF_SECONDS, Cluster, Options};
+use snug_tests::fleet::{CLOCK_OFF_SECONDS, Fleet, Options};
 use snug_tests::history::{Breach, check, ledger};
 use snug_tests::rng::Rng;
 use tokio::sync::Mutex;
@@ -37,7 +37,7 @@ const STORM: u64 = 500;
 /// Open files of this process: each connection of the storm passes a proxy here.
 const OPEN_FILES: &str = "16000";
 
-/// Clusters share the machine's two cores badly.
+/// Fleets share the machine's two cores badly.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A number from the environment.
@@ -60,12 +60,12 @@ async fn nothing_is_lost_or_doubled_whatever_dies_in_the_cluster() {
     let seconds = Duration::from_secs(setting("SNUG_CHAOS_SECONDS").unwrap_or(0));
     let seed = setting("SNUG_CHAOS_SEED").unwrap_or_else(|| u64::from(u16::from_ne_bytes(snug_tests::guest::random())));
     let began = Instant::now();
-    let cluster = Cluster::start(NODES, &Options { clock_off: Some(CLOCK_OFF), args: Vec::new() }).await;
-    let ahead = cluster.nodes[CLOCK_OFF].clock_ahead().await;
+    let fleet = Fleet::start(NODES, &Options { clock_off: Some(CLOCK_OFF), args: Vec::new() }).await;
+    let ahead = fleet.nodes[CLOCK_OFF].clock_ahead().await;
     assert!(ahead.unsigned_abs().abs_diff(CLOCK_OFF_SECONDS) < 60, "its clock is {ahead} s ahead");
-    let load = Load::start(&cluster.url, ROOMS, MEMBERS).await;
+    let load = Load::start(&fleet.url, ROOMS, MEMBERS).await;
     println!("{NODES} nodes, {ROOMS} rooms of {MEMBERS}; node {CLOCK_OFF}'s clock is {ahead} s ahead; seed {seed}");
-    let mut scene = Scene::new(cluster, load);
+    let mut scene = Scene::new(fleet, load);
     for fault in Fault::ALL {
         if fault.is_about_redis() {
             // What presence depends on is hurt from here on.
@@ -98,7 +98,7 @@ async fn finish(mut scene: Scene, began: Instant) {
     let (scene, stories) = scene.finish_load().await;
     let mut stored = 0;
     for story in &stories {
-        let (head, rows) = postgres::ledger(&scene.cluster.database, story.id).await;
+        let (head, rows) = postgres::ledger(&scene.fleet.database, story.id).await;
         breaches.extend(check(&story.histories, &story.stored));
         breaches.extend(ledger::check(&rows, head, &story.stored));
         stored += story.stored.len();
@@ -118,9 +118,9 @@ async fn finish(mut scene: Scene, began: Instant) {
 async fn a_build_that_never_compares_heads_is_caught_by_a_lost_hint() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let broken = Options { args: vec!["--sabotage=head-check".into()], ..Options::default() };
-    let cluster = Cluster::start(2, &broken).await;
-    let load = Load::start(&cluster.url, 1, 2).await;
-    let mut scene = Scene::new(cluster, load);
+    let fleet = Fleet::start(2, &broken).await;
+    let load = Load::start(&fleet.url, 1, 2).await;
+    let mut scene = Scene::new(fleet, load);
     scene.strike(Fault::HintsLost).await;
     let caught = scene.breaches.iter().any(|breach| matches!(breach, Breach::Late(who) if who.contains("last hint")));
     assert!(caught, "a node without the head check passed for a good one: {:?}", scene.breaches);

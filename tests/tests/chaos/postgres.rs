@@ -22,7 +22,7 @@ const COMMITTED: &[u8] = b"COMMIT\0";
 
 impl Scene {
     async fn connection(&self) -> PgConnection {
-        let connecting = PgConnection::connect(&self.cluster.database);
+        let connecting = PgConnection::connect(&self.fleet.database);
         in_time("Postgres answers", connecting).await.expect("a connection")
     }
 
@@ -34,8 +34,8 @@ impl Scene {
 
     pub async fn postgres_restarted(&mut self) -> Strike {
         let life = self.postgres_life().await;
-        self.cluster.postgres.stop().await;
-        self.cluster.postgres.start_again().await;
+        self.fleet.postgres.stop().await;
+        self.fleet.postgres.start_again().await;
         let healed = Instant::now();
         assert_ne!(self.postgres_life().await, life);
         self.healed(Fault::PostgresRestarted, healed, "another start time".into()).await
@@ -43,12 +43,12 @@ impl Scene {
 
     pub async fn postgres_paused(&mut self) -> Strike {
         let mut connection = self.connection().await;
-        self.cluster.postgres.pause().await;
+        self.fleet.postgres.pause().await;
         let from = Instant::now();
         let asked = sqlx::query("select 1").execute(&mut connection);
         assert!(timeout(ANSWER_LIMIT, asked).await.is_err(), "Postgres answers although it is paused");
         sleep(STILL.saturating_sub(from.elapsed())).await;
-        self.cluster.postgres.unpause().await;
+        self.fleet.postgres.unpause().await;
         let healed = Instant::now();
         let proof = format!("no answer for {:.1?}", healed - from);
         self.healed(Fault::PostgresPaused, healed, proof).await
@@ -56,8 +56,8 @@ impl Scene {
 
     /// Once before the server has heard of the commit, once after it has committed and before the node knows.
     pub async fn commit_cut(&mut self) -> Strike {
-        let node = self.cluster.busiest();
-        let proxy = &self.cluster.nodes[node].postgres;
+        let node = self.fleet.busiest();
+        let proxy = &self.fleet.nodes[node].postgres;
         let before = proxy.counts().cut_by_pattern;
         for (direction, pattern) in [(Direction::ToClient, COMMITTED), (Direction::ToServer, COMMIT)] {
             proxy.cut_at(direction, pattern);

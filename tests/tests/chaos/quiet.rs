@@ -5,7 +5,7 @@ use std::time::Duration;
 use snug_client::wire::Incoming;
 use snug_protocol::frame::ServerFrame;
 use snug_protocol::{ErrorCode, Seq};
-use snug_tests::cluster::Cluster;
+use snug_tests::fleet::Fleet;
 use snug_tests::guest::{Guest, GuestRoom, Socket};
 use tokio::time::{Instant, timeout};
 
@@ -20,12 +20,12 @@ pub struct Quiet {
 
 impl Quiet {
     /// A room called `name`: the writer at one node, the reader at another, who has seen everything so far.
-    pub async fn start(cluster: &Cluster, name: &str, writer_at: usize, reader_at: usize) -> Self {
-        let (mut writer, mut reader) = (Guest::new(&cluster.url), Guest::new(&cluster.url));
+    pub async fn start(fleet: &Fleet, name: &str, writer_at: usize, reader_at: usize) -> Self {
+        let (mut writer, mut reader) = (Guest::new(&fleet.url), Guest::new(&fleet.url));
         let room = writer.create(name).await;
         reader.join(&room).await;
-        let writing = writer.socket_at(cluster.nodes[writer_at].address).await;
-        let mut reading = reader.socket_at(cluster.nodes[reader_at].address).await;
+        let writing = writer.socket_at(fleet.nodes[writer_at].address).await;
+        let mut reading = reader.socket_at(fleet.nodes[reader_at].address).await;
         let followed = reading.follow(room.room, None).await;
         assert!(matches!(followed, ServerFrame::Followed { .. }), "{followed:?}");
         assert_eq!(reading.entry().await.seq(), Seq(1));

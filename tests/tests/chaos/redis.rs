@@ -24,9 +24,9 @@ const STOLEN: u64 = 5;
 impl Scene {
     /// What `redis-cli` prints.
     async fn redis(&self, command: &[&str]) -> String {
-        let port = self.cluster.redis.port().to_string();
+        let port = self.fleet.redis.port().to_string();
         let command: Vec<&str> = ["redis-cli", "-p", &port].into_iter().chain(command.iter().copied()).collect();
-        self.cluster.redis.exec(&command).await.trim().to_owned()
+        self.fleet.redis.exec(&command).await.trim().to_owned()
     }
 
     /// What Redis calls this life of its.
@@ -37,18 +37,18 @@ impl Scene {
 
     pub async fn redis_away(&mut self) -> Strike {
         let name = format!("Away {}", self.strikes.len());
-        let quiet = Quiet::start(&self.cluster, &name, 0, 1).await;
+        let quiet = Quiet::start(&self.fleet, &name, 0, 1).await;
         let life = self.redis_life().await;
-        self.cluster.redis.stop().await;
+        self.fleet.redis.stop().await;
         let from = Instant::now();
         let silent = quiet.remove().await;
         self.figures.removal_without_redis.push(silent);
-        let refused = tokio::net::TcpStream::connect(self.cluster.redis.address()).await.is_err();
+        let refused = tokio::net::TcpStream::connect(self.fleet.redis.address()).await.is_err();
         assert!(refused, "somebody listens where Redis was");
         sleep(AWAY.saturating_sub(from.elapsed())).await;
         let to = Instant::now();
         self.note_redis(Fault::RedisAway, from, to);
-        self.cluster.redis.start_again().await;
+        self.fleet.redis.start_again().await;
         let healed = Instant::now();
         assert_ne!(self.redis_life().await, life);
         let proof = format!("connections refused for {:.1?}, another run_id after", to - from);
@@ -57,8 +57,8 @@ impl Scene {
 
     pub async fn redis_restarted(&mut self) -> Strike {
         let life = self.redis_life().await;
-        self.cluster.redis.kill().await;
-        self.cluster.redis.start_again().await;
+        self.fleet.redis.kill().await;
+        self.fleet.redis.start_again().await;
         let healed = Instant::now();
         let after = self.redis_life().await;
         assert_ne!(life, after);
@@ -66,17 +66,17 @@ impl Scene {
     }
 
     pub async fn redis_paused(&mut self) -> Strike {
-        self.cluster.redis.pause().await;
+        self.fleet.redis.pause().await;
         let from = Instant::now();
         let answer = async {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};
-            let mut stream = tokio::net::TcpStream::connect(self.cluster.redis.address()).await?;
+            let mut stream = tokio::net::TcpStream::connect(self.fleet.redis.address()).await?;
             stream.write_all(b"PING\r\n").await?;
             stream.read_u8().await
         };
         assert!(timeout(ANSWER_LIMIT, answer).await.is_err(), "Redis answers although it is paused");
         sleep(STILL.saturating_sub(from.elapsed())).await;
-        self.cluster.redis.unpause().await;
+        self.fleet.redis.unpause().await;
         let healed = Instant::now();
         self.note_redis(Fault::RedisPaused, from, healed);
         let proof = format!("no PONG for {:.1?}", healed - from);
@@ -93,42 +93,42 @@ impl Scene {
 
     /// Steals some hints under load, then the last one of a quiet room.
     pub async fn hints_lost(&mut self) -> Strike {
-        let deaf = self.cluster.busiest();
-        let speaks = (deaf + 1) % self.cluster.nodes.len();
+        let deaf = self.fleet.busiest();
+        let speaks = (deaf + 1) % self.fleet.nodes.len();
         let name = format!("Last hint {}", self.strikes.len());
-        let mut quiet = Quiet::start(&self.cluster, &name, speaks, deaf).await;
-        let (fills, stolen) = (self.cluster.nodes[deaf].fills(), self.cluster.nodes[deaf].thief.stolen());
-        self.cluster.nodes[deaf].thief.steal(STOLEN);
+        let mut quiet = Quiet::start(&self.fleet, &name, speaks, deaf).await;
+        let (fills, stolen) = (self.fleet.nodes[deaf].fills(), self.fleet.nodes[deaf].thief.stolen());
+        self.fleet.nodes[deaf].thief.steal(STOLEN);
         snug_tests::eventually("the load's hints are stolen", async || {
-            (self.cluster.nodes[deaf].thief.stolen() >= stolen + STOLEN).then_some(())
+            (self.fleet.nodes[deaf].thief.stolen() >= stolen + STOLEN).then_some(())
         })
         .await;
         let healed = Instant::now();
         let strike = self.healed(Fault::HintsLost, healed, String::new()).await;
-        let filled = self.cluster.nodes[deaf].fills() - fills;
+        let filled = self.fleet.nodes[deaf].fills() - fills;
         self.figures.stolen_and_filled.0 += STOLEN;
         self.figures.stolen_and_filled.1 += filled;
-        self.cluster.nodes[deaf].thief.steal_of(1, &quiet.room.room.to_string());
+        self.fleet.nodes[deaf].thief.steal_of(1, &quiet.room.room.to_string());
         let seq = quiet.say("nothing comes after this").await;
         match quiet.read(seq, LOST_HINT_LIMIT * 2).await {
             Some(late) if late <= LOST_HINT_LIMIT => self.figures.last_hint_lost.push(late),
             late => self.breaches.push(Breach::Late(format!("the reader whose last hint was lost: {late:?}"))),
         }
-        let all = self.cluster.nodes[deaf].thief.stolen() - stolen;
+        let all = self.fleet.nodes[deaf].thief.stolen() - stolen;
         assert_eq!(all, STOLEN + 1, "a hint was not stolen");
         Strike { proof: format!("{all} hints stolen from node {deaf}, one with nothing after it"), ..strike }
     }
 
     /// One node hears nothing from Redis. Its connections stay open, and what it says arrives.
     pub async fn node_deaf(&mut self) -> Strike {
-        let deaf = self.cluster.busiest();
-        let before = self.cluster.nodes[deaf].redis.counts();
-        self.cluster.nodes[deaf].redis.set(Direction::ToClient, Flow::BlackHole);
+        let deaf = self.fleet.busiest();
+        let before = self.fleet.nodes[deaf].redis.counts();
+        self.fleet.nodes[deaf].redis.set(Direction::ToClient, Flow::BlackHole);
         let from = Instant::now();
         sleep(STILL).await;
-        let withheld = self.cluster.nodes[deaf].redis.counts().bytes_withheld - before.bytes_withheld;
+        let withheld = self.fleet.nodes[deaf].redis.counts().bytes_withheld - before.bytes_withheld;
         assert!(withheld > 0, "nothing was kept from the node");
-        self.cluster.nodes[deaf].redis.heal();
+        self.fleet.nodes[deaf].redis.heal();
         let healed = Instant::now();
         let proof = format!("{withheld} bytes kept from node {deaf} for {:.1?}", healed - from);
         self.healed(Fault::NodeDeaf, healed, proof).await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snug_tests::cluster::Cluster;
+use snug_tests::fleet::Fleet;
 use snug_tests::history::Breach;
 use snug_tests::history::figures::{Spans, delays, resumed};
 use tokio::task::JoinSet;
@@ -42,7 +42,7 @@ pub struct Figures {
 
 /// All of it.
 pub struct Scene {
-    pub cluster: Cluster,
+    pub fleet: Fleet,
     pub load: Load,
     pub figures: Figures,
     pub strikes: Vec<Strike>,
@@ -61,15 +61,15 @@ pub struct Scene {
 
 /// What is left of it when the load has ended.
 pub struct Ended {
-    pub cluster: Cluster,
+    pub fleet: Fleet,
     pub figures: Figures,
     pub strikes: Vec<Strike>,
 }
 
 impl Scene {
-    pub fn new(cluster: Cluster, load: Load) -> Self {
+    pub fn new(fleet: Fleet, load: Load) -> Self {
         Self {
-            cluster,
+            fleet,
             load,
             figures: Figures::default(),
             strikes: Vec::new(),
@@ -144,7 +144,7 @@ impl Scene {
     /// Somebody at one node is removed by somebody at another.
     pub async fn removal(&mut self) {
         for (by, gone) in [(0, 1), (1, 2), (2, 0)] {
-            let quiet = Quiet::start(&self.cluster, &format!("Removal {by}"), by, gone).await;
+            let quiet = Quiet::start(&self.fleet, &format!("Removal {by}"), by, gone).await;
             let silent = quiet.remove().await;
             self.figures.removal.push(silent);
         }
@@ -152,8 +152,8 @@ impl Scene {
 
     /// Ends the load.
     pub async fn finish_load(self) -> (Ended, Vec<Story>) {
-        let Self { cluster, load, figures, strikes, .. } = self;
-        (Ended { cluster, figures, strikes }, load.finish().await)
+        let Self { fleet, load, figures, strikes, .. } = self;
+        (Ended { fleet, figures, strikes }, load.finish().await)
     }
 
     /// What the members' histories tell about the times that were noted.

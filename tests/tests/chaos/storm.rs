@@ -55,13 +55,13 @@ impl Scene {
         }
         eventually("all light clients are there", async || (opened.load(Ordering::Relaxed) == count).then_some(()))
             .await;
-        let cut_before: u64 = self.cluster.nodes.iter().map(|node| node.front.counts().cut).sum();
+        let cut_before: u64 = self.fleet.nodes.iter().map(|node| node.front.counts().cut).sum();
         let began = Instant::now();
-        self.cluster.nodes.iter().for_each(|node| node.front.cut());
+        self.fleet.nodes.iter().for_each(|node| node.front.cut());
         let back = in_time("everyone comes back", returns.join_all()).await;
         let healed = Instant::now();
         self.figures.storm.push(healed - began);
-        let cut = self.cluster.nodes.iter().map(|node| node.front.counts().cut).sum::<u64>() - cut_before;
+        let cut = self.fleet.nodes.iter().map(|node| node.front.counts().cut).sum::<u64>() - cut_before;
         assert!(cut >= count as u64, "only {cut} connections were cut");
         let failures = failures.load(Ordering::Relaxed);
         let proof =
@@ -74,19 +74,19 @@ impl Scene {
     async fn light_clients(&self, count: usize) -> Vec<Light> {
         let mut devices = Vec::new();
         for number in 0..ROOMS {
-            let mut guest = Guest::new(&self.cluster.url);
+            let mut guest = Guest::new(&self.fleet.url);
             let room = guest.create(&format!("Storm {number} {}", self.strikes.len())).await;
             let record = guest.page(&format!("/api/rooms/{}/history?limit=1", room.room)).await.1.remove(0);
             let history = room.entered.room.history;
             let cursor = Cursor { history, seq: Seq(1), hash: record.hash().short().into() };
             for device in 0..DEVICES {
-                let mut other = Guest::new(&self.cluster.url);
+                let mut other = Guest::new(&self.fleet.url);
                 if device > 0 {
                     other.join(&room).await;
                 }
                 let guest = if device > 0 { &other } else { &guest };
                 let token = guest.token.as_deref().expect("it is in").into();
-                let url = self.cluster.url.as_str().into();
+                let url = self.fleet.url.as_str().into();
                 devices.push(Light { url, token, room: room.room, cursor: cursor.clone() });
             }
         }

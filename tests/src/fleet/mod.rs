@@ -26,7 +26,7 @@ pub use thief::Thief;
 pub const CLOCK_OFF_SECONDS: u64 = 600;
 
 /// Limits that nobody here runs into, and short waits where an operator has a slower load balancer.
-const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 16] = [
     "--http-per-second=100000",
     "--http-burst=100000",
     "--creates-per-minute=100000",
@@ -40,6 +40,7 @@ const SETTINGS: [&str; 15] = [
     "--sockets-per-address=100000",
     "--sockets-per-device=10000",
     "--trusted-proxies=127.0.0.1",
+    "--drain-wait-ms=1500",
     "--drain-move-ms=2000",
     "--log-format=json",
 ];
@@ -54,7 +55,7 @@ pub struct Options {
 }
 
 /// A running cluster; it ends when it is dropped.
-pub struct Cluster {
+pub struct Fleet {
     /// What people open: the load balancer.
     pub url: String,
     /// The nodes.
@@ -87,7 +88,7 @@ pub struct Node {
     process: Option<Process>,
 }
 
-impl Cluster {
+impl Fleet {
     /// Starts everything, and waits until the load balancer leads to every node.
     ///
     /// # Panics
@@ -104,16 +105,16 @@ impl Cluster {
         let targets: Vec<SocketAddr> = fronts.iter().map(FaultProxy::address).collect();
         let balancer = LoadBalancer::start(&targets).await;
         let url = format!("http://{}", balancer.address());
-        let mut cluster =
+        let mut fleet =
             Self { url, nodes: Vec::new(), redis, postgres, database, _balancer: balancer, _folder: folder };
         for (number, (address, front)) in addresses.into_iter().zip(fronts).enumerate() {
-            let node = cluster.node(number, address, front, options).await;
-            cluster.nodes.push(node);
+            let node = fleet.node(number, address, front, options).await;
+            fleet.nodes.push(node);
         }
         for number in 0..nodes {
-            cluster.restart(number).await;
+            fleet.restart(number).await;
         }
-        cluster
+        fleet
     }
 
     async fn node(&self, number: usize, address: SocketAddr, front: FaultProxy, options: &Options) -> Node {
