@@ -65,7 +65,7 @@ crash: ## The crash test for longer: SECONDS=120 make crash
 
 chaos: web backing faketime ## The fault suite of the cluster for longer: SECONDS=600 SEED=7 make chaos
 	cargo build --workspace --all-features --locked --bins
-	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_STORM=2000 \
+	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
 	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
 
 lint: ## Formatting and clippy

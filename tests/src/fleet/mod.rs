@@ -169,6 +169,26 @@ impl Fleet {
     }
 }
 
+impl Drop for Fleet {
+    /// What the nodes said is kept when a test fails.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let kept = std::env::temp_dir().join(format!("snug-fleet-{}", std::process::id()));
+        let copied = std::fs::create_dir_all(&kept).and_then(|()| {
+            self.nodes.iter().try_for_each(|node| {
+                let name = node.log.file_name().expect("a file");
+                std::fs::copy(&node.log, kept.join(name)).map(drop)
+            })
+        });
+        match copied {
+            Ok(()) => eprintln!("the nodes' logs are in {}", kept.display()),
+            Err(error) => eprintln!("the nodes' logs are lost: {error}"),
+        }
+    }
+}
+
 impl Node {
     async fn start(&self) -> Process {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();

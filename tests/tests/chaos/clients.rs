@@ -19,8 +19,10 @@ use super::scene::Scene;
 /// Envelopes that are sent through all nodes at once, each.
 const THRICE: u32 = 20;
 /// Messages that a slow reader does not read: more than buffers hold.
-const UNREAD: u32 = 400;
+const UNREAD: u32 = 300;
 const UNREAD_CHARS: usize = 4_000;
+/// Of these, how many are on their way at one time.
+const AT_ONCE: u32 = 25;
 /// A reader's buffer for the network. Small, so that it is full soon.
 const SMALL_BUFFER: u32 = 4_096;
 /// Longer than a node waits for a socket that takes nothing, or for the answer to a heartbeat.
@@ -75,15 +77,20 @@ impl Scene {
             assert!(matches!(socket.follow(room.room, None).await, ServerFrame::Followed { .. }));
         }
         let last = Seq(u64::from(UNREAD) + 1);
-        let long = "x".repeat(UNREAD_CHARS);
-        self.beside.spawn(async move {
-            for id in 0..UNREAD {
+        let long = "🦀".repeat(UNREAD_CHARS);
+        for first in (0..UNREAD).step_by(AT_ONCE as usize) {
+            let ids = first..UNREAD.min(first + AT_ONCE);
+            for id in ids.clone() {
                 let envelope = guest.message(&mut room, &long);
                 writer.send(id, &envelope).await;
+            }
+            for id in ids {
                 writer.sent(id).await;
             }
-            let quickly = read_to(&mut fast, last).await;
-            assert!(quickly.is_ok(), "who reads has everything at once: {quickly:?}");
+        }
+        let quickly = read_to(&mut fast, last).await;
+        assert!(quickly.is_ok(), "who reads has everything at once: {quickly:?}");
+        self.beside.spawn(async move {
             sleep(SLOW_READER_LIMIT + MORE).await;
             let (seen, code) = read_to(&mut slow, last).await.expect_err("it was not let go although it took nothing");
             assert!([None, Some(close::TIMED_OUT)].contains(&code), "{code:?}");

@@ -104,6 +104,12 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Those of which the name contains what `SNUG_CHAOS_ONLY` says, or all.
+pub fn chosen(faults: &[Fault]) -> Vec<Fault> {
+    let only = std::env::var("SNUG_CHAOS_ONLY").unwrap_or_default();
+    faults.iter().copied().filter(|fault| fault.to_string().contains(&only)).collect()
+}
+
 /// What was done, and how it went.
 pub struct Strike {
     pub fault: Fault,

@@ -16,8 +16,8 @@ use super::scene::Scene;
 const STILL: Duration = Duration::from_secs(3);
 /// How long a query may take that is to show that Postgres answers.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-/// What a client says to commit, and how the server says that it has.
-const COMMIT: &[u8] = b"COMMIT";
+/// What a node says to commit, once on each connection since it is prepared, and how the server says each time that it has.
+const COMMIT: &[u8] = b"\0commit\0";
 const COMMITTED: &[u8] = b"COMMIT\0";
 
 impl Scene {
@@ -54,19 +54,21 @@ impl Scene {
         self.healed(Fault::PostgresPaused, healed, proof).await
     }
 
-    /// Once before the server has heard of the commit, once after it has committed and before the node knows.
+    /// Once after the server has committed and before the node knows, once before the server has heard of the commit.
     pub async fn commit_cut(&mut self) -> Strike {
         let node = self.fleet.busiest();
         let proxy = &self.fleet.nodes[node].postgres;
         let before = proxy.counts().cut_by_pattern;
-        for (direction, pattern) in [(Direction::ToClient, COMMITTED), (Direction::ToServer, COMMIT)] {
-            proxy.cut_at(direction, pattern);
-            eventually("a commit passes", async || (!proxy.is_armed()).then_some(())).await;
-        }
+        proxy.cut_at(Direction::ToClient, COMMITTED);
+        eventually("a commit is done", async || (!proxy.is_armed()).then_some(())).await;
+        proxy.cut_at(Direction::ToServer, COMMIT);
+        // New connections, on which a first commit is to come.
+        proxy.cut();
+        eventually("a commit is asked for", async || (!proxy.is_armed()).then_some(())).await;
         let healed = Instant::now();
         let cut = proxy.counts().cut_by_pattern - before;
         assert_eq!(cut, 2, "a connection was not cut");
-        let proof = format!("{cut} connections of node {node} cut, before and after the commit");
+        let proof = format!("{cut} connections of node {node} cut, after a commit and before one");
         self.healed(Fault::CommitCut, healed, proof).await
     }
 }
