@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing chromium lint crash screenshots check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots check-deploy image test-image reproduce help
 
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
@@ -38,7 +38,10 @@ test-web: web ## Type check, lint and unit tests of the browser client
 backing: ## Makes sure that the tests find real Redis, Postgres and HAProxy servers
 	@tests/setup/containers
 
-test-rust: web backing ## Unit and integration tests in Rust
+faketime: ## Makes sure that the fault suite can give a node a wrong clock
+	@tests/setup/faketime
+
+test-rust: web backing faketime ## Unit and integration tests in Rust
 	cargo build --workspace --all-features --locked --bins
 	cargo test --workspace --all-features --locked
 
@@ -59,6 +62,11 @@ screenshots: web chromium tests/browser/node_modules/.package-lock.json ## Pictu
 crash: ## The crash test for longer: SECONDS=120 make crash
 	cargo build --workspace --all-features --locked --bins
 	SNUG_CRASH_SECONDS=$${SECONDS:-120} cargo test --all-features --locked -p snug-tests --test crash -- --nocapture
+
+chaos: web backing faketime ## The fault suite of the cluster for longer: SECONDS=600 SEED=7 make chaos
+	cargo build --workspace --all-features --locked --bins
+	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
+	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
 
 check-deploy: ## Manifests, compose file and Dockerfile against schemas and linters
 	deploy/checks/run

@@ -5,16 +5,19 @@
 mod admin;
 mod socket;
 
+use std::net::SocketAddr;
+
 use bytes::Buf;
 use serde::Serialize;
 use serde_json::{Value, json};
 use snug_client::crypto::{Content, Device, GrantKeys, Prev, PublicKeys, RoomKey, Secret, seal, sign_in};
 use snug_client::wire::RawSocket;
 use snug_protocol::envelope::Header;
-use snug_protocol::frame::{ClientFrame, EntryFrame, ServerFrame};
+use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{CreateInvite, CreateRoom, Entered, JoinRequest, LogPageHead, NonceAnswer, RecoveryDevice};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, GRANT_BLOB_BYTES};
 use snug_protocol::{EntryKind, Envelope, GrantId, InstanceId, RoomId, Seq};
+use tokio::net::TcpStream;
 
 use crate::{http, in_time};
 
@@ -249,10 +252,20 @@ impl Guest {
 
     /// A socket that has said hello and been welcomed.
     pub async fn socket(&self) -> Socket {
-        let mut socket = self.raw_socket().await;
-        socket.say(&ClientFrame::Hello { client: "test".into() }).await;
-        assert!(matches!(socket.hear().await, ServerFrame::Welcome { .. }));
-        socket
+        self.raw_socket().await.greeted().await
+    }
+
+    /// The same at the node that listens on `node`, whatever stands before it.
+    pub async fn socket_at(&self, node: SocketAddr) -> Socket {
+        let connecting = TcpStream::connect(node);
+        self.socket_over(in_time("a node listens", connecting).await.expect("a connection")).await
+    }
+
+    /// The same over a connection that the test has made.
+    pub async fn socket_over(&self, stream: TcpStream) -> Socket {
+        let opening = RawSocket::over(stream, &self.url, self.token.as_deref(), None);
+        let raw = in_time("a socket opens", opening).await.expect("a socket");
+        Socket { raw }.greeted().await
     }
 
     /// A socket that has said nothing.

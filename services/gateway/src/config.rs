@@ -108,6 +108,10 @@ pub struct Settings {
     /// a cluster, 0 for a node that is alone.
     #[arg(long, env = "SNUG_DRAIN_MOVE_MS")]
     pub drain_move_ms: Option<u64>,
+    /// What a test breaks on purpose.
+    #[cfg(all(feature = "sabotage", debug_assertions))]
+    #[arg(long, hide = true)]
+    pub sabotage: Option<crate::Sabotage>,
     /// Rates and quotas.
     #[command(flatten)]
     pub limits: Limits,

@@ -15,10 +15,13 @@ pub mod http;
 pub mod limit;
 pub mod presence;
 pub mod room;
+mod sabotage;
 pub mod server;
 pub mod session;
 pub mod telemetry;
 mod tls;
 
 pub use config::Settings;
+#[cfg(all(feature = "sabotage", debug_assertions))]
+pub use sabotage::Sabotage;
 pub use server::{Server, StartError};

@@ -39,6 +39,8 @@ async fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(&settings.log, settings.log_format).map_err(anyhow::Error::msg)?;
+    #[cfg(all(feature = "sabotage", debug_assertions))]
+    settings.sabotage.into_iter().for_each(snug_gateway::Sabotage::commit);
     let data_dir = settings.data_dir.clone();
     let server = Server::start(settings).await?;
     let durability = server.durability().as_str();

@@ -13,6 +13,13 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Says hello and is welcomed.
+    pub(super) async fn greeted(mut self) -> Self {
+        self.say(&ClientFrame::Hello { client: "test".into() }).await;
+        assert!(matches!(self.hear().await, ServerFrame::Welcome { .. }));
+        self
+    }
+
     /// Sends a control frame.
     pub async fn say(&mut self, frame: &ClientFrame) {
         self.raw.send(frame).await.expect("the socket is open");
@@ -70,9 +77,13 @@ impl Socket {
 
     /// The acknowledgement of `id`.
     pub async fn sent(&mut self, id: u32) -> (Seq, bool) {
-        match self.hear().await {
-            ServerFrame::Sent { id: heard, seq, duplicate, .. } if heard == id => (seq, duplicate),
-            other => panic!("expected the acknowledgement of {id}, heard {other:?}"),
+        loop {
+            match self.hear().await {
+                ServerFrame::Sent { id: heard, seq, duplicate, .. } if heard == id => return (seq, duplicate),
+                // On a slow machine a test may take that long.
+                ServerFrame::Heartbeat { .. } => self.say(&ClientFrame::Heartbeat {}).await,
+                other => panic!("expected the acknowledgement of {id}, heard {other:?}"),
+            }
         }
     }
 

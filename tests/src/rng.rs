@@ -1,9 +1,12 @@
 //! A small seeded generator (SplitMix64, Steele et al. 2014), so that a seed means the same run for ever.
 
+/// The generator.
 pub struct Rng(u64);
 
 impl Rng {
-    pub fn new(seed: u64) -> Self {
+    /// The run of `seed`.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1))
     }
 
@@ -16,6 +19,9 @@ impl Rng {
     }
 
     /// A number below `end`.
+    ///
+    /// # Panics
+    /// When `end` is zero.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(end).expect("small")).expect("below a usize")
     }
