@@ -66,6 +66,9 @@ pub struct Settings {
     /// redis-sentinel://, and each with rediss for TLS. Needs Postgres. Default: news go about within this node only.
     #[arg(long, env = "SNUG_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
+    /// What the names of all channels and keys in Redis begin with. Installations that share a Redis need different ones.
+    #[arg(long, env = "SNUG_REDIS_PREFIX", default_value = "snug:")]
+    pub redis_prefix: String,
     /// Whether a start brings the database's schema up to date, or refuses to run until `snug migrate` has.
     #[arg(long, env = "SNUG_MIGRATE", default_value = "auto")]
     pub migrate: Migrate,

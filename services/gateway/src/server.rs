@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_bus::{Backplane, NodeId};
+use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
 use snug_store::{Durability, OpenError, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,9 @@ pub enum StartError {
     /// The database stopped answering in the middle of the start.
     #[error(transparent)]
     Database(#[from] StoreError),
+    /// Redis cannot be used.
+    #[error("{0}; correct SNUG_REDIS_URL or what it leads to, or unset it")]
+    Redis(#[from] ConnectError),
     /// The pepper cannot be used.
     #[error(transparent)]
     Pepper(#[from] PepperError),
@@ -141,9 +144,9 @@ async fn open_backplane(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Backplane, StartError> {
-    let Some(_url) = &settings.redis_url else { return Ok(Backplane::local()) };
-    let _ = (node, tasks, stop);
-    Ok(Backplane::local())
+    let Some(url) = &settings.redis_url else { return Ok(Backplane::local()) };
+    let options = RedisOptions { prefix: settings.redis_prefix.clone(), ..RedisOptions::default() };
+    Ok(RedisBackplane::connect(url, node, options, tasks, stop.clone()).await?.backplane)
 }
 
 impl Server {
