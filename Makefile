@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build web test test-rust test-web test-browser chromium lint crash screenshots check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing chromium lint crash screenshots check-deploy image test-image reproduce help
 
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
@@ -14,6 +14,12 @@ run: build ## Builds everything and serves Snug at http://localhost:8080
 build: web ## Builds the binary target/release/snug with the browser client in it
 	cargo build --release --locked -p snug-gateway --bin snug
 
+cluster: build ## Runs a cluster on this machine: load balancer, three nodes, Redis, Postgres; http://localhost:8080
+	@deploy/cluster
+
+cluster-stop: ## Stops what make cluster started
+	@deploy/cluster stop
+
 web: $(WEB)/dist/index.html ## Builds the browser client
 
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
@@ -24,11 +30,15 @@ $(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCES)
 	@touch $@
 
 test: test-web test-rust test-browser ## Runs every test: web client, Rust, browser
+	@tests/setup/containers
 
 test-web: web ## Type check, lint and unit tests of the browser client
 	cd $(WEB) && npm run check && npm run lint && npm test
 
-test-rust: web ## Unit and integration tests in Rust
+backing: ## Makes sure that the tests find real Redis, Postgres and HAProxy servers
+	@tests/setup/containers
+
+test-rust: web backing ## Unit and integration tests in Rust
 	cargo build --workspace --all-features --locked --bins
 	cargo test --workspace --all-features --locked
 
