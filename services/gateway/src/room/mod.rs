@@ -258,9 +258,14 @@ impl Rooms {
         if emptied && !self.shared.stop.is_cancelled() {
             let (rooms, id) = (self.clone(), room.id);
             self.shared.tasks.spawn(async move {
-                // Someone may have followed again meanwhile.
+                // Someone may have followed again meanwhile, also between this look and what comes of it.
                 if rooms.get(id).is_none() {
                     rooms.shared.bus.unfollow(id).await;
+                    if rooms.get(id).is_some()
+                        && let Err(error) = rooms.shared.bus.follow(id).await
+                    {
+                        tracing::warn!(room = %id, %error, "following a room without the bus; the head check finds its news");
+                    }
                 }
             });
         }
