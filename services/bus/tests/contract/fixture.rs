@@ -57,6 +57,8 @@ pub struct Node {
 
 impl Node {
     pub async fn on_redis(url: &str, options: RedisOptions) -> Self {
+        // Shown by cargo test when a test fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("snug_bus=debug").try_init();
         let (id, tasks, stop) = (NodeId(random()), TaskTracker::new(), CancellationToken::new());
         let on_redis = RedisBackplane::connect(url, id, options, &tasks, stop.clone()).await.expect("Redis takes us");
         let RedisBackplane { backplane, counters } = on_redis;
