@@ -338,7 +338,11 @@ mod tests {
         assert_eq!(identity.hosts, ["chat.example", "chat.example:443"]);
         assert_eq!(identity.cookie, "__Host-snug");
         let cookie = |url: &str| settings(&["--public-url", url]).identity(bound).map(|identity| identity.cookie);
-        assert_eq!(cookie("http://localhost:9000").expect("an address"), "snug_9000", "the same on every node behind it");
+        assert_eq!(
+            cookie("http://localhost:9000").expect("an address"),
+            "snug_9000",
+            "the same on every node behind it"
+        );
         assert_eq!(cookie("http://localhost").expect("an address"), "snug_80");
         for wrong in ["chat.example", "ftp://chat.example", "https://chat.example/path", "https://"] {
             assert!(settings(&["--public-url", wrong]).identity(bound).is_err(), "{wrong}");
