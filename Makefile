@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots check-deploy image test-image reproduce help
 
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
@@ -67,6 +67,18 @@ chaos: web backing faketime ## The fault suite of the cluster for longer: SECOND
 	cargo build --workspace --all-features --locked --bins
 	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
 	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
+
+check-deploy: ## Manifests, compose file and Dockerfile against schemas and linters
+	deploy/checks/run
+
+image: ## The container image snug:local, built in containers
+	docker build -f deploy/Dockerfile -t snug:local --build-arg REVISION=$$(git rev-parse HEAD) .
+
+test-image: web chromium tests/browser/node_modules/.package-lock.json ## Builds and runs the container image, and the compose file's cluster with browsers
+	tests/image/run
+
+reproduce: ## Builds the program twice in different folders and compares every byte (two release builds)
+	deploy/reproduce
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check

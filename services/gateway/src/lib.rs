@@ -10,6 +10,7 @@ pub mod auth;
 pub mod chat;
 mod clock;
 pub mod config;
+pub mod healthcheck;
 pub mod http;
 pub mod limit;
 pub mod presence;

@@ -369,6 +369,14 @@ pub enum OpenError {
         /// Which one, and where.
         database: String,
     },
+    /// A copy into it was cut short.
+    #[error(
+        "the database {database} has part of a copy in it: run `snug migrate-store` again, or drop it and create it anew"
+    )]
+    Unfinished {
+        /// Which one, and where.
+        database: String,
+    },
     /// No space left.
     #[error("no space left to open the database {database}")]
     Full {

@@ -17,12 +17,14 @@ mod rules;
 mod sql;
 mod sqlite;
 mod store;
+mod transfer;
 mod types;
 
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use postgres::PostgresOptions;
 pub use sqlite::SqliteOptions;
 pub use store::Store;
+pub use transfer::{Progress, Stage, TransferError, TransferOptions, Transferred, transfer};
 pub use types::{
     Appended, DeviceKeys, Durability, Entering, EpochKeys, Grant, GrantKind, GrantSecret, Lookup, Member, NewEpoch,
     NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, Standing, StepEffect, Swept, Token,

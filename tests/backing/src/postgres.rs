@@ -62,6 +62,12 @@ impl Postgres {
         self.url_of(&name)
     }
 
+    /// The URL of the database `postgres`, for a user who may do everything.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The URL of the database `name`.
     pub(crate) fn url_of(&self, name: &str) -> String {
         let (before, parameters) = self.url.split_once('?').unwrap_or((&self.url, ""));

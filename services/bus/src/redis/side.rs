@@ -64,20 +64,23 @@ impl<C: ClientLike> Side<C> {
         current.broken.cancel();
     }
 
-    /// Keeps the side connected until `closed`, beginning with a client that is. `begin` is called with each client.
+    /// Uses a client from now on.
+    pub(super) fn take(&self, connected: &Connected<C>, closed: &CancellationToken) -> Current<C> {
+        let current = Current { client: connected.client.clone(), broken: closed.child_token() };
+        self.set(Some(current.clone()));
+        current
+    }
+
+    /// Keeps the side connected until `closed`, beginning with a client that was taken. `begin` is called with each further one.
     pub(super) async fn keep(
         &self,
         what: &'static str,
-        first: Connected<C>,
+        (mut connected, mut current): (Connected<C>, Current<C>),
         make: impl Fn() -> Result<C, Error>,
-        mut begin: impl FnMut(&Current<C>),
+        begin: impl Fn(&Current<C>),
         closed: CancellationToken,
     ) {
-        let mut connected = first;
         loop {
-            let current = Current { client: connected.client.clone(), broken: closed.child_token() };
-            self.set(Some(current.clone()));
-            begin(&current);
             tokio::select! {
                 () = current.broken.cancelled() => {}
                 ended = &mut connected.task => {
@@ -97,6 +100,8 @@ impl<C: ClientLike> Side<C> {
                 again = connect_again(what, &make) => again,
             };
             connected = again;
+            current = self.take(&connected, &closed);
+            begin(&current);
             tracing::info!(what, "connected to Redis again");
         }
     }

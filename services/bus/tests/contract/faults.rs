@@ -230,6 +230,7 @@ async fn nothing_stays_in_redis_for_ever() {
         let life_ms: i64 = redis.cli(&["PTTL", key]).await.parse().expect("a number");
         assert!(life_ms > 0 && life_ms <= 3_600_000, "{key} lives for {life_ms}");
     }
+    assert_eq!(nodes[0].roster().bury().await.expect("Redis answers"), []);
     for node in &nodes {
         assert_eq!(node.roster().resign(node.id).await.expect("Redis answers").len(), 20);
     }

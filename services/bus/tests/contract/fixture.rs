@@ -22,9 +22,7 @@ pub const LEASE: Duration = Duration::from_secs(2);
 
 /// The address of a Redis 7 that the tests share with others.
 pub async fn redis_server() -> String {
-    std::env::var("SNUG_TEST_REDIS_URL").expect(
-        "these tests need a Redis 7 that they may write to: set SNUG_TEST_REDIS_URL, such as redis://127.0.0.1:6379",
-    )
+    snug_backing::redis().await.url().to_owned()
 }
 
 pub fn random<const N: usize>() -> [u8; N] {
@@ -103,8 +101,9 @@ impl Node {
         self.bus().publish(event).await.expect("the bus takes it");
     }
 
+    /// Follows, again and again while a busy machine does not get it confirmed in time.
     pub async fn follow(&self, room: RoomId) {
-        self.bus().follow(room).await.expect("the room is followed");
+        eventually("the room is followed", async || self.bus().follow(room).await.ok()).await;
     }
 }
 

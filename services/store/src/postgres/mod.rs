@@ -18,6 +18,8 @@ mod session;
 mod statements;
 
 pub use open::PostgresOptions;
+pub(crate) use open::open_to_fill;
+pub(crate) use schema::is_unfinished;
 pub(crate) use statements::{Database as Postgres, answered};
 
 type Connection = sqlx::postgres::PgConnection;

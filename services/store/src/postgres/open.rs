@@ -67,17 +67,10 @@ impl Postgres {
     pub async fn open(url: &str, options: PostgresOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let address = Address::parse(url)?;
         let place = address.place.as_str();
-        let deadline = Instant::now() + OPEN_LIMIT;
-        let mut first = reach(&address, deadline).await?;
-        let checks = async {
-            refuse_server(&mut first, place).await?;
-            session::prepare(&mut first).await.map_err(|error| refusal(place, error))?;
-            let durability = read_durability(&mut first, place, options.allow_weak).await?;
-            let patience = deadline.saturating_duration_since(Instant::now()).min(MIGRATION_PATIENCE);
-            schema::bring_up(&mut first, place, options.migrate, patience).await?;
-            Ok(durability)
-        };
-        let durability = checks.await?;
+        let (mut first, durability) = open_first(&address, &options).await?;
+        if schema::is_unfinished(&mut first).await.map_err(|error| refusal(place, error))? {
+            return Err(OpenError::Unfinished { database: place.to_owned() });
+        }
         session::close(first).await;
         let opener = Opener { options: address.options.clone() };
         let mut writers = Vec::new();
@@ -88,6 +81,27 @@ impl Postgres {
         let writer = Writer::start(writers, opener, &readers, tasks);
         Ok(Self::new(readers, writer, durability))
     }
+}
+
+/// Opens a database to fill it: checked and migrated as for a node, with its name for people.
+pub(crate) async fn open_to_fill(url: &str, allow_weak: bool) -> Result<(Connection, String), OpenError> {
+    let address = Address::parse(url)?;
+    let options = PostgresOptions { allow_weak, ..PostgresOptions::default() };
+    let (connection, _) = open_first(&address, &options).await?;
+    Ok((connection, address.place))
+}
+
+/// Opens the first session with a database that can be used, and brings the schema up to date.
+async fn open_first(address: &Address, options: &PostgresOptions) -> Result<(Connection, Durability), OpenError> {
+    let place = address.place.as_str();
+    let deadline = Instant::now() + OPEN_LIMIT;
+    let mut first = reach(address, deadline).await?;
+    refuse_server(&mut first, place).await?;
+    session::prepare(&mut first).await.map_err(|error| refusal(place, error))?;
+    let durability = read_durability(&mut first, place, options.allow_weak).await?;
+    let patience = deadline.saturating_duration_since(Instant::now()).min(MIGRATION_PATIENCE);
+    schema::bring_up(&mut first, place, options.migrate, patience).await?;
+    Ok((first, durability))
 }
 
 /// Opens the first session. A server that is starting is waited for.

@@ -118,6 +118,12 @@ pub(super) async fn bring_up(
     }
 }
 
+/// Whether the database is being filled by a copy that is not finished.
+pub(crate) async fn is_unfinished(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+    let select = sqlx::query_scalar("select to_regclass('unfinished_transfer') is not null").persistent(false);
+    select.fetch_one(connection).await
+}
+
 fn migrate_error(place: &str, error: MigrateError) -> OpenError {
     let database = place.to_owned();
     match error {

@@ -14,6 +14,7 @@ mod open;
 mod statements;
 
 pub use open::SqliteOptions;
+pub(crate) use open::open_to_read;
 pub(crate) use statements::{Database as Sqlite, answered};
 
 type Connection = sqlx::sqlite::SqliteConnection;

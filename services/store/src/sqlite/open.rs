@@ -102,6 +102,16 @@ impl Sqlite {
     }
 }
 
+/// Opens a database to read all of it, while no node has it open. Its schema must be this version's.
+pub(crate) async fn open_to_read(path: &Path) -> Result<(Connection, File), OpenError> {
+    let lock = lock(path)?;
+    let settings = connect_options(path, &SqliteOptions::default()).pragma("query_only", "on");
+    let mut connection = settings.connect().await.map_err(|error| open_error(path, error))?;
+    refuse_foreign(path, &mut connection).await?;
+    refuse_pending(path, &mut connection).await?;
+    Ok((connection, lock))
+}
+
 fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
     let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
     SqliteConnectOptions::new()
@@ -210,6 +220,7 @@ async fn refuse_foreign(path: &Path, connection: &mut Connection) -> Result<(), 
     Ok(())
 }
 
+/// Refuses a schema that is not this version's.
 async fn refuse_pending(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |error| open_error(path, error);
     const KNOWN: &str = "select count(*) from sqlite_schema where name = '_sqlx_migrations'";
@@ -220,8 +231,12 @@ async fn refuse_pending(path: &Path, connection: &mut Connection) -> Result<(), 
     } else {
         None
     };
-    if newest < MIGRATIONS.iter().map(|migration| migration.version).max() {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max();
+    if newest < known {
         return Err(OpenError::MigrationPending { database: shown(path) });
+    }
+    if let Some(version) = newest.filter(|newest| Some(*newest) > known) {
+        return Err(OpenError::Newer { database: shown(path), version });
     }
     Ok(())
 }

@@ -110,6 +110,12 @@ impl Store {
         }
     }
 
+    /// Whether other nodes may have the same database open.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(&self.backend, Backend::Postgres(_))
+    }
+
     /// Whether the store answers and its writer is alive. A full disk is not an error here: reading goes on.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Stores to test, and the rooms, devices and envelopes to fill them with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -66,9 +66,7 @@ impl PostgresDatabase {
 
     /// The first column of a query's first row.
     pub async fn number(&self, sql: &str) -> i64 {
-        let mut connection = sqlx::PgConnection::connect(&self.url).await.expect("the server is there");
-        let number = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await;
-        number.expect("the query finds a number")
+        number_on(&self.url, sql).await
     }
 
     /// Runs statements on the server as its administrator.
@@ -93,6 +91,12 @@ async fn run_on(url: &str, sql: &str) {
     let mut connection = sqlx::PgConnection::connect(url).await.expect("the server is there");
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the statements run");
     connection.close().await.expect("the connection ends");
+}
+
+async fn number_on(url: &str, sql: &str) -> i64 {
+    let mut connection = sqlx::PgConnection::connect(url).await.expect("the server is there");
+    let number = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await;
+    number.expect("the query finds a number")
 }
 
 /// `url` with another database's name.
@@ -133,6 +137,63 @@ macro_rules! contract {
     };
 }
 pub(crate) use contract;
+
+/// A way to a store's database that does not lead through the store.
+pub enum Behind {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl Behind {
+    pub async fn run(&self, sql: &'static str) {
+        match self {
+            Self::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file is there");
+                sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statements run");
+                connection.close().await.expect("the connection ends");
+            }
+            Self::Postgres(url) => run_on(url, sql).await,
+        }
+    }
+
+    /// The number that a query finds.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        match self {
+            Self::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file is there");
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("the query finds a number")
+            }
+            Self::Postgres(url) => number_on(url, sql).await,
+        }
+    }
+}
+
+/// Makes a test of each case for each database, which is also given a way behind the store's back.
+macro_rules! behind {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let (store, folder) = crate::fixture::sqlite().await;
+                let behind = crate::fixture::Behind::Sqlite(folder.path().join("snug.db"));
+                super::$case(store.clone(), behind).await;
+                store.close().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = crate::fixture::PostgresDatabase::create().await;
+                let store = database.open().await;
+                super::$case(store.clone(), crate::fixture::Behind::Postgres(database.url.clone())).await;
+                store.close().await;
+            })*
+        }
+    };
+}
+pub(crate) use behind;
 
 pub fn id(number: u32) -> [u8; 16] {
     let mut id = [0xA5; 16];

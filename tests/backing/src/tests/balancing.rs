@@ -159,7 +159,7 @@ async fn a_node_that_drains_gets_nothing_new_and_keeps_its_sockets() {
 async fn no_request_fails_when_a_node_dies_and_none_is_answered_without_nodes() {
     let addresses = [address(), address()];
     let (dying, last) = (Node::start(addresses[0], "node0").await, Node::start(addresses[1], "node1").await);
-    let balancer = LoadBalancer::start(&addresses).await;
+    let mut balancer = LoadBalancer::start(&addresses).await;
     drop(dying);
     eventually("nobody listens", async || TcpStream::connect(addresses[0]).await.is_err()).await;
     for _ in 0..20 {
@@ -170,6 +170,10 @@ async fn no_request_fails_when_a_node_dies_and_none_is_answered_without_nodes() 
     eventually("it says that there is no node", async || get(&balancer, "").await.0 == 503).await;
     let _back = Node::start(addresses[0], "node0").await;
     eventually("a node is back", async || get(&balancer, "").await.0 == 200).await;
+    balancer.stop().await;
+    assert!(TcpStream::connect(balancer.address()).await.is_err());
+    balancer.start_again().await;
+    eventually("it finds the node again", async || get(&balancer, "").await.0 == 200).await;
 }
 
 #[tokio::test]
