@@ -198,6 +198,35 @@ impl Guest {
         self.entered(request.room, request.grant, secret, key, answer)
     }
 
+    /// Creates a room, asking again each time that the node cannot: it may be without its database, say.
+    pub async fn create_in_time(&mut self, name: &str) -> GuestRoom {
+        let (request, secret, key) = self.draft_room(name).await;
+        let (status, answer) = self.post_in_time("/api/rooms", &request).await;
+        assert_eq!(status, 201, "{answer}");
+        self.entered(request.room, request.grant, secret, key, answer)
+    }
+
+    /// Joins a room in the same way.
+    pub async fn join_in_time(&mut self, other: &GuestRoom) -> GuestRoom {
+        let request = self.draft_join(other.room, other.grant, &other.secret).await;
+        let (status, answer) = self.post_in_time("/api/join", &request).await;
+        assert_eq!(status, 200, "{answer}");
+        self.entered(other.room, other.grant, other.secret.clone(), other.key.clone(), answer)
+    }
+
+    async fn post_in_time(&self, path: &str, body: &impl Serialize) -> Answer {
+        let asking = async {
+            loop {
+                let answer = self.post(path, body).await;
+                if answer.0 != 503 {
+                    return answer;
+                }
+                tokio::time::sleep(socket::AGAIN).await;
+            }
+        };
+        in_time(path, asking).await
+    }
+
     /// The request to join by this proof.
     pub async fn draft_join(&self, room: RoomId, grant: GrantId, secret: &Secret) -> JoinRequest {
         let auth = GrantKeys::derive(secret, room, grant).auth().into();
@@ -259,6 +288,25 @@ impl Guest {
     pub async fn socket_at(&self, node: SocketAddr) -> Socket {
         let connecting = TcpStream::connect(node);
         self.socket_over(in_time("a node listens", connecting).await.expect("a connection")).await
+    }
+
+    /// The same, tried until the node can: it may be without its database, say.
+    pub async fn socket_in_time_at(&self, node: SocketAddr) -> Socket {
+        let trying = async {
+            loop {
+                if let Some(socket) = self.try_socket_at(node).await {
+                    return socket;
+                }
+                tokio::time::sleep(socket::AGAIN).await;
+            }
+        };
+        in_time("a node welcomes a socket", trying).await
+    }
+
+    async fn try_socket_at(&self, node: SocketAddr) -> Option<Socket> {
+        let stream = TcpStream::connect(node).await.ok()?;
+        let raw = RawSocket::over(stream, &self.url, self.token.as_deref(), None).await.ok()?;
+        Socket { raw }.welcomed().await
     }
 
     /// The same over a connection that the test has made.

@@ -22,10 +22,10 @@ impl Quiet {
     /// A room called `name`: the writer at one node, the reader at another, who has seen everything so far.
     pub async fn start(fleet: &Fleet, name: &str, writer_at: usize, reader_at: usize) -> Self {
         let (mut writer, mut reader) = (Guest::new(&fleet.url), Guest::new(&fleet.url));
-        let room = writer.create(name).await;
-        reader.join(&room).await;
-        let writing = writer.socket_at(fleet.nodes[writer_at].address).await;
-        let mut reading = reader.socket_at(fleet.nodes[reader_at].address).await;
+        let room = writer.create_in_time(name).await;
+        reader.join_in_time(&room).await;
+        let writing = writer.socket_in_time_at(fleet.nodes[writer_at].address).await;
+        let mut reading = reader.socket_in_time_at(fleet.nodes[reader_at].address).await;
         let followed = reading.follow(room.room, None).await;
         assert!(matches!(followed, ServerFrame::Followed { .. }), "{followed:?}");
         assert_eq!(reading.entry().await.seq(), Seq(1));
@@ -35,7 +35,7 @@ impl Quiet {
     /// Appends a message; returns its place.
     pub async fn say(&mut self, text: &str) -> Seq {
         let envelope = self.writer.message(&mut self.room, text);
-        self.writing.append(&envelope).await
+        self.writing.insist(0, &envelope).await.0
     }
 
     /// Waits until the reader has the entry at `seq`; `None` if it has not within `limit`.
@@ -51,7 +51,7 @@ impl Quiet {
         let removed = self.writer.remove(&mut self.room, Seq(1), &stay, self.reader.device.id(), false).await;
         let done = Instant::now();
         let envelope = self.writer.message(&mut self.room, "among us");
-        self.writing.append(&envelope).await;
+        self.writing.insist(1, &envelope).await;
         loop {
             match self.reading.next().await {
                 Incoming::Frame(ServerFrame::RoomClosed { code, .. }) => {

@@ -75,14 +75,14 @@ impl Scene {
         let mut devices = Vec::new();
         for number in 0..ROOMS {
             let mut guest = Guest::new(&self.fleet.url);
-            let room = guest.create(&format!("Storm {number} {}", self.strikes.len())).await;
+            let room = guest.create_in_time(&format!("Storm {number} {}", self.strikes.len())).await;
             let record = guest.page(&format!("/api/rooms/{}/history?limit=1", room.room)).await.1.remove(0);
             let history = room.entered.room.history;
             let cursor = Cursor { history, seq: Seq(1), hash: record.hash().short().into() };
             for device in 0..DEVICES {
                 let mut other = Guest::new(&self.fleet.url);
                 if device > 0 {
-                    other.join(&room).await;
+                    other.join_in_time(&room).await;
                 }
                 let guest = if device > 0 { &other } else { &guest };
                 let token = guest.token.as_deref().expect("it is in").into();
