@@ -1,10 +1,9 @@
 //! A gateway node inside the test's process.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use clap::Parser;
-use snug_bus::LocalBus;
+use snug_bus::Backplane;
 use snug_gateway::config::Cli;
 use snug_gateway::{Server, Settings};
 use snug_store::Store;
@@ -65,8 +64,9 @@ impl Node {
         let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{}", listener.local_addr().expect("bound").port());
         let (tasks, node_tasks, stop) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
-        let bus = Arc::new(LocalBus::new());
-        let server = Server::over(settings, listener, store.clone(), bus, node_tasks).await.expect("the node starts");
+        let backplane = Backplane::local();
+        let server =
+            Server::over(settings, listener, store.clone(), backplane, node_tasks).await.expect("the node starts");
         tasks.spawn(server.run(stop.clone().cancelled_owned()));
         tasks.close();
         Self { url, store, stop: stop.drop_guard(), tasks, folder }

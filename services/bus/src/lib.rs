@@ -1,9 +1,16 @@
 //! The bus only hurries news along: "this log has grown", "access to this room has changed", "someone is writing".
 //!
 //! Nothing durable is on it and everything on it may be lost; the store is the truth, and the gateway finds losses by gaps and by
-//! checking heads. `local.rs` is the bus of a single node. What is absent: any knowledge of sockets, and any retry.
+//! checking heads. Beside it are the two other things that nodes share and may lose: the roster of who is where, and the buckets that
+//! limit joins. [`Backplane`] is all three; `local` is that of a process which is alone.
+//!
+//! What is absent: any knowledge of sockets, and anything durable.
 
+mod limits;
 mod local;
+mod roster;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,10 +18,26 @@ use snug_protocol::frame::EntryFrame;
 use snug_protocol::{DeviceId, RoomId, Seq};
 use tokio::sync::broadcast;
 
-pub use local::LocalBus;
+pub use limits::{SharedBucket, SharedLimits};
+pub use local::{LocalBus, LocalRoster};
+pub use roster::{Departure, LEASE, LEASE_RENEWED_EVERY, Roster, Stand};
 
 /// How many undelivered events a receiver may fall behind before it is told to recheck everything.
 pub const EVENTS_QUEUED_MAX: usize = 8_192;
+
+/// A node of a cluster. Random per start: a node that was restarted is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub [u8; 8]);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+/// The place of a hint in a trace: a W3C `traceparent`, at most 64 bytes of ASCII.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceParent(pub Arc<str>);
 
 /// What crosses the bus.
 #[derive(Clone, Debug)]
@@ -27,6 +50,8 @@ pub enum BusEvent {
         seq: Seq,
         /// The entry at `seq`.
         frame: Option<EntryFrame>,
+        /// The span that published it, where it is sampled.
+        trace: Option<TraceParent>,
     },
     /// Somebody's right to be in a room has changed: those concerned ask the store again.
     Access {
@@ -49,6 +74,21 @@ pub enum BusEvent {
         /// The device it is about, which need not hear of it.
         from: DeviceId,
     },
+    /// Events of this room, or of any room, may have been lost: compare heads and rights with the store now. Made by the bus itself, on
+    /// a reconnect, an overrun or a probe that did not come back; publishing it does nothing.
+    Missed {
+        /// Which room; `None`: any.
+        room: Option<RoomId>,
+    },
+}
+
+/// Whether other nodes can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusHealth {
+    /// As far as is known.
+    Connected,
+    /// Not at present: news are found by the head check.
+    Away,
 }
 
 /// The bus did not take an event. The caller counts it and goes on.
@@ -80,6 +120,28 @@ pub trait Bus: Send + Sync + 'static {
     /// This node's events. `Lagged` from it means: anything may have been missed, recheck everything.
     fn events(&self) -> broadcast::Receiver<BusEvent>;
 
-    /// What `/readyz` says of it.
+    /// `local` or `redis`, as `/readyz`, logs and metrics call it.
     fn name(&self) -> &'static str;
+
+    /// Whether it works at present. Costs nothing: it asks nobody.
+    fn health(&self) -> BusHealth;
+}
+
+/// What the nodes of a cluster share besides the database. Cheap to clone. Nothing in it matters for good: it may be emptied at any time.
+#[derive(Clone)]
+pub struct Backplane {
+    /// News.
+    pub bus: Arc<dyn Bus>,
+    /// Who is where.
+    pub roster: Arc<dyn Roster>,
+    /// Buckets that all nodes charge; `None`: this node is alone and its own are enough.
+    pub limits: Option<Arc<dyn SharedLimits>>,
+}
+
+impl Backplane {
+    /// Of a process that is alone.
+    #[must_use]
+    pub fn local() -> Self {
+        Self { bus: Arc::new(LocalBus::new()), roster: Arc::new(LocalRoster::new()), limits: None }
+    }
 }

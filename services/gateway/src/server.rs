@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_bus::{Bus, LocalBus};
+use snug_bus::Backplane;
 use snug_store::{Durability, OpenError, SqliteOptions, Store};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -132,10 +132,10 @@ impl Server {
         // The port first: a second start in the same folder says "port taken", not "database locked".
         let listener = listen(settings.listen)?;
         let store = open_store(&settings, &tasks).await?;
-        Self::over(settings, listener, store, Arc::new(LocalBus::new()), tasks).await
+        Self::over(settings, listener, store, Backplane::local(), tasks).await
     }
 
-    /// A node over a given store and bus, as tests build them.
+    /// A node over a given store and backplane, as tests build them.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -143,7 +143,7 @@ impl Server {
         settings: Settings,
         listener: TcpListener,
         store: Store,
-        bus: Arc<dyn Bus>,
+        backplane: Backplane,
         tasks: TaskTracker,
     ) -> Result<Self, StartError> {
         let bound = listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
@@ -154,6 +154,7 @@ impl Server {
         };
         let peppers = Arc::new(Peppers::load(&settings.pepper_path(), &store).await?);
         let limits = settings.limits.clone();
+        let bus = backplane.bus;
         let (stop, close_sockets) = (CancellationToken::new(), CancellationToken::new());
         let presence = Presence::start(Arc::clone(&bus), tasks.clone(), stop.clone());
         let rate = Rate::per_second(limits.sends_per_second, limits.sends_burst);

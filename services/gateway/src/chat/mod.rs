@@ -119,7 +119,7 @@ impl Chat {
         let Some(frame) = appended.frame else { return Sent { seq, at_ms, duplicate: true } };
         // Of what erases each node must hear, even if it has found the entry already.
         let inline = frame.bytes().len() <= INLINE_BYTES_MAX || may_erase(header.kind);
-        self.publish(BusEvent::Hint { room: header.room, seq, frame: inline.then_some(frame) }).await;
+        self.publish(BusEvent::Hint { room: header.room, seq, frame: inline.then_some(frame), trace: None }).await;
         Sent { seq, at_ms, duplicate: false }
     }
 

@@ -286,6 +286,10 @@ impl Rooms {
                 event = events.recv() => event,
             };
             match event {
+                Ok(BusEvent::Missed { room }) => {
+                    tracing::info!(room = room.map(tracing::field::display), "news may have been lost; checking heads");
+                    self.check_heads().await;
+                }
                 Ok(event) => self.apply(event),
                 Err(RecvError::Lagged(lost)) => {
                     tracing::warn!(lost, "fell behind the bus; checking all heads");
@@ -298,7 +302,7 @@ impl Rooms {
 
     fn apply(&self, event: BusEvent) {
         match event {
-            BusEvent::Hint { room, seq, frame } => {
+            BusEvent::Hint { room, seq, frame, trace: _ } => {
                 let Some(room) = self.get(room) else { return };
                 room.change_tail(|tail| match frame {
                     Some(frame) => tail.accept(frame),
@@ -316,8 +320,8 @@ impl Rooms {
                     room.ephemeral(&frame, from);
                 }
             }
-            // The session table's business.
-            BusEvent::Token { .. } => {}
+            // The session table's business, and what `run_events` has done.
+            BusEvent::Token { .. } | BusEvent::Missed { .. } => {}
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The bus of a node that is alone: a bounded in-process channel.
 
+mod roster;
+
 use async_trait::async_trait;
 use snug_protocol::RoomId;
 use tokio::sync::broadcast;
 
-use crate::{Bus, BusError, BusEvent, EVENTS_QUEUED_MAX};
+use crate::{Bus, BusError, BusEvent, BusHealth, EVENTS_QUEUED_MAX};
+
+pub use roster::LocalRoster;
 
 /// Carries events from this node to itself.
 #[derive(Debug)]
@@ -46,5 +50,9 @@ impl Bus for LocalBus {
 
     fn name(&self) -> &'static str {
         "local"
+    }
+
+    fn health(&self) -> BusHealth {
+        BusHealth::Connected
     }
 }
