@@ -45,7 +45,7 @@ export class RoomServer {
   readonly sealed = new Map<number, Map<string, string>>();
   /** Whoever listens to the log. */
   readonly listeners = new Set<(raw: RawEntry) => void>();
-  /** Changes what calls are answered with, by the name of the call. */
+  /** Changes what calls are answered with, by the name of the call, and what the socket delivers (`live`). */
   tamper: (call: string, entries: readonly RawEntry[]) => readonly RawEntry[] = (_, entries) => entries;
   /** Whether a call gets no answer. */
   down: (call: string) => boolean = () => false;
@@ -180,7 +180,7 @@ export class RoomServer {
     if (this.#chain === undefined) this.#chain = Chain.found(placed);
     else this.#chain.apply(placed);
     if (header.type === EntryType.deletion) this.erase(header.targetSeq);
-    for (const listener of this.listeners) listener(this.raw(entry.seq));
+    for (const shown of this.delivered(entry.seq)) for (const listener of this.listeners) listener(shown);
     return entry.seq;
   }
 
@@ -224,6 +224,11 @@ export class RoomServer {
     const { atMs, envelope, hash } = entry;
     if (!this.#erased.has(seq)) return { seq, atMs, envelope };
     return { seq, atMs, envelope: envelope.slice(0, 76), erased: fromB64(hash) };
+  }
+
+  /** What a socket brings for the entry at `seq`. */
+  delivered(seq: number): readonly RawEntry[] {
+    return this.tamper("live", [this.raw(seq)]);
   }
 
   /** What `device` gets from the calls that a room makes. */
