@@ -102,6 +102,12 @@ export class RoomChain {
     return loading;
   }
 
+  /** As `load`, with all that was committed before the call: what is being fetched already may be from before. */
+  async refresh(): Promise<void> {
+    await this.#loading?.catch(() => undefined);
+    await this.load();
+  }
+
   /** The log is of another life: what was folded is not of it. */
   forget(): void {
     this.#life++;
@@ -125,11 +131,8 @@ export class RoomChain {
     const epoch = Math.max(0, ...headers.flatMap(({ room, epoch }) => (room === this.#room ? [epoch] : [])));
     if (!keys.isAhead(epoch)) return;
     keys.expect(epoch);
-    // What is being fetched may be from before the record.
-    await this.#loading?.catch(() => undefined);
-    if (!keys.isAhead(epoch)) return;
     const life = this.#life;
-    const loaded = await this.load().then(
+    const loaded = await this.refresh().then(
       () => true,
       () => false,
     );

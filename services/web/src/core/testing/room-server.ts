@@ -49,6 +49,8 @@ export class RoomServer {
   tamper: (call: string, entries: readonly RawEntry[]) => readonly RawEntry[] = (_, entries) => entries;
   /** Whether a call gets no answer. */
   down: (call: string) => boolean = () => false;
+  /** What an answer waits for once it has been decided. */
+  late: (call: string) => Promise<unknown> = () => Promise.resolve();
   /** Refuses an envelope. */
   refuse: (header: Header) => Answer | undefined = () => undefined;
   /** The time of commit. */
@@ -233,8 +235,12 @@ export class RoomServer {
 
   /** What `device` gets from the calls that a room makes. */
   api(device: Device): Api {
-    const answer = <T>(call: string, give: () => T): Promise<T> =>
-      this.down(call) ? Promise.reject(new ApiError({ code: "offline" })) : Promise.resolve().then(give);
+    const answer = async <T>(call: string, give: () => T): Promise<T> => {
+      if (this.down(call)) throw new ApiError({ code: "offline" });
+      const given = give();
+      await this.late(call);
+      return given;
+    };
     const calls = {
       history: (_: string, before: number, limit: number) => answer("history", () => this.#history(before, limit)),
       chain: (_: string, before = Infinity, limit: number) => answer("chain", () => this.#chainPage(before, limit)),
