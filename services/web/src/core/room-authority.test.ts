@@ -245,7 +245,7 @@ describe("a removal that is withheld from who stays", () => {
     await vi.waitFor(() => expect(page.room.keys.epoch).toBe(1));
     expect(keyOf(page)).toBe(1);
     // What was shown in its place is found, once its place in the chain is known.
-    expect(found(page)).toContain(`fork ${record}`);
+    await vi.waitFor(() => expect(found(page)).toContain(`fork ${record}`));
     expect(found(page)).not.toContain(`authority ${record + 1}`);
   });
 
