@@ -113,6 +113,7 @@ export class RoomClient {
   }
 
   close(): void {
+    this.#online = false;
     this.room.stop();
     this.server.listeners.delete(this.#hear);
     this.store.close();
