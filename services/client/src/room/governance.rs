@@ -61,6 +61,8 @@ pub(crate) struct Governance {
     signers: HashMap<DeviceId, PublicKeys>,
     /// The fold stops before the record of this epoch, whose key this device does not have.
     missing: Option<u32>,
+    /// The newest epoch that the server showed or named without what began it.
+    withheld: Option<u32>,
 }
 
 /// A record that is trusted for another reason than the chain before it, and what follows and precedes it.
@@ -97,6 +99,7 @@ impl Governance {
             links: BTreeMap::new(),
             signers,
             missing: None,
+            withheld: None,
         };
         governance.accept(base, &adopted);
         let mut faults = governance.read_back(&entries, links);
@@ -200,7 +203,7 @@ impl Governance {
 
     /// The key to seal under. `None` while a newer epoch is known whose key is not: never under an older one.
     pub(crate) fn sealing_key(&self) -> Option<&RoomKey> {
-        if self.missing.is_some() { None } else { self.keys.get(self.epoch()) }
+        if self.missing().is_some() { None } else { self.keys.get(self.epoch()) }
     }
 
     /// The newest accepted epoch.
@@ -208,14 +211,19 @@ impl Governance {
         self.chain.pin().0
     }
 
-    /// The epoch whose key is missing.
-    pub(crate) const fn missing(&self) -> Option<u32> {
-        self.missing
+    /// The epoch whose key is missing, or whose record is withheld.
+    pub(crate) fn missing(&self) -> Option<u32> {
+        self.missing.or(self.withheld.filter(|epoch| *epoch >= self.chain.next_epoch()))
     }
 
     /// Whether no known link begins this epoch, though all links known are folded.
-    pub(crate) const fn is_ahead(&self, epoch: u32) -> bool {
-        self.missing.is_none() && epoch >= self.chain.next_epoch()
+    pub(crate) fn is_ahead(&self, epoch: u32) -> bool {
+        self.missing().is_none() && epoch >= self.chain.next_epoch()
+    }
+
+    /// The server does not show what began this epoch, also when asked. Nothing is sealed under an older key until it does.
+    pub(crate) fn withhold(&mut self, epoch: u32) {
+        self.withheld = self.withheld.max(Some(epoch));
     }
 
     /// The keys of a device that signed in the chain, or may.
