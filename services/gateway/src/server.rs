@@ -155,7 +155,7 @@ async fn open_backplane(
 ) -> Result<Backplane, StartError> {
     let Some(url) = &settings.redis_url else { return Ok(Backplane::local()) };
     let options = RedisOptions { prefix: settings.redis_prefix.clone(), ..RedisOptions::default() };
-    Ok(RedisBackplane::connect(url, node, options, tasks, stop.clone()).await?.backplane)
+    Ok(RedisBackplane::connect(url.as_str(), node, options, tasks, stop.clone()).await?.backplane)
 }
 
 impl Server {
