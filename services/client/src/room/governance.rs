@@ -9,6 +9,7 @@ use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, RoomId, Seq};
 
 use super::RoomSecrets;
 use super::keyring::Keyring;
+use super::retention::Retentions;
 use crate::chain::{Chain, ChainEntry, ChainFault};
 use crate::crypto::{Body, Cause, EpochRecord, Opened, PublicKeys, RoomKey, RoomState, Step, decrypt};
 
@@ -55,6 +56,7 @@ pub(crate) struct Governance {
     /// The newest accepted record.
     record: EpochRecord,
     audit: BTreeMap<Seq, AuditEntry>,
+    retentions: Retentions,
     /// Every entry that took a place in the chain, accepted or not.
     links: BTreeMap<Seq, EnvelopeHash>,
     /// Whoever signed, or may sign. Keys hash to their device's id, so that any source will do.
@@ -96,6 +98,7 @@ impl Governance {
             keys: links.keys.get(adopted.header.epoch).cloned().into_iter().collect(),
             record: (**record).clone(),
             audit: BTreeMap::new(),
+            retentions: Retentions::default(),
             links: BTreeMap::new(),
             signers,
             missing: None,
@@ -188,8 +191,14 @@ impl Governance {
         self.links.insert(entry.seq, entry.hash);
         let Some(opened) = &entry.opened else { return };
         let change = match &opened.body {
-            Body::Step(body) => Change::Step(body.step.clone()),
+            Body::Step(body) => {
+                if let Step::Retention { age_ms } = body.step {
+                    self.retentions.note(entry.seq, frame.at_ms(), age_ms);
+                }
+                Change::Step(body.step.clone())
+            }
             Body::EpochRecord(record) => {
+                self.retentions.note(entry.seq, frame.at_ms(), record.state.retention_ms);
                 if record.epoch > self.record.epoch {
                     self.record = (**record).clone();
                 }
@@ -270,17 +279,9 @@ impl Governance {
         erasing.next().map(|entry| entry.device)
     }
 
-    /// Whether messages of `at_ms` have been erased by age, as of `now_ms`.
-    pub(crate) fn is_past_retention(&self, at_ms: u64, now_ms: u64) -> bool {
-        let steps = self.audit.values().filter_map(|entry| match entry.change {
-            Change::Step(Step::Retention { age_ms }) => Some((entry.at_ms, age_ms)),
-            _ => None,
-        });
-        let periods: Vec<(u64, u64)> = steps.collect();
-        periods.iter().enumerate().any(|(at, (_, age_ms))| {
-            let until = periods.get(at + 1).map_or(now_ms, |(next, _)| *next);
-            *age_ms > 0 && at_ms.saturating_add(*age_ms) <= until
-        })
+    /// Until when messages are kept, so far.
+    pub(super) const fn retentions(&self) -> &Retentions {
+        &self.retentions
     }
 
     /// What to keep to come back.

@@ -38,9 +38,8 @@ export class Erasures {
       if (state.retentionMs === 0) continue;
       const next = counted[index + 1];
       const reached = (next?.entry.atMs ?? nowMs) - state.retentionMs;
-      const stays = next === undefined || next.state.retentionMs === state.retentionMs;
       mayBeGone = Math.max(mayBeGone, reached + CLOCK_TOLERANCE_MS);
-      isGone = Math.max(isGone, stays ? reached : reached - SURELY_ERASED_MS);
+      isGone = Math.max(isGone, next === undefined ? reached : reached - SURELY_ERASED_MS);
     }
     [this.#mayBeGone, this.#isGone] = [mayBeGone, isGone];
     this.#retentionMs = counted.at(-1)?.state.retentionMs ?? 0;
