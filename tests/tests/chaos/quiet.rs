@@ -59,7 +59,7 @@ impl Quiet {
                     return done.elapsed();
                 }
                 Incoming::Entry(entry) => {
-                    assert!(entry.seq() <= removed, "it was sent what was said after its removal")
+                    assert!(entry.seq() <= removed, "it was sent what was said after its removal");
                 }
                 Incoming::Frame(_) | Incoming::Other => {}
                 Incoming::Closed { code } => panic!("closed with {code:?} instead"),
