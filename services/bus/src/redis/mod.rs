@@ -153,7 +153,7 @@ impl Bus for RedisBus {
 
     fn health(&self) -> BusHealth {
         let link = &self.link;
-        let works = link.publisher.answering().is_some() && link.subscriber.answering().is_some() && link.hears();
+        let works = link.publisher.current().is_some() && link.subscriber.current().is_some() && link.hears();
         if works { BusHealth::Connected } else { BusHealth::Away }
     }
 }

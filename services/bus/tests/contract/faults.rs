@@ -62,7 +62,7 @@ impl Two {
                     silent.remove(&self.events.until("a hint of this round", of_now).await);
                 }
             };
-            let _ = tokio::time::timeout(Duration::from_secs(2), hear).await;
+            let _ = tokio::time::timeout(Duration::from_secs(5), hear).await;
         }
     }
 }

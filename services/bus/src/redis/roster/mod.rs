@@ -45,10 +45,31 @@ pub(super) struct RedisRoster {
     link: Arc<Link>,
     lease: Duration,
     terms: Terms,
-    /// When Redis did not do something last.
-    failed_at: std::sync::Mutex<Option<Instant>>,
+    steadiness: std::sync::Mutex<Steadiness>,
     /// A room's note must not be removed by a departure while an arrival relies on it.
     locks: [Mutex<()>; LOCKS],
+}
+
+/// Whether Redis has done what the roster asked.
+#[derive(Clone, Copy, Debug, Default)]
+enum Steadiness {
+    /// As far as this process remembers.
+    #[default]
+    Always,
+    /// Not the last time.
+    Fails,
+    /// Again, from this time on.
+    Since(Instant),
+}
+
+impl Steadiness {
+    fn note(&mut self, worked: bool) {
+        *self = match *self {
+            _ if !worked => Self::Fails,
+            Self::Fails => Self::Since(Instant::now()),
+            other => other,
+        };
+    }
 }
 
 fn ms(duration: Duration) -> Bytes {
@@ -79,7 +100,7 @@ impl RedisRoster {
             link,
             lease,
             terms: Terms::default(),
-            failed_at: std::sync::Mutex::default(),
+            steadiness: std::sync::Mutex::default(),
             locks: std::array::from_fn(|_| Mutex::default()),
         }
     }
@@ -89,19 +110,20 @@ impl RedisRoster {
         self.locks[usize::from(room.as_bytes()[0]) % LOCKS].lock().await
     }
 
-    /// Runs a script; a failure is remembered.
+    /// Runs a script, and notes whether Redis works.
     async fn run<R: FromValue>(&self, script: &Script, keys: &[String], arguments: &[Bytes]) -> Result<R, BusError> {
         let outcome = self.link.run(script, keys, arguments).await;
-        if outcome.is_err() {
-            *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
+        self.steadiness.lock().unwrap_or_else(PoisonError::into_inner).note(outcome.is_ok());
         outcome
     }
 
     /// Whether Redis has worked for the length of a lease. Until then a lease may have ended because nobody could renew it.
     fn is_steady(&self) -> bool {
-        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        failed_at.is_none_or(|failed_at| failed_at.elapsed() >= self.lease)
+        match *self.steadiness.lock().unwrap_or_else(PoisonError::into_inner) {
+            Steadiness::Always => true,
+            Steadiness::Fails => false,
+            Steadiness::Since(at) => at.elapsed() >= self.lease,
+        }
     }
 
     fn lease_keys(&self) -> [String; 2] {
