@@ -5,9 +5,15 @@ use std::time::Duration;
 use snug_client::wire::Incoming;
 use snug_protocol::frame::ServerFrame;
 use snug_protocol::{ErrorCode, Seq};
+use snug_tests::eventually;
 use snug_tests::fleet::Fleet;
-use snug_tests::guest::{Guest, GuestRoom, Socket};
+use snug_tests::guest::{Answer, Guest, GuestRoom, Socket};
 use tokio::time::{Instant, timeout};
+
+/// The answer to what may be asked again, once the node can give one.
+async fn answered(mut ask: impl AsyncFnMut() -> Answer) -> Answer {
+    eventually("the node can answer", async || Some(ask().await).filter(|(status, _)| *status != 503)).await
+}
 
 /// A writer and a reader.
 pub struct Quiet {
@@ -45,22 +51,36 @@ impl Quiet {
         timeout(limit, reading).await.ok().map(|()| began.elapsed())
     }
 
-    /// Removes the reader; returns how long after the answer its socket was told, having been sent nothing of the time after.
+    /// Removes the reader; returns how long after the answer its socket was told, after which it is sent nothing. What is said before
+    /// that may reach it, sealed under a key that it does not have.
     pub async fn remove(mut self) -> Duration {
+        let draft = self.writer.draft_epoch(&self.room, Seq(1), &[self.reader.device.id()]);
         let stay = [self.writer.device.id()];
-        let removed = self.writer.remove(&mut self.room, Seq(1), &stay, self.reader.device.id(), false).await;
+        let (status, answer) = answered(async || self.writer.stage(&self.room, &draft, &stay).await).await;
+        assert_eq!(status, 204, "{answer}");
+        let (status, answer) = answered(async || self.writer.begin_epoch(&self.room, &draft).await).await;
+        assert_eq!(status, 200, "{answer}");
         let done = Instant::now();
-        let envelope = self.writer.message(&mut self.room, "among us");
-        self.writing.insist(1, &envelope).await;
+        self.room.enter_epoch(&draft);
+        self.say("among us").await;
         loop {
             match self.reading.next().await {
                 Incoming::Frame(ServerFrame::RoomClosed { code, .. }) => {
                     assert_eq!(code, ErrorCode::Removed);
-                    return done.elapsed();
+                    break;
                 }
-                Incoming::Entry(entry) => {
-                    assert!(entry.seq() <= removed, "it was sent what was said after its removal");
-                }
+                Incoming::Entry(_) | Incoming::Frame(_) | Incoming::Other => {}
+                Incoming::Closed { code } => panic!("closed with {code:?} instead"),
+            }
+        }
+        let told = done.elapsed();
+        self.say("still among us").await;
+        // What was on its way would come before the answer to this.
+        self.reading.say_text("{}").await;
+        loop {
+            match self.reading.next().await {
+                Incoming::Entry(entry) => panic!("it was sent {} after it was told", entry.seq()),
+                Incoming::Frame(ServerFrame::Error { .. }) => return told,
                 Incoming::Frame(_) | Incoming::Other => {}
                 Incoming::Closed { code } => panic!("closed with {code:?} instead"),
             }
