@@ -7,6 +7,7 @@ pub mod guest;
 pub mod hostile;
 pub mod node;
 pub mod process;
+pub mod rng;
 
 use std::time::Duration;
 

@@ -4,13 +4,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use snug_bus::{Bus, BusEvent};
 use snug_protocol::frame::{PresenceState, ServerFrame};
 use snug_protocol::limits::{HERE_LISTED_MAX, PRESENCE_GRACE};
 use snug_protocol::{DeviceId, RoomId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

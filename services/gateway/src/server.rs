@@ -2,7 +2,7 @@
 
 mod accept;
 
-pub use accept::Place;
+pub use accept::{Listen, Place};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,8 +67,8 @@ pub enum StartError {
 }
 
 /// A node that is listening and not yet accepting.
-pub struct Server {
-    listener: TcpListener,
+pub struct Server<L = TcpListener> {
+    listener: L,
     places: Arc<accept::Places>,
     tls: Option<tokio_rustls::TlsAcceptor>,
     router: axum::Router,
@@ -134,14 +134,16 @@ impl Server {
         let store = open_store(&settings, &tasks).await?;
         Self::over(settings, listener, store, Backplane::local(), tasks).await
     }
+}
 
+impl<L: Listen> Server<L> {
     /// A node over a given store and backplane, as tests build them.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub async fn over(
         settings: Settings,
-        listener: TcpListener,
+        listener: L,
         store: Store,
         backplane: Backplane,
         tasks: TaskTracker,
@@ -210,6 +212,12 @@ impl Server {
     /// The system's.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Appends by this node without a socket.
+    #[must_use]
+    pub const fn chat(&self) -> &Chat {
+        &self.handles.chat
     }
 
     /// Whether committed messages survive a crash of the database's machine.

@@ -15,6 +15,7 @@ mod store;
 mod types;
 
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
+pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
 pub use sqlite::SqliteOptions;
 pub use store::Store;
 pub use types::{

@@ -5,10 +5,9 @@
 
 mod person;
 mod rekey;
-mod rng;
 mod world;
 
-use rng::Rng;
+use snug_tests::rng::Rng;
 use world::World;
 
 const SEEDS: u64 = 2_000;

@@ -14,7 +14,7 @@ use snug_store::{GrantSecret, NewRoom, NewStep, StepEffect, StepError, Store};
 
 use super::person::{Outcome, Person, Told, device_keys, random};
 use super::rekey::Prepared;
-use super::rng::Rng;
+use snug_tests::rng::Rng;
 
 const PEOPLE: usize = 6;
 
