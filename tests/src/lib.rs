@@ -3,8 +3,10 @@
 //! Everything listens on loopback with a port of the system's choice. Nothing here sleeps to synchronise: waits are for a condition,
 //! under [`PATIENCE`].
 
+pub mod cluster;
 pub mod guest;
 pub mod hostile;
+pub mod lossy;
 pub mod node;
 pub mod process;
 pub mod rng;

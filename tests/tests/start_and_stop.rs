@@ -154,7 +154,11 @@ async fn a_draining_node_tells_its_clients_to_move_and_stops_when_they_have() {
     let mut socket = guest.socket().await;
     socket.follow(room.room, None).await;
     let stopped = node.begin_stop();
-    assert_eq!(socket.hear().await, ServerFrame::Move { within_ms: 20_000 });
+    let told = socket.hear().await;
+    assert!(
+        matches!(told, ServerFrame::Move { within_ms: 10_000..=17_000 }),
+        "some time is kept for closing: {told:?}"
+    );
     let began = std::time::Instant::now();
     drop(socket);
     in_time("the node stops", stopped.wait()).await;

@@ -2,12 +2,14 @@
 //!
 //! Nothing durable is on it and everything on it may be lost; the store is the truth, and the gateway finds losses by gaps and by
 //! checking heads. Beside it are the two other things that nodes share and may lose: the roster of who is where, and the buckets that
-//! limit joins. [`Backplane`] is all three; `local` is that of a process which is alone.
+//! limit joins. [`Backplane`] is all three; `local` is that of a process which is alone,
+//! `redis` that of a cluster.
 //!
 //! What is absent: any knowledge of sockets, and anything durable.
 
 mod limits;
 mod local;
+pub mod redis;
 mod roster;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tokio::sync::broadcast;
 
 pub use limits::{SharedBucket, SharedLimits};
 pub use local::{LocalBus, LocalRoster};
+pub use redis::{BusCounters, ConnectError, RedisBackplane, RedisOptions};
 pub use roster::{Departure, LEASE, LEASE_RENEWED_EVERY, Roster, Stand};
 
 /// How many undelivered events a receiver may fall behind before it is told to recheck everything.

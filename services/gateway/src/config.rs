@@ -60,8 +60,9 @@ pub struct Settings {
     /// Postgres address; not in this version.
     #[arg(long, env = "SNUG_DATABASE_URL", hide = true)]
     pub database_url: Option<String>,
-    /// Redis address; not in this version.
-    #[arg(long, env = "SNUG_REDIS_URL", hide = true)]
+    /// Address of the Redis (7 or later) that the nodes of a cluster share, such as redis://host:6379; also redis-cluster:// and
+    /// redis-sentinel://, and each with rediss for TLS. Needs Postgres. Default: news go about within this node only.
+    #[arg(long, env = "SNUG_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Whether a start brings the database's schema up to date, or refuses to run until `snug migrate` has.
     #[arg(long, env = "SNUG_MIGRATE", default_value = "auto")]
@@ -69,9 +70,14 @@ pub struct Settings {
     /// The most the database file may grow to, in bytes. Default: what the disk holds.
     #[arg(long, env = "SNUG_DATABASE_BYTES_MAX")]
     pub database_bytes_max: Option<u64>,
-    /// How long an orderly stop tells clients to move to another node before their sockets close, in milliseconds.
-    #[arg(long, env = "SNUG_DRAIN_MOVE_MS", default_value_t = 0)]
-    pub drain_move_ms: u64,
+    /// How long an orderly stop goes on taking connections after it has said that it is not ready, so that a load balancer notices, in
+    /// milliseconds. Default: 5000 in a cluster, 0 for a node that is alone. Not waited for when nobody is connected.
+    #[arg(long, env = "SNUG_DRAIN_WAIT_MS")]
+    pub drain_wait_ms: Option<u64>,
+    /// How long an orderly stop then tells clients to move to another node before their sockets close, in milliseconds. Default: 10000 in
+    /// a cluster, 0 for a node that is alone.
+    #[arg(long, env = "SNUG_DRAIN_MOVE_MS")]
+    pub drain_move_ms: Option<u64>,
     /// Rates and quotas.
     #[command(flatten)]
     pub limits: Limits,
@@ -201,15 +207,29 @@ pub struct Identity {
     pub https: bool,
 }
 
+/// How an orderly stop takes leave of its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Farewell {
+    /// From being not ready to accepting no more.
+    pub wait: Duration,
+    /// From telling clients to move to closing their sockets; zero: they are not told.
+    pub move_within: Duration,
+}
+
 /// A setting that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not an http(s) address without a path.
     #[error("SNUG_PUBLIC_URL is {0}, but must be an address such as https://chat.example, without a path")]
     PublicUrl(String),
-    /// Redis or Postgres.
+    /// Postgres.
     #[error("{0} is set, but this version of Snug runs as a single node on SQLite; unset it")]
     Cluster(&'static str),
+    /// Several nodes on one SQLite file.
+    #[error(
+        "SNUG_REDIS_URL is set, but the database is SQLite, a file that only one node can use; set SNUG_DATABASE_URL to a Postgres that all nodes share, or unset SNUG_REDIS_URL"
+    )]
+    RedisWithSqlite,
 }
 
 impl Settings {
@@ -220,8 +240,8 @@ impl Settings {
     pub fn check(&self) -> Result<(), ConfigError> {
         match (&self.database_url, &self.redis_url) {
             (Some(_), _) => Err(ConfigError::Cluster("SNUG_DATABASE_URL")),
-            (_, Some(_)) => Err(ConfigError::Cluster("SNUG_REDIS_URL")),
-            _ => Ok(()),
+            (None, Some(_)) => Err(ConfigError::RedisWithSqlite),
+            (None, None) => Ok(()),
         }
     }
 
@@ -231,10 +251,15 @@ impl Settings {
         self.pepper_file.clone().unwrap_or_else(|| self.data_dir.join("pepper"))
     }
 
-    /// How long an orderly stop waits for clients to move.
+    /// How an orderly stop takes leave of its clients.
     #[must_use]
-    pub const fn drain_move(&self) -> Duration {
-        Duration::from_millis(self.drain_move_ms)
+    pub fn farewell(&self) -> Farewell {
+        // Where there is no other node there is nobody to tell and nowhere to go.
+        let (wait_ms, move_ms) = if self.database_url.is_some() { (5_000, 10_000) } else { (0, 0) };
+        Farewell {
+            wait: Duration::from_millis(self.drain_wait_ms.unwrap_or(wait_ms)),
+            move_within: Duration::from_millis(self.drain_move_ms.unwrap_or(move_ms)),
+        }
     }
 
     /// The host names and origins of a node that listens on `bound`.
@@ -261,7 +286,10 @@ impl Settings {
             let bare = host.strip_suffix(default_port).unwrap_or(&host);
             let url = format!("{scheme}://{bare}");
             let hosts = vec![bare.to_owned(), format!("{bare}{default_port}")];
-            return Ok(Identity { cookie: cookie_name(https, port), origins: vec![url.clone()], url, hosts, https });
+            // The outside port, which all nodes behind it share: a browser has one cookie for all of them.
+            let outside = bare.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+            let cookie = cookie_name(https, outside.unwrap_or(if https { 443 } else { 80 }));
+            return Ok(Identity { cookie, origins: vec![url.clone()], url, hosts, https });
         }
         let scheme = if tls { "https" } else { "http" };
         let names = ["localhost", "127.0.0.1", "[::1]"];
@@ -308,6 +336,35 @@ mod tests {
         for wrong in ["chat.example", "ftp://chat.example", "https://chat.example/path", "https://"] {
             assert!(settings(&["--public-url", wrong]).identity(bound).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn nodes_behind_one_address_have_one_cookie() {
+        let cookie = |bound: &str, url: &str| {
+            let bound = bound.parse().expect("an address");
+            settings(&["--public-url", url]).identity(bound).expect("an address").cookie
+        };
+        assert_eq!(cookie("127.0.0.1:9001", "http://localhost:8080"), "snug_8080");
+        assert_eq!(cookie("127.0.0.1:9002", "http://localhost:8080"), "snug_8080");
+        assert_eq!(cookie("127.0.0.1:9002", "http://chat.example"), "snug_80");
+        assert_eq!(cookie("127.0.0.1:9002", "http://[::1]:81"), "snug_81");
+    }
+
+    #[test]
+    fn a_node_that_is_alone_closes_at_once_and_one_of_several_lets_its_clients_move() {
+        let alone = settings(&[]).farewell();
+        assert_eq!((alone.wait, alone.move_within), (Duration::ZERO, Duration::ZERO));
+        let one_of_several = settings(&["--database-url=postgres://host/db"]).farewell();
+        assert!(!one_of_several.wait.is_zero() && !one_of_several.move_within.is_zero());
+        let told =
+            settings(&["--database-url=postgres://host/db", "--drain-wait-ms=0", "--drain-move-ms=7"]).farewell();
+        assert_eq!((told.wait, told.move_within), (Duration::ZERO, Duration::from_millis(7)));
+    }
+
+    #[test]
+    fn redis_on_a_file_that_only_one_node_can_use_is_refused() {
+        let refused = settings(&["--redis-url=redis://localhost"]).check().expect_err("SQLite").to_string();
+        assert!(refused.contains("SNUG_DATABASE_URL") && refused.contains("SNUG_REDIS_URL"), "{refused}");
     }
 
     #[test]

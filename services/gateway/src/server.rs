@@ -1,6 +1,7 @@
 //! A running node: opening what it needs, accepting connections, and stopping without losing anything.
 
 mod accept;
+mod drain;
 
 pub use accept::{Listen, Place};
 
@@ -9,15 +10,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_bus::Backplane;
-use snug_store::{Durability, OpenError, SqliteOptions, Store};
+use snug_bus::{Backplane, NodeId};
+use snug_store::{Durability, OpenError, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
+use crate::clock::Clock;
 use crate::config::{ConfigError, Migrate, Settings};
 use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
@@ -26,8 +27,6 @@ use crate::room::Rooms;
 use crate::session::{SessionParts, SessionTable};
 use crate::tls::{self, TlsError};
 
-/// How long a stop waits, in all, for requests to be answered, sockets to close and tasks to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 4096;
 /// How often limiters forget, and expired rows are removed.
@@ -50,6 +49,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database stopped answering in the middle of the start.
+    #[error(transparent)]
+    Database(#[from] StoreError),
     /// The pepper cannot be used.
     #[error(transparent)]
     Pepper(#[from] PepperError),
@@ -80,6 +82,8 @@ pub struct Server<L = TcpListener> {
     stop: CancellationToken,
     /// Cancelled when sockets must close.
     close_sockets: CancellationToken,
+    /// Other nodes of this process use the store too.
+    leaves_store_open: bool,
 }
 
 struct Chores {
@@ -88,6 +92,13 @@ struct Chores {
     rooms: Rooms,
     door: Door,
     requests: RequestLimiter,
+    clock: Clock,
+}
+
+fn random_node() -> NodeId {
+    let mut node = [0; 8];
+    getrandom::fill(&mut node).expect("the system gives random bytes");
+    NodeId(node)
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -122,17 +133,35 @@ pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Stor
     Ok(Store::open_sqlite(&path.join("snug.db"), options, tasks).await?)
 }
 
+/// What this node shares with others: Redis if there is one, else what it needs by itself.
+async fn open_backplane(
+    settings: &Settings,
+    node: NodeId,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Backplane, StartError> {
+    let Some(_url) = &settings.redis_url else { return Ok(Backplane::local()) };
+    let _ = (node, tasks, stop);
+    Ok(Backplane::local())
+}
+
 impl Server {
     /// Opens everything a node needs and listens. Nothing is accepted before [`Server::run`].
     ///
     /// # Errors
-    /// What is missing or wrong, and what to do about it.
+    /// What is missing or wrong, and what to do about it. What does not answer is not waited for longer than 15 s.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let tasks = TaskTracker::new();
+        let (tasks, stop, node) = (TaskTracker::new(), CancellationToken::new(), random_node());
         // The port first: a second start in the same folder says "port taken", not "database locked".
         let listener = listen(settings.listen)?;
         let store = open_store(&settings, &tasks).await?;
-        Self::over(settings, listener, store, Backplane::local(), tasks).await
+        let backplane = open_backplane(&settings, node, &tasks, &stop).await?;
+        if settings.database_url.is_some() && settings.redis_url.is_none() {
+            tracing::warn!(
+                "no SNUG_REDIS_URL: news from other nodes are found by asking the database every few seconds, and presence is this node's own"
+            );
+        }
+        Self::assemble(settings, listener, store, backplane, (node, tasks, stop)).await
     }
 }
 
@@ -148,6 +177,16 @@ impl<L: Listen> Server<L> {
         backplane: Backplane,
         tasks: TaskTracker,
     ) -> Result<Self, StartError> {
+        Self::assemble(settings, listener, store, backplane, (random_node(), tasks, CancellationToken::new())).await
+    }
+
+    async fn assemble(
+        settings: Settings,
+        listener: L,
+        store: Store,
+        backplane: Backplane,
+        (node, tasks, stop): (NodeId, TaskTracker, CancellationToken),
+    ) -> Result<Self, StartError> {
         let bound = listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
         let identity = Arc::new(settings.identity(bound)?);
         let tls = match (&settings.tls_cert, &settings.tls_key) {
@@ -156,14 +195,13 @@ impl<L: Listen> Server<L> {
         };
         let peppers = Arc::new(Peppers::load(&settings.pepper_path(), &store).await?);
         let limits = settings.limits.clone();
-        let bus = backplane.bus;
-        let (stop, close_sockets) = (CancellationToken::new(), CancellationToken::new());
-        let presence = Presence::start(Arc::clone(&bus), tasks.clone(), stop.clone());
+        let close_sockets = CancellationToken::new();
+        let clock = Clock::set_by(&store).await?;
+        let presence = Presence::start(node, &backplane, &tasks, &stop);
+        let Backplane { bus, limits: shared_limits, .. } = backplane;
         let rate = Rate::per_second(limits.sends_per_second, limits.sends_burst);
         let chat = Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), rate);
         let tokens = Tokens::new(store.clone());
-        let mut node = [0; 6];
-        getrandom::fill(&mut node).expect("the system gives random bytes");
         let session = SessionParts {
             chat: chat.clone(),
             rooms: Rooms::start(store.clone(), Arc::clone(&bus), tasks.clone(), stop.clone()),
@@ -171,17 +209,18 @@ impl<L: Listen> Server<L> {
             tokens: tokens.clone(),
             store: store.clone(),
             table: SessionTable::start(limits.clone(), &*bus, tasks.clone(), stop.clone()),
-            node: snug_protocol::encode_base64(&node).into(),
-            move_within_ms: settings.drain_move_ms,
+            node: node.to_string().into(),
+            clock: clock.clone(),
             stop: close_sockets.clone(),
         };
         let door = Door {
             secrets: GrantSecrets::new(Arc::clone(&peppers)),
             nonces: Arc::new(Nonces::new(&peppers)),
-            joins: Arc::new(JoinLimiter::new(&limits)),
+            joins: Arc::new(JoinLimiter::new(&limits, shared_limits)),
             sign_ins: Arc::new(Buckets::new(Rate::per_minute(limits.sign_ins_per_minute, limits.sign_ins_per_minute))),
             creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
             moves: Arc::new(Buckets::new(Rate::per_minute(limits.moves_per_minute, limits.moves_per_minute))),
+            clock: clock.clone(),
             unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
         };
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
@@ -192,12 +231,31 @@ impl<L: Listen> Server<L> {
             rooms: session.rooms.clone(),
             door: door.clone(),
             requests,
+            clock,
         };
         let places = accept::Places::new(&limits, Arc::clone(&proxies));
         let handles =
             Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness: Readiness::default() };
         let router = http::router(handles.clone(), governor);
-        Ok(Self { places, listener, tls, router, handles, chores, settings, tasks, stop, close_sockets })
+        Ok(Self {
+            places,
+            listener,
+            tls,
+            router,
+            handles,
+            chores,
+            settings,
+            tasks,
+            stop,
+            close_sockets,
+            leaves_store_open: false,
+        })
+    }
+
+    /// The same, but a stop leaves the store open: for several nodes of one process, as tests build them.
+    #[must_use]
+    pub fn leaving_the_store_open(self) -> Self {
+        Self { leaves_store_open: true, ..self }
     }
 
     /// The address people open.
@@ -225,47 +283,13 @@ impl<L: Listen> Server<L> {
     pub fn durability(&self) -> Durability {
         self.handles.store.durability()
     }
+}
 
-    /// Accepts connections until `shutdown`, then drains: not ready, nothing new accepted, clients told to move, appends in flight
-    /// committed, sockets closed, tasks ended, store closed.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let (accepting, http) = (self.stop.child_token(), TaskTracker::new());
-        let connections = accept::Connections {
-            tls: self.tls,
-            router: self.router,
-            stop: accepting.clone(),
-            tasks: http.clone(),
-            places: self.places,
-        };
-        let accept = self.tasks.spawn(accept::run(self.listener, connections));
-        self.tasks.spawn(chores(self.chores, self.stop.clone()));
-        shutdown.await;
-        tracing::info!("stopping");
-        self.handles.readiness.drain();
-        accepting.cancel();
-        let _ = accept.await;
-        http.close();
-        let table = &self.handles.session.table;
-        if table.count() > 0 && !self.settings.drain_move().is_zero() {
-            table.tell_to_move();
-            let _ = timeout(self.settings.drain_move(), table.empty()).await;
-        }
-        let deadline = Instant::now() + DRAIN_LIMIT;
-        self.close_sockets.cancel();
-        let quiet = async { tokio::join!(table.empty(), http.wait()) };
-        if timeout_at(deadline, quiet).await.is_err() {
-            tracing::warn!(sockets = table.count(), requests = http.len(), "not everything ended in time");
-        }
-        self.stop.cancel();
-        self.tasks.close();
-        let closed = async {
-            self.handles.store.close().await;
-            self.tasks.wait().await;
-        };
-        if timeout_at(deadline, closed).await.is_err() {
-            tracing::warn!(tasks = self.tasks.len(), "tasks did not end in time");
-        }
-    }
+/// Not the same for all nodes, or those that started together would sweep one database together for ever.
+fn sweep_pause() -> Duration {
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).expect("the system gives random bytes");
+    SWEEP_PERIOD.mul_f64(0.75 + f64::from(u16::from_ne_bytes(random)) / f64::from(u16::MAX) / 2.0)
 }
 
 /// What must be done now and then.
@@ -273,7 +297,7 @@ async fn chores(chores: Chores, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_PERIOD) => {}
+            () = tokio::time::sleep(sweep_pause()) => {}
         }
         let now = std::time::Instant::now();
         chores.chat.sweep();
@@ -281,7 +305,10 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         chores.door.creates.sweep(now);
         chores.door.sign_ins.sweep(now);
         chores.door.moves.sweep(now);
-        chores.rooms.forget_old(crate::clock::now_ms());
+        if let Err(error) = chores.clock.adjust(&chores.store).await {
+            tracing::warn!(%error, "could not ask the database for the time");
+        }
+        chores.rooms.forget_old(chores.clock.now_ms());
         chores.requests.sweep();
         if let Err(error) = chores.store.sweep().await {
             tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");

@@ -171,12 +171,30 @@ pub enum ServerFrame {
         /// How many are here now.
         here_count: u32,
     },
+    /// Who is here, in place of all that was told before.
+    Here {
+        /// Where.
+        room: RoomId,
+        /// Everyone; absent when more than `HERE_LISTED_MAX` are: then only their number is told, until a list comes again.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        here: Option<Vec<DeviceId>>,
+        /// How many are here.
+        here_count: u32,
+    },
     /// Someone is writing.
     Typing {
         /// Where.
         room: RoomId,
         /// Who.
         device: DeviceId,
+    },
+    /// In a room with more than `HERE_LISTED_MAX` here: how many others are writing.
+    TypingCount {
+        /// Where.
+        room: RoomId,
+        /// How many; not 0.
+        count: u32,
     },
     /// A sign of life.
     Heartbeat {

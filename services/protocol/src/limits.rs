@@ -43,8 +43,10 @@ pub const HISTORY_PAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const LATEST_PAGE: u64 = 50;
 /// How far behind the head a cursor may be and still be sent everything after it.
 pub const BACKLOG_MAX: u64 = 1_000;
-/// Devices named in `followed.here`.
+/// Devices named in `followed.here`. With more than these here, arrivals and notices of typing are told as numbers.
 pub const HERE_LISTED_MAX: usize = 100;
+/// Between two such numbers.
+pub const CROWD_PERIOD: Duration = Duration::from_secs(3);
 /// Envelopes that a client has in flight in one room.
 pub const SENDS_IN_FLIGHT_MAX: usize = 8;
 /// From the upgrade to `hello`.

@@ -88,7 +88,10 @@ fn every_server_frame_has_a_golden_example() {
         "server.presence",
         &ServerFrame::Presence { room: ROOM, device: DEVICE, state: PresenceState::Gone, here_count: 3 },
     );
+    golden("server.here", &ServerFrame::Here { room: ROOM, here: Some(vec![DEVICE]), here_count: 1 });
+    golden("server.here.crowd", &ServerFrame::Here { room: ROOM, here: None, here_count: 1_203 });
     golden("server.typing", &ServerFrame::Typing { room: ROOM, device: DEVICE });
+    golden("server.typing_count", &ServerFrame::TypingCount { room: ROOM, count: 7 });
     golden("server.heartbeat", &ServerFrame::Heartbeat { heads: vec![Head { room: ROOM, head: Seq(42) }] });
     golden("server.room_closed", &ServerFrame::RoomClosed { room: ROOM, code: ErrorCode::RoomDeleted });
     golden("server.move", &ServerFrame::Move { within_ms: 10_000 });
@@ -178,6 +181,7 @@ fn write_limits(out: &mut String) {
         ("INVITES_PER_ROOM_MAX", limits::INVITES_PER_ROOM_MAX as u128),
         ("INVITE_LIFE_MAX_MS", ms(limits::INVITE_LIFE_MAX)),
         ("HISTORY_PAGE_MAX", limits::HISTORY_PAGE_MAX as u128),
+        ("HERE_LISTED_MAX", limits::HERE_LISTED_MAX as u128),
         ("LATEST_PAGE", u128::from(limits::LATEST_PAGE)),
         ("BACKLOG_MAX", u128::from(limits::BACKLOG_MAX)),
         ("SENDS_IN_FLIGHT_MAX", limits::SENDS_IN_FLIGHT_MAX as u128),

@@ -97,6 +97,7 @@ export class PageDrawing {
       members: drawing.members(),
       hereCount: presence.hereCount,
       typing: drawing.typing(),
+      typingCount: drawing.typingCount(),
       violations: drawing.violations(),
       pins: drawing.pins(),
       banned: drawing.banned(),

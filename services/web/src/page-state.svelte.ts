@@ -51,6 +51,7 @@ export class RoomState implements RoomView {
   members = $state.raw<readonly MemberView[]>([]);
   hereCount = $state.raw(0);
   typing = $state.raw<readonly string[]>([]);
+  typingCount = $state.raw(0);
   violations = $state.raw<readonly ViolationView[]>([]);
   draft = $state.raw("");
   topic = $state.raw("");

@@ -246,6 +246,18 @@ state: PresenceState,
 /**
  * How many are here now.
  */
+here_count: number, } | { "type": "here", 
+/**
+ * Where.
+ */
+room: RoomId, 
+/**
+ * Everyone; absent when more than `HERE_LISTED_MAX` are: then only their number is told, until a list comes again.
+ */
+here?: Array<DeviceId>, 
+/**
+ * How many are here.
+ */
 here_count: number, } | { "type": "typing", 
 /**
  * Where.
@@ -254,7 +266,15 @@ room: RoomId,
 /**
  * Who.
  */
-device: DeviceId, } | { "type": "heartbeat", 
+device: DeviceId, } | { "type": "typing_count", 
+/**
+ * Where.
+ */
+room: RoomId, 
+/**
+ * How many; not 0.
+ */
+count: number, } | { "type": "heartbeat", 
 /**
  * The heads that changed since the last one.
  */
@@ -834,6 +854,7 @@ export const MEMBERS_PAGE_MAX = 500;
 export const INVITES_PER_ROOM_MAX = 100;
 export const INVITE_LIFE_MAX_MS = 31536000000;
 export const HISTORY_PAGE_MAX = 200;
+export const HERE_LISTED_MAX = 100;
 export const LATEST_PAGE = 50;
 export const BACKLOG_MAX = 1000;
 export const SENDS_IN_FLIGHT_MAX = 8;

@@ -150,6 +150,8 @@ export interface RoomView {
   readonly hereCount: number;
   /** Names of those who are typing now, me excluded. */
   readonly typing: readonly string[];
+  /** How many others are typing, in a room so full that it is not told who. */
+  readonly typingCount: number;
 
   /** What the checks of the log found; empty in a healthy room. */
   readonly violations: readonly ViolationView[];

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use snug_protocol::{DeviceId, RoomId};
@@ -59,16 +60,29 @@ impl State {
 }
 
 /// Keeps the roster in this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LocalRoster {
     state: Mutex<State>,
+    lease: Duration,
+}
+
+impl Default for LocalRoster {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl LocalRoster {
     /// Nobody is anywhere.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_lease(LEASE)
+    }
+
+    /// With leases of another length than [`LEASE`]; for tests.
+    #[must_use]
+    pub fn with_lease(lease: Duration) -> Self {
+        Self { state: Mutex::default(), lease }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,7 +115,7 @@ impl Roster for LocalRoster {
     }
 
     async fn renew(&self, node: NodeId) -> Result<bool, BusError> {
-        Ok(self.state().leases.insert(node, Instant::now() + LEASE).is_some())
+        Ok(self.state().leases.insert(node, Instant::now() + self.lease).is_some())
     }
 
     async fn bury(&self) -> Result<Vec<Departure>, BusError> {

@@ -45,7 +45,7 @@ pub(crate) struct Port {
 #[derive(Debug)]
 pub(crate) enum News {
     Entry(EntryFrame),
-    /// `followed`, `presence`, `typing`.
+    /// `followed`, `presence`, `here`, `typing`, `typing_count`.
     Frame(ServerFrame),
     /// A heartbeat's head.
     Head(snug_protocol::Seq),

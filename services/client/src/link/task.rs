@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use snug_protocol::frame::{ClientFrame, ServerFrame, close};
 use snug_protocol::{ErrorCode, Retry, RoomId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +20,9 @@ use crate::config::{ClientConfig, Timing};
 use crate::error::ClientError;
 use crate::http::{Http, Node};
 use crate::wire::{Incoming, RawReader, RawSocket, RawWriter, control, goodbye};
+
+/// A move is tried for this long at most, whatever the node says.
+const MOVE_LIMIT: Duration = Duration::from_secs(60);
 
 /// An open session's two ends.
 struct Open {
@@ -52,7 +56,42 @@ pub(super) struct LinkTask {
     stop: CancellationToken,
 }
 
-type NextSession = oneshot::Receiver<Result<Open, ClientError>>;
+type NextSession = oneshot::Receiver<Open>;
+
+/// What it takes to open a session.
+struct Connector {
+    http: Http,
+    config: Arc<ClientConfig>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Connector {
+    async fn connect(&self) -> Result<Open, ClientError> {
+        let (http, config) = (self.http.clone(), Arc::clone(&self.config));
+        let limit = config.timing.connect_limit;
+        timeout(limit, open(http, config, self.tracker.clone(), self.stop.clone()))
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Network("no session in time".into())))
+    }
+
+    /// Tries one node after the other until one takes it; the last attempt begins before `until`.
+    async fn connect_until(&self, until: Instant, pause: Duration) -> Option<Open> {
+        loop {
+            let node = self.http.node();
+            match self.connect().await {
+                Ok(open) => return Some(open),
+                Err(error) => tracing::debug!(%error, node = %node.origin, "could not move"),
+            }
+            self.http.give_up(&node);
+            let next = Instant::now() + jittered(pause);
+            if next >= until {
+                return None;
+            }
+            sleep_until(next).await;
+        }
+    }
+}
 
 impl LinkTask {
     pub(super) fn new(
@@ -75,7 +114,7 @@ impl LinkTask {
                 self.handle(request);
             }
             let node = self.http.node();
-            let ended = match self.connect().await {
+            let ended = match self.connector().connect().await {
                 Ok(open) => self.serve(open).await,
                 Err(error) => {
                     tracing::debug!(%error, node = %node.origin, "could not connect");
@@ -108,7 +147,7 @@ impl LinkTask {
     }
 
     /// Waits while serving requests; whether anyone still holds the link.
-    async fn pause(&mut self, wait: std::time::Duration) -> bool {
+    async fn pause(&mut self, wait: Duration) -> bool {
         let wait = sleep(wait);
         tokio::pin!(wait);
         loop {
@@ -134,15 +173,9 @@ impl LinkTask {
         }
     }
 
-    fn connect(&self) -> impl Future<Output = Result<Open, ClientError>> + use<> {
+    fn connector(&self) -> Connector {
         let (http, config) = (self.http.clone(), Arc::clone(&self.config));
-        let (tracker, stop) = (self.tracker.clone(), self.stop.child_token());
-        async move {
-            let limit = config.timing.connect_limit;
-            timeout(limit, open(http, config, tracker, stop))
-                .await
-                .unwrap_or_else(|_| Err(ClientError::Network("no session in time".into())))
-        }
+        Connector { http, config, tracker: self.tracker.clone(), stop: self.stop.child_token() }
     }
 
     /// Makes `open` the session that rooms write to.
@@ -171,7 +204,7 @@ impl LinkTask {
                 },
                 moved = async { next.as_mut().expect("guarded").await }, if next.is_some() => {
                     next = None;
-                    if let Ok(Ok(newer)) = moved {
+                    if let Ok(newer) = moved {
                         self.bid_farewell(&open, Ended::Soon);
                         open = newer;
                         self.announce(&open);
@@ -179,12 +212,32 @@ impl LinkTask {
                 },
                 incoming = timeout(self.config.timing.silence_limit, open.reader.next()) => match incoming {
                     Err(_) => return self.fail(&open.node, Ended::Broken),
-                    Ok(Incoming::Closed { code }) => return self.closed(&open.node, code),
-                    Ok(Incoming::Frame(ServerFrame::Move { .. })) if next.is_none() => next = Some(self.connect_beside(&open.node)),
+                    Ok(Incoming::Closed { code }) => {
+                        let ended = self.closed(&open.node, code);
+                        // The node may not have waited for the session that is on its way.
+                        let Some(newer) = self.arrived(next.take()).await else { return ended };
+                        open = newer;
+                        self.announce(&open);
+                    },
+                    Ok(Incoming::Frame(ServerFrame::Move { within_ms })) if next.is_none() => {
+                        next = Some(self.connect_beside(&open.node, Duration::from_millis(within_ms)));
+                    },
                     Ok(incoming) => if let Some(ended) = self.dispatch(&open, incoming) {
                         return ended;
                     },
                 },
+            }
+        }
+    }
+
+    /// The next session, if one is on its way and arrives; requests are served meanwhile.
+    async fn arrived(&mut self, next: Option<NextSession>) -> Option<Open> {
+        let mut next = next?;
+        self.state.send_replace(LinkState::Down);
+        loop {
+            tokio::select! {
+                moved = &mut next => return moved.ok(),
+                request = self.queue.recv() => self.handle(request?),
             }
         }
     }
@@ -200,17 +253,17 @@ impl LinkTask {
         ended
     }
 
-    /// Opens the next session while this one is still read.
-    fn connect_beside(&self, draining: &Node) -> NextSession {
+    /// Opens the next session while this one is still read, trying until the node closes this one.
+    fn connect_beside(&self, draining: &Node, within: Duration) -> NextSession {
         self.http.give_up(draining);
         let (done, next) = oneshot::channel();
-        let connect = self.connect();
-        let stop = self.stop.clone();
+        let (connector, stop) = (self.connector(), self.stop.clone());
+        let (pause, until) = (self.config.timing.backoff_first, Instant::now() + within.min(MOVE_LIMIT));
         self.tracker.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                // Nobody waits any more if the old session ended first.
-                open = connect => { let _ = done.send(open); }
+                // Nobody waits any more if another session has begun.
+                open = connector.connect_until(until, pause) => if let Some(open) = open { let _ = done.send(open); }
             }
         });
         next
@@ -246,7 +299,10 @@ impl LinkTask {
                     port.news(News::Frame(frame));
                 }
             }
-            ServerFrame::Presence { room, .. } | ServerFrame::Typing { room, .. } => {
+            ServerFrame::Presence { room, .. }
+            | ServerFrame::Here { room, .. }
+            | ServerFrame::Typing { room, .. }
+            | ServerFrame::TypingCount { room, .. } => {
                 if let Some(port) = self.ports.get(&room).filter(|port| port.inbox.capacity() > INBOX_RESERVE) {
                     port.news(News::Frame(frame));
                 }

@@ -85,6 +85,7 @@ pub(super) struct Actor {
     pub(super) resyncing: Option<Resyncing>,
     pub(super) overrun: Arc<AtomicBool>,
     here: HashSet<DeviceId>,
+    here_count: u32,
     events: Option<mpsc::Sender<Event>>,
     /// Events that the reader has not had room for; news wait while there are any.
     pending: VecDeque<Event>,
@@ -132,6 +133,7 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
         resyncing: None,
         overrun,
         here: HashSet::new(),
+        here_count: 0,
         events: None,
         pending: VecDeque::new(),
         drained: true,
@@ -246,8 +248,25 @@ impl Actor {
         }
     }
 
-    pub(super) fn set_here(&mut self, here: Vec<DeviceId>) {
+    pub(super) fn set_here(&mut self, here: Vec<DeviceId>, here_count: u32) {
         self.here = here.into_iter().collect();
+        self.here_count = here_count;
+    }
+
+    /// Who is here, in place of what was known; `None`: only how many.
+    pub(super) fn stands(&mut self, here: Option<Vec<DeviceId>>, here_count: u32) {
+        let is_listed = here.is_some();
+        let before = std::mem::take(&mut self.here);
+        self.set_here(here.unwrap_or_default(), here_count);
+        if is_listed {
+            let gone = before.difference(&self.here).map(|device| (*device, false));
+            let come = self.here.difference(&before).map(|device| (*device, true));
+            let changes: Vec<_> = gone.chain(come).collect();
+            for (device, here) in changes {
+                self.tell(Event::Presence { device, here, here_count });
+            }
+        }
+        self.tell(Event::HereCount { here_count });
     }
 
     pub(super) fn presence(&mut self, device: DeviceId, here: bool, here_count: u32) {
@@ -256,6 +275,7 @@ impl Actor {
         } else {
             self.here.remove(&device);
         }
+        self.here_count = here_count;
         self.tell(Event::Presence { device, here, here_count });
     }
 
@@ -290,6 +310,7 @@ impl Actor {
             }
             Command::Name { reply } => drop(reply.send(self.own_name.clone())),
             Command::Here { reply } => drop(reply.send(self.here.iter().copied().collect())),
+            Command::HereCount { reply } => drop(reply.send(self.here_count)),
             Command::Violations { reply } => drop(reply.send(self.log.violations().to_vec())),
             Command::Typing => {
                 if let Some(session) = &self.session {

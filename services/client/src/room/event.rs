@@ -141,10 +141,20 @@ pub enum Event {
         /// How many are here now.
         here_count: u32,
     },
+    /// How many devices are here. Told where more than 100 are, instead of who comes and goes, and when news of that may have been lost.
+    HereCount {
+        /// How many.
+        here_count: u32,
+    },
     /// Someone is writing. Not in the log: may be lost.
     Typing {
         /// Who.
         device: DeviceId,
+    },
+    /// Where more than 100 are here: how many others have been writing in the last seconds. May be lost.
+    TypingCount {
+        /// How many.
+        count: u32,
     },
     /// The server, or someone, dropped, replayed, reordered or forked messages. The evidence can be exported.
     Violation(Violation),

@@ -103,16 +103,29 @@ impl Actor {
             // It belongs to an earlier follow and comes again.
             News::Entry(_) => {}
             News::Head(head) => self.head = self.head.max(head),
-            News::Frame(ServerFrame::Followed { id, history, head, from, skipped, resync, chain, here, .. }) => {
+            News::Frame(ServerFrame::Followed {
+                id,
+                history,
+                head,
+                from,
+                skipped,
+                resync,
+                chain,
+                here,
+                here_count,
+                ..
+            }) => {
                 if self.following.is_asked(id) {
-                    self.set_here(here);
+                    self.set_here(here, here_count);
                     self.followed(Followed { history, head, from, skipped, resync, chain }).await;
                 }
             }
             News::Frame(ServerFrame::Presence { device, state, here_count, .. }) => {
                 self.presence(device, state == PresenceState::Here, here_count);
             }
+            News::Frame(ServerFrame::Here { here, here_count, .. }) => self.stands(here, here_count),
             News::Frame(ServerFrame::Typing { device, .. }) => self.tell(Event::Typing { device }),
+            News::Frame(ServerFrame::TypingCount { count, .. }) => self.tell(Event::TypingCount { count }),
             News::Frame(_) => {}
         }
     }

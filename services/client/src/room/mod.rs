@@ -109,6 +109,9 @@ pub(crate) enum Command {
     Here {
         reply: oneshot::Sender<Vec<DeviceId>>,
     },
+    HereCount {
+        reply: oneshot::Sender<u32>,
+    },
     Violations {
         reply: oneshot::Sender<Vec<Violation>>,
     },
@@ -271,12 +274,20 @@ impl Room {
         self.ask(|reply| Command::Members { members, reply }).await?
     }
 
-    /// The devices that are here now, as far as the server tells; at most 100 from the beginning, and those that came since.
+    /// The devices that are here now, as far as the server tells. Where more than 100 are, it only tells how many: [`Room::here_count`].
     ///
     /// # Errors
     /// `closed`.
     pub async fn here(&self) -> Result<Vec<DeviceId>, ClientError> {
         self.ask(|reply| Command::Here { reply }).await
+    }
+
+    /// How many devices are here now, as far as the server tells.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub async fn here_count(&self) -> Result<u32, ClientError> {
+        self.ask(|reply| Command::HereCount { reply }).await
     }
 
     /// Every violation found so far, at most 100.

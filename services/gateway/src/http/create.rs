@@ -21,7 +21,6 @@ use super::extract::Body;
 use super::password::{KDF, NewPassword};
 use super::{members, rooms};
 use crate::auth::{SignInScope, SignedIn, Tokens, device_keys, verify_sign_in};
-use crate::clock::now_ms;
 use crate::config::Identity;
 
 /// Names tried when a room's name is taken.
@@ -42,7 +41,7 @@ pub async fn create(
         .map_err(|span| wait(ErrorCode::TooManyAttempts, span))?;
     let name = names::normalise(&request.name, ROOM_NAME_CHARS_MAX).map_err(|_| ErrorCode::RoomNameInvalid)?;
     let scope = SignInScope::Enter(request.room, request.grant);
-    let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, now_ms())?;
+    let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, door.clock.now_ms())?;
     let password = NewPassword::check(request.grant, request.kdf, &request.auth, request.blob)?;
     let recovery = recovery_device(&request.recovery, &signed_in)?;
     let record = first_record(request.epoch_record.0, request.room, &signed_in)?;

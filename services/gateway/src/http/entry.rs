@@ -27,7 +27,6 @@ use super::password::KDF;
 use super::{members, rooms};
 use crate::auth::{Authenticated, Opened, SignInScope, Tokens, verify_sign_in};
 use crate::chat::Chat;
-use crate::clock::now_ms;
 use crate::config::Identity;
 use crate::session::SessionParts;
 
@@ -35,7 +34,7 @@ use crate::session::SessionParts;
 #[utoipa::path(post, path = "/api/nonce", tag = "entry", responses((status = 200, body = NonceAnswer)))]
 pub async fn nonce(State(door): State<Door>) -> Json<NonceAnswer> {
     let expires_in_ms = u64::try_from(NONCE_LIFE.as_millis()).expect("minutes");
-    Json(NonceAnswer { nonce: door.nonces.issue(now_ms()), expires_in_ms })
+    Json(NonceAnswer { nonce: door.nonces.issue(door.clock.now_ms()), expires_in_ms })
 }
 
 /// What a room's password needs to become keys. Answers for unknown names too.
@@ -47,7 +46,7 @@ pub async fn lookup(
 ) -> Result<Json<LookupAnswer>, ApiError> {
     let name = names::normalise(&request.name, ROOM_NAME_CHARS_MAX).map_err(|_| ErrorCode::RoomNameInvalid)?;
     let likeness = names::likeness(&name);
-    let nonce = door.nonces.issue(now_ms());
+    let nonce = door.nonces.issue(door.clock.now_ms());
     let (room, grant, kdf) = match store.lookup(&likeness).await? {
         Some(found) => (found.room, found.grant, found.kdf),
         None => {
@@ -78,7 +77,7 @@ pub async fn join(
 ) -> Result<Response, ApiError> {
     charge_sign_in(&door, address)?;
     let scope = SignInScope::Enter(request.room, request.grant);
-    let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, now_ms())?;
+    let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, door.clock.now_ms())?;
     let auth = request.auth.array().ok_or(ErrorCode::BadRequest)?;
     let blob = prove(&store, &door, address, (request.room, request.grant), auth).await?;
     let entering = match store.enter(request.room, request.grant, *signed_in.keys()).await {
@@ -118,12 +117,12 @@ async fn prove(
     (room, grant): (RoomId, GrantId),
     auth: [u8; 32],
 ) -> Result<Vec<u8>, ApiError> {
-    door.joins.charge(room, address, Instant::now()).map_err(|span| wait(ErrorCode::TooManyAttempts, span))?;
+    let charge = door.joins.charge(room, address).await.map_err(|span| wait(ErrorCode::TooManyAttempts, span))?;
     let outcome = try_proof(store, door, room, grant, auth).await;
     // A right proof is free, and so is one that we failed to look at.
     let to_blame = matches!(&outcome, Err(ApiError(body)) if body.code == ErrorCode::WrongCredentials);
     if !to_blame {
-        door.joins.refund(room, address);
+        door.joins.refund(charge).await;
     }
     outcome
 }
@@ -168,7 +167,7 @@ pub async fn renew(
     Body(request): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
     charge_sign_in(&door, address)?;
-    let signed_in = verify_sign_in(&request.sign_in, SignInScope::Renew, &door.nonces, &identity, now_ms())?;
+    let signed_in = verify_sign_in(&request.sign_in, SignInScope::Renew, &door.nonces, &identity, door.clock.now_ms())?;
     if store.device(signed_in.device()).await?.is_none() {
         return Err(ErrorCode::DeviceUnknown.into());
     }

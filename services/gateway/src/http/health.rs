@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use snug_bus::Bus;
+use snug_bus::{Bus, BusHealth};
 use snug_store::Store;
 
 /// How long a dependency may take to answer.
@@ -58,6 +58,8 @@ struct Database {
 struct BusReport {
     kind: &'static str,
     ok: bool,
+    /// Whether news reach other nodes by it at once; else they find them in the database within seconds.
+    shared: bool,
 }
 
 pub async fn live() -> &'static str {
@@ -72,13 +74,15 @@ pub async fn ready(
     let database_ok = matches!(tokio::time::timeout(CHECK_LIMIT, store.check()).await, Ok(Ok(())));
     let draining = readiness.is_draining();
     let ready = database_ok && !draining;
+    // Without its bus a node serves everybody, only some news come later: no reason to send them elsewhere.
+    let bus_ok = bus.health() == BusHealth::Connected;
     let report = Report {
         ready,
-        degraded: false,
+        degraded: !bus_ok,
         draining,
         dependencies: Dependencies {
             database: Database { kind: store.kind(), ok: database_ok, durability: store.durability().as_str() },
-            bus: BusReport { kind: bus.name(), ok: true },
+            bus: BusReport { kind: bus.name(), ok: bus_ok, shared: bus.name() != "local" },
         },
     };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(report))

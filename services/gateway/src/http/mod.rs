@@ -41,6 +41,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::auth::{GrantSecrets, Nonces, Tokens};
 use crate::chat::Chat;
+use crate::clock::Clock;
 use crate::config::{AddressRange, Identity};
 use crate::limit::{Buckets, JoinLimiter};
 use crate::session::SessionParts;
@@ -63,6 +64,8 @@ pub struct Door {
     pub moves: Arc<Buckets<std::net::IpAddr>>,
     /// New rooms and new passwords by address.
     pub creates: Arc<Buckets<std::net::IpAddr>>,
+    /// The time that nonces are dated by.
+    pub clock: Clock,
     /// Makes ids for names that nobody has.
     pub unknown_names: Arc<zeroize::Zeroizing<[u8; 32]>>,
 }

@@ -69,7 +69,7 @@ async fn admit(
     token: Option<&str>,
     address: IpAddr,
 ) -> Result<(Authenticated, Admission), (ErrorCode, u16)> {
-    if parts.stop.is_cancelled() {
+    if parts.stop.is_cancelled() || parts.table.is_moving() {
         return Err((ErrorCode::Draining, close::RESTART));
     }
     let caller = tokens.authenticate(token).await.map_err(|error| match error {

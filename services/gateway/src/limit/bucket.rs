@@ -29,6 +29,12 @@ impl Rate {
     pub fn per_minute(count: u32, burst: u32) -> Self {
         Self { burst: f64::from(burst.max(1)), per_second: f64::from(count.max(1)) / 60.0 }
     }
+
+    /// One part in `parts` of it, though at least one at once.
+    #[must_use]
+    pub fn share(self, parts: f64) -> Self {
+        Self { burst: (self.burst / parts).max(1.0), per_second: self.per_second / parts }
+    }
 }
 
 #[derive(Clone, Copy)]

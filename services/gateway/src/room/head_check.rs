@@ -1,38 +1,91 @@
-//! The head check: compares every followed room with the store, since a gap cannot reveal the loss of the *last* hint.
+//! The head check: compares followed rooms with the store, since a gap cannot reveal the loss of the *last* hint.
+//!
+//! All rooms now and then, and at once when the bus says that anything may have been missed; one room when it says so of one. There is
+//! one task, so that two checks are never made at one time; what is asked for during one is checked once more after it.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use snug_protocol::RoomId;
+use snug_store::RoomHead;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Rooms, lock};
 
-/// The shortest time between two checks; the longest is two and a half times that.
+/// The shortest time between two checks of all rooms; the longest is two and a half times that.
 const PERIOD_MIN: Duration = Duration::from_secs(2);
 const PERIOD_JITTER_MS: u64 = 3_000;
 /// Rooms asked about in one query.
 const ROOMS_PER_QUERY: usize = 500;
 
+/// Which rooms are to be checked without waiting for the next time.
+#[derive(Default)]
+pub(super) struct Wanted {
+    rooms: Mutex<Asked>,
+    bell: Notify,
+}
+
+#[derive(Default)]
+struct Asked {
+    all: bool,
+    one_by_one: HashSet<RoomId>,
+}
+
+impl Wanted {
+    /// One room, or all.
+    pub(super) fn ask(&self, room: Option<RoomId>) {
+        {
+            let mut asked = lock(&self.rooms);
+            match room {
+                Some(room) => drop(asked.one_by_one.insert(room)),
+                None => asked.all = true,
+            }
+        }
+        self.bell.notify_one();
+    }
+}
+
+fn next_time() -> Instant {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the system gives random bytes");
+    Instant::now() + PERIOD_MIN + Duration::from_millis(u64::from_ne_bytes(random) % PERIOD_JITTER_MS)
+}
+
 pub(super) async fn run(rooms: Rooms, stop: CancellationToken) {
+    let wanted = &rooms.shared.head_checks;
+    let mut next = next_time();
     loop {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the system gives random bytes");
-        let jitter = Duration::from_millis(u64::from_ne_bytes(random) % PERIOD_JITTER_MS);
-        tokio::select! {
+        let due = tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(PERIOD_MIN + jitter) => rooms.check_heads().await,
+            () = sleep_until(next) => true,
+            () = wanted.bell.notified() => false,
+        };
+        let asked = std::mem::take(&mut *lock(&wanted.rooms));
+        if due || asked.all {
+            rooms.check_heads(rooms.followed()).await;
+            next = next_time();
+        } else {
+            let followed = asked.one_by_one.into_iter().filter(|room| rooms.get(*room).is_some());
+            rooms.check_heads(followed.collect()).await;
         }
     }
 }
 
 impl Rooms {
-    /// Compares heads, histories and access versions of all followed rooms with the store's.
-    pub(super) async fn check_heads(&self) {
-        let ids: Vec<RoomId> = lock(&self.shared.rooms).keys().copied().collect();
+    fn followed(&self) -> Vec<RoomId> {
+        lock(&self.shared.rooms).keys().copied().collect()
+    }
+
+    /// Compares heads, histories and access versions of these rooms with the store's. Asks nothing of the store when there are none.
+    async fn check_heads(&self, ids: Vec<RoomId>) {
         for ids in ids.chunks(ROOMS_PER_QUERY) {
+            self.shared.counters.head_queries.fetch_add(1, Ordering::Relaxed);
             match self.shared.store.heads(ids).await {
-                Ok(heads) => self.compare(ids, &heads),
+                Ok(heads) => self.compare(ids, heads),
                 Err(error) => {
                     tracing::warn!(%error, "the head check could not ask the store");
                     return;
@@ -41,10 +94,11 @@ impl Rooms {
         }
     }
 
-    fn compare(&self, ids: &[RoomId], heads: &[snug_store::RoomHead]) {
+    fn compare(&self, ids: &[RoomId], heads: Vec<RoomHead>) {
+        let heads: HashMap<RoomId, RoomHead> = heads.into_iter().map(|head| (head.room, head)).collect();
         for id in ids {
             let Some(room) = self.get(*id).filter(|room| room.begun.initialized()) else { continue };
-            match heads.iter().find(|head| head.room == *id) {
+            match heads.get(id) {
                 Some(head) if head.history == room.history() => {
                     room.change_tail(|tail| tail.announce(head.head));
                     self.repair_if_behind(&room);

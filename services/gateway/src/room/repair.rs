@@ -43,6 +43,7 @@ async fn run(rooms: Rooms, room: Arc<Room>) {
             }
             continue;
         }
+        rooms.shared.counters.fill_reads.fetch_add(1, Ordering::Relaxed);
         match rooms.shared.store.read_after(room.id, head, HISTORY_PAGE_MAX, HISTORY_PAGE_BYTES_MAX).await {
             Ok(frames) if frames.is_empty() => wait = RETRY_AFTER,
             Ok(frames) => {

@@ -1,15 +1,22 @@
-//! Following over a bus that loses everything: what must not hang on hints.
+//! Following over buses that lose things: what must not hang on hints, and what their loss may cost.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use snug_bus::{Bus, LocalBus};
+use async_trait::async_trait;
+use snug_bus::{Bus, BusError, BusEvent, BusHealth, LocalBus};
 use snug_protocol::envelope::{HEADER_BYTES, Header};
+use snug_protocol::frame::{PresenceState, ServerFrame};
 use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, InstanceId, RoomId, Seq};
 use snug_store::{DeviceKeys, GrantSecret, NewRoom, Store};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Read, Rooms, Wake};
+use super::{Following, Read, Rooms, Wake};
 
 const ROOM: RoomId = RoomId([1; 16]);
 const ANA: DeviceId = DeviceId([2; 16]);
@@ -59,4 +66,154 @@ async fn who_follows_before_the_news_of_a_deletion_reads_from_the_store() {
     assert_eq!(later.after(Seq(1), usize::MAX), Read::Behind);
     let frames = store.read_after(ROOM, Seq(1), 10, usize::MAX).await.expect("memory");
     assert!(frames[0].is_tombstone() && frames[1].seq() == deletion, "and the store has the truth");
+}
+
+fn rooms_over(store: &Store) -> (Rooms, Arc<LocalBus>) {
+    let bus = Arc::new(LocalBus::new());
+    let rooms = Rooms::start(store.clone(), bus.clone(), TaskTracker::new(), CancellationToken::new());
+    (rooms, bus)
+}
+
+async fn follow(rooms: &Rooms, device: DeviceId, wake: &Arc<Wake>) -> Following {
+    rooms.follow(ROOM, device, Arc::clone(wake)).await.expect("memory").expect("it exists").0
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("did not happen in time: {what}"));
+}
+
+#[tokio::test]
+async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of_it() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store);
+    let wake = Arc::<Wake>::default();
+    let mut followings = Vec::new();
+    for _ in 0..50 {
+        followings.push(follow(&rooms, ANA, &wake).await);
+    }
+    for counter in 0..20 {
+        store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message");
+    }
+    let newest = store.read_after(ROOM, Seq(20), 1, usize::MAX).await.expect("memory").pop();
+    for _ in 0..10 {
+        let hint = BusEvent::Hint { room: ROOM, seq: Seq(21), frame: newest.clone(), trace: None };
+        bus.publish(hint).await.expect("local");
+    }
+    until("the gap is filled", || followings[0].room().head() == Seq(21)).await;
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(rooms.counters().fill_reads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_missing() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store);
+    let queries = || rooms.counters().head_queries.load(Ordering::Relaxed);
+    bus.publish(BusEvent::Missed { room: None }).await.expect("local");
+    bus.publish(BusEvent::Missed { room: Some(ROOM) }).await.expect("local");
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(queries(), 0, "nobody follows anything");
+    let following = follow(&rooms, ANA, &Arc::default()).await;
+    for counter in 0..2 {
+        store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message");
+        for _ in 0..1_000 {
+            let room = (counter == 0).then_some(ROOM);
+            bus.publish(BusEvent::Missed { room }).await.expect("local");
+        }
+        until("the message is found", || following.room().head() == Seq(counter + 2)).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    assert!((2..=4).contains(&queries()), "{} queries", queries());
+}
+
+#[tokio::test]
+async fn a_crowd_is_told_its_number_and_how_many_type_and_nobody_hears_of_themselves() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store);
+    let (anas, bens) = (Arc::<Wake>::default(), Arc::<Wake>::default());
+    let ben = DeviceId([4; 16]);
+    let _followings = [follow(&rooms, ANA, &anas).await, follow(&rooms, ben, &bens).await];
+    let publish = async |frame: ServerFrame| {
+        let (frame, from) = (serde_json::to_vec(&frame).expect("plain").into(), DeviceId([9; 16]));
+        bus.publish(BusEvent::Ephemeral { room: ROOM, frame, from }).await.expect("local");
+    };
+    for here_count in 101..=150 {
+        let device = DeviceId([u8::try_from(here_count).expect("small"); 16]);
+        publish(ServerFrame::Presence { room: ROOM, device, state: PresenceState::Here, here_count }).await;
+    }
+    publish(ServerFrame::Typing { room: ROOM, device: ben }).await;
+    let mut heard = [Vec::new(), Vec::new()];
+    until("both are told", || {
+        for (wake, heard) in [&anas, &bens].into_iter().zip(&mut heard) {
+            let frames = wake.take_ephemerals();
+            heard
+                .extend(frames.iter().map(|(_, frame)| serde_json::from_slice::<ServerFrame>(frame).expect("a frame")));
+        }
+        heard.iter().all(|heard| !heard.is_empty())
+    })
+    .await;
+    let number = ServerFrame::Here { room: ROOM, here: None, here_count: 150 };
+    assert_eq!(heard, [vec![number.clone(), ServerFrame::TypingCount { room: ROOM, count: 1 }], vec![number]]);
+}
+
+/// Takes its time to unfollow.
+#[derive(Default)]
+struct SlowBus {
+    followed: Mutex<HashSet<RoomId>>,
+    unfollowing: Notify,
+    go_on: Notify,
+    inner: LocalBus,
+}
+
+#[async_trait]
+impl Bus for SlowBus {
+    async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+        self.inner.publish(event).await
+    }
+
+    async fn follow(&self, room: RoomId) -> Result<(), BusError> {
+        self.followed.lock().expect("no panic").insert(room);
+        Ok(())
+    }
+
+    async fn unfollow(&self, room: RoomId) {
+        self.unfollowing.notify_one();
+        self.go_on.notified().await;
+        self.followed.lock().expect("no panic").remove(&room);
+    }
+
+    fn events(&self) -> broadcast::Receiver<BusEvent> {
+        self.inner.events()
+    }
+
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn health(&self) -> BusHealth {
+        BusHealth::Connected
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_entered_while_it_is_being_left_is_not_deaf() {
+    let store = store_with_room().await;
+    let bus = Arc::new(SlowBus::default());
+    let rooms = Rooms::start(store, bus.clone(), TaskTracker::new(), CancellationToken::new());
+    drop(follow(&rooms, ANA, &Arc::default()).await);
+    bus.unfollowing.notified().await;
+    let entering = {
+        let rooms = rooms.clone();
+        TaskTracker::new().spawn(async move { follow(&rooms, ANA, &Arc::default()).await })
+    };
+    sleep(Duration::from_millis(50)).await;
+    bus.go_on.notify_one();
+    let _following = entering.await.expect("no panic");
+    sleep(Duration::from_millis(50)).await;
+    assert!(bus.followed.lock().expect("no panic").contains(&ROOM));
 }

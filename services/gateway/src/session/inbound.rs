@@ -62,7 +62,7 @@ impl Session {
         self.replies.push(ServerFrame::Welcome {
             device: self.caller.device(),
             node: self.parts.node.to_string(),
-            server_at_ms: crate::clock::now_ms(),
+            server_at_ms: self.parts.clock.now_ms(),
             heartbeat_ms: u64::try_from(HEARTBEAT_PERIOD.as_millis()).expect("seconds"),
         });
         Ok(())
@@ -173,7 +173,8 @@ impl Session {
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
         // A recovery device is no member, so nobody is to see it come.
         let present = (standing != Some(Standing::Recovery)).then(|| parts.presence.enter(room, device));
-        let (here, here_count) = parts.presence.here(room);
+        let (here, here_count) = parts.presence.here(room).await;
+        following.room().stands_at(here_count);
         let followed = ServerFrame::Followed {
             id,
             room,

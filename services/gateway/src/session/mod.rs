@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticated, TokenError, Tokens, right};
 use crate::chat::{Chat, ChatError, Sent};
+use crate::clock::Clock;
 use crate::presence::{Presence, Present};
 use crate::room::{Following, Rooms, Wake};
 
@@ -55,8 +56,8 @@ pub struct SessionParts {
     pub table: SessionTable,
     /// This node's name, random per start.
     pub node: Arc<str>,
-    /// How long a `move` gives, in milliseconds.
-    pub move_within_ms: u64,
+    /// The time that all nodes share.
+    pub clock: Clock,
     /// Cancelled when the node wants all sockets closed.
     pub stop: CancellationToken,
 }
@@ -228,7 +229,8 @@ impl Session {
     /// Rights may have changed; new entries and ephemerals are for `write`.
     async fn look_around(&mut self) -> Result<(), Ending> {
         if self.wake.take_move() {
-            self.replies.push(ServerFrame::Move { within_ms: self.parts.move_within_ms });
+            let within_ms = self.parts.table.closes_in().as_millis();
+            self.replies.push(ServerFrame::Move { within_ms: u64::try_from(within_ms).expect("seconds") });
         }
         if self.wake.take_recheck_token() {
             self.check_token().await?;

@@ -1,20 +1,32 @@
 //! All sessions of this node: how many there are, of whom, and how to reach them.
+//!
+//! What concerns all of them is spread over time: tens of thousands that ask the database, or come back to another node, at one moment
+//! would be a storm of our own making.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use snug_bus::{Bus, BusEvent};
 use snug_protocol::DeviceId;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
 use crate::limit::subject;
 use crate::room::Wake;
+
+/// Sessions that are told to check their tokens at one time, when all are.
+const RECHECKS_AT_ONCE: usize = 100;
+/// From those to the next: 2,000 sessions a second.
+const RECHECKS_EVERY: Duration = Duration::from_millis(50);
+/// In so many steps sessions are told to move.
+const MOVE_STEPS: usize = 50;
 
 struct Row {
     device: DeviceId,
@@ -60,6 +72,10 @@ struct Shared {
     limits: Limits,
     tasks: TaskTracker,
     emptied: Notify,
+    /// Every session's token is to be checked.
+    recheck_all: Notify,
+    /// When all sockets close, once that is known.
+    closes_at: OnceLock<Instant>,
 }
 
 /// The table. Cheap to clone.
@@ -97,11 +113,20 @@ impl Drop for Admission {
 }
 
 impl SessionTable {
-    /// An empty table, and the task that hears of revoked tokens.
+    /// An empty table, and its tasks: one hears of revoked tokens, one has all tokens checked when such news may have been lost.
     #[must_use]
     pub fn start(limits: Limits, bus: &dyn Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        let shared = Shared { rows: Mutex::default(), next: AtomicU64::new(0), limits, tasks, emptied: Notify::new() };
+        let shared = Shared {
+            rows: Mutex::default(),
+            next: AtomicU64::new(0),
+            limits,
+            tasks,
+            emptied: Notify::new(),
+            recheck_all: Notify::new(),
+            closes_at: OnceLock::new(),
+        };
         let table = Self { shared: Arc::new(shared) };
+        table.shared.tasks.spawn(table.clone().run_rechecks(stop.clone()));
         table.shared.tasks.spawn(table.clone().run(bus.events(), stop));
         table
     }
@@ -151,18 +176,28 @@ impl SessionTable {
         }
     }
 
-    /// Tells every session to move to another node.
-    pub fn tell_to_move(&self) {
-        for row in self.rows().by_id.values() {
-            row.wake.tell_to_move();
-        }
+    /// Whether sessions are told to move, so that none may begin.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.shared.closes_at.get().is_some()
     }
 
-    fn recheck_tokens(&self, device: Option<DeviceId>) {
-        for row in self.rows().by_id.values() {
-            if device.is_none_or(|device| device == row.device) {
-                row.wake.recheck_token();
+    /// How long until sockets close; 0 when nobody knows.
+    #[must_use]
+    pub fn closes_in(&self) -> Duration {
+        self.shared.closes_at.get().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Tells every session to move to another node before `closes_at`, in no order and spread over the first half of that time.
+    pub async fn tell_to_move(&self, closes_at: Instant) {
+        let _ = self.shared.closes_at.set(closes_at);
+        let wakes: Vec<Arc<Wake>> = self.rows().by_id.values().map(|row| Arc::clone(&row.wake)).collect();
+        let pause = closes_at.saturating_duration_since(Instant::now()) / 2 / u32::try_from(MOVE_STEPS).expect("few");
+        for (index, wakes) in wakes.chunks(wakes.len().div_ceil(MOVE_STEPS).max(1)).enumerate() {
+            if index > 0 {
+                sleep(pause).await;
             }
+            wakes.iter().for_each(|wake| wake.tell_to_move());
         }
     }
 
@@ -173,11 +208,98 @@ impl SessionTable {
                 event = events.recv() => event,
             };
             match event {
-                Ok(BusEvent::Token { device }) => self.recheck_tokens(Some(device)),
+                Ok(BusEvent::Token { device }) => {
+                    for row in self.rows().by_id.values().filter(|row| row.device == device) {
+                        row.wake.recheck_token();
+                    }
+                }
+                Ok(BusEvent::Missed { room: None }) | Err(RecvError::Lagged(_)) => self.shared.recheck_all.notify_one(),
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => self.recheck_tokens(None),
                 Err(RecvError::Closed) => return,
             }
         }
+    }
+
+    /// Has all tokens checked when asked to, a few at a time; once more if asked meanwhile.
+    async fn run_rechecks(self, stop: CancellationToken) {
+        let all = async {
+            loop {
+                self.shared.recheck_all.notified().await;
+                let wakes: Vec<Arc<Wake>> = self.rows().by_id.values().map(|row| Arc::clone(&row.wake)).collect();
+                for wakes in wakes.chunks(RECHECKS_AT_ONCE) {
+                    wakes.iter().for_each(|wake| wake.recheck_token());
+                    sleep(RECHECKS_EVERY).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = all => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use snug_bus::LocalBus;
+
+    use super::*;
+    use crate::config::Cli;
+
+    fn table(sessions: usize) -> (SessionTable, Arc<LocalBus>, Vec<Admission>) {
+        let args = ["snug", "--sockets-per-device=100000", "--sockets-per-address=100000"];
+        let bus = Arc::new(LocalBus::new());
+        let limits = Cli::parse_from(args).settings.limits;
+        let table = SessionTable::start(limits, &*bus, TaskTracker::new(), CancellationToken::new());
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let admissions = (0..sessions).map(|_| table.admit(DeviceId([1; 16]), address).expect("a place")).collect();
+        (table, bus, admissions)
+    }
+
+    #[tokio::test]
+    async fn lost_news_have_every_token_checked_but_not_all_at_one_moment() {
+        let (_table, bus, admissions) = table(5_000);
+        let checked = || admissions.iter().filter(|admission| admission.wake().take_recheck_token()).count();
+        bus.publish(BusEvent::Missed { room: None }).await.expect("local");
+        let began = Instant::now();
+        let (mut all, mut most) = (0, 0);
+        while all < 5_000 {
+            sleep(RECHECKS_EVERY).await;
+            let now = checked();
+            (all, most) = (all + now, most.max(now));
+            assert!(began.elapsed() < Duration::from_secs(60), "{all} in time");
+        }
+        assert!(most < 5_000, "{most} at one moment");
+        assert!(began.elapsed() >= RECHECKS_EVERY * (5_000 / RECHECKS_AT_ONCE - 1) as u32, "{:?}", began.elapsed());
+        sleep(RECHECKS_EVERY * 10).await;
+        assert_eq!(checked(), 0, "asked for once is checked once");
+    }
+
+    #[tokio::test]
+    async fn sessions_are_told_to_move_bit_by_bit_and_early_enough() {
+        let (table, _bus, admissions) = table(1_000);
+        let told = || admissions.iter().filter(|admission| admission.wake().take_move()).count();
+        let closes_at = Instant::now() + Duration::from_secs(4);
+        let telling = {
+            let table = table.clone();
+            TaskTracker::new().spawn(async move { table.tell_to_move(closes_at).await })
+        };
+        while !table.is_moving() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let first = told();
+        assert!(first < 500, "a few at once, not {first}");
+        telling.await.expect("no panic");
+        assert_eq!(first + told(), 1_000);
+        assert!(table.closes_in() >= Duration::from_secs(1), "the last ones have time left");
+    }
+
+    #[tokio::test]
+    async fn a_single_session_is_told_to_move_at_once() {
+        let (table, _bus, admissions) = table(1);
+        let closes_at = Instant::now() + Duration::from_secs(10);
+        table.tell_to_move(closes_at).await;
+        assert!(admissions[0].wake().take_move() && table.closes_in() > Duration::from_secs(5));
     }
 }

@@ -175,6 +175,44 @@ describe("when the node moves its clients", () => {
     expect([connection.status.state, sockets.length]).toEqual(["online", 2]);
   });
 
+  it("is tried again until the old socket closes, and then comes back as after any loss", () => {
+    latest().welcome();
+    const old = latest();
+    old.say({ type: "move", within_ms: 3_000 });
+    latest().drop();
+    expect([connection.status.state, sockets.length]).toEqual(["online", 2]);
+    vi.advanceTimersByTime(750);
+    expect(sockets.length).toBe(3);
+    latest().drop();
+    old.drop(1012);
+    expect(connection.status).toMatchObject({ state: "waiting", retryAtMs: Date.now() + 250 });
+    vi.advanceTimersByTime(250);
+    latest().welcome();
+    expect([connection.status.state, sockets.length]).toEqual(["online", 4]);
+    vi.advanceTimersByTime(5_000);
+    expect(sockets.length).toBe(4);
+  });
+
+  it("a second attempt takes over like a first", () => {
+    latest().welcome();
+    const old = latest();
+    old.say({ type: "move", within_ms: 3_000 });
+    latest().drop();
+    vi.advanceTimersByTime(750);
+    latest().welcome();
+    expect([old.closed, latest().closed, connection.status.state]).toEqual([1000, undefined, "online"]);
+    expect(seen.filter((what) => what === "disconnected")).toEqual([]);
+  });
+
+  it("is not tried again when the time is over", () => {
+    latest().welcome();
+    latest().say({ type: "move", within_ms: 100 });
+    vi.advanceTimersByTime(200);
+    latest().drop();
+    vi.advanceTimersByTime(5_000);
+    expect([connection.status.state, sockets.length]).toEqual(["online", 2]);
+  });
+
   it("a restart without notice is followed by a short wait", () => {
     latest().welcome();
     latest().drop(1012);

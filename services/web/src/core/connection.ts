@@ -210,7 +210,7 @@ export class Connection {
     this.#step({ type: frame?.type === "welcome" ? "welcome" : "heard", id });
     if (frame === undefined) return;
     if (frame.type === "heartbeat") this.#sockets.get(id)?.send(clientFrame({ type: "heartbeat" }));
-    if (frame.type === "move") this.#step({ type: "move", id });
+    if (frame.type === "move") this.#step({ type: "move", id, withinMs: frame.within_ms });
     this.#events.frame(frame);
   }
 }

@@ -72,7 +72,12 @@ const SHAPES: { readonly [Type in ServerFrame["type"]]: (frame: Fields) => boole
   sent: (f) => isNumber(f["id"]) && isId(f["room"]) && isNumber(f["seq"]) && isNumber(f["at_ms"]),
   error: (f) => typeof f["code"] === "string" && typeof f["retry"] === "string",
   presence: (f) => isId(f["room"]) && isId(f["device"]) && isText(f["state"]) && isNumber(f["here_count"]),
+  here: (f) =>
+    isId(f["room"]) &&
+    (f["here"] === undefined || (Array.isArray(f["here"]) && f["here"].every(isId))) &&
+    isNumber(f["here_count"]),
   typing: (f) => isId(f["room"]) && isId(f["device"]),
+  typing_count: (f) => isId(f["room"]) && isNumber(f["count"]),
   heartbeat: (f) =>
     Array.isArray(f["heads"]) && f["heads"].every((h: Fields) => isId(h["room"]) && isNumber(h["head"])),
   room_closed: (f) => isId(f["room"]) && isText(f["code"]),

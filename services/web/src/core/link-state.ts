@@ -30,6 +30,8 @@ export interface LinkState {
   readonly welcomedAtMs: number;
   readonly renewedAtMs: number;
   readonly renewing: boolean;
+  /** Until when the node that drains keeps the socket in use open. */
+  readonly moveUntilMs?: number | undefined;
   /** When the wait for the next attempt ends. */
   readonly retryAtMs?: number | undefined;
   /** Since when there is no connection. */
@@ -53,7 +55,9 @@ export type LinkEvent =
   /** The browser says that the network is back, or the page is shown again. */
   | { readonly type: "network" | "shown" }
   | { readonly type: "retry_due" }
-  | { readonly type: "opened" | "welcome" | "heard" | "silent" | "move"; readonly id: number }
+  | { readonly type: "opened" | "welcome" | "heard" | "silent"; readonly id: number }
+  /** The node drains, and closes this socket after so long. */
+  | { readonly type: "move"; readonly id: number; readonly withinMs: number }
   | { readonly type: "closed"; readonly id: number; readonly code: number }
   | { readonly type: "renewed"; readonly ok: boolean };
 
@@ -82,6 +86,7 @@ export function step(state: LinkState, event: LinkEvent, nowMs: number, random: 
       return stop(state);
     case "retry_now":
     case "retry_due":
+      if (isMoving(state, nowMs)) return replace(state, nowMs);
       return state.wanted && state.link === undefined && !state.renewing ? open(state, nowMs) : [state, []];
     case "network":
       return state.link?.welcomed === true ? replace(state, nowMs) : again(state, nowMs);
@@ -99,7 +104,8 @@ export function step(state: LinkState, event: LinkEvent, nowMs: number, random: 
     case "opened":
       return [state, isOurs(state, event.id) ? [{ do: "greet", id: event.id }] : []];
     case "move":
-      return state.link?.id === event.id ? replace(state, nowMs) : [state, []];
+      if (state.link?.id !== event.id) return [state, []];
+      return replace({ ...state, moveUntilMs: nowMs + event.withinMs }, nowMs);
     case "welcome":
     case "heard":
       return heard(state, event.id, event.type === "welcome", nowMs);
@@ -108,6 +114,11 @@ export function step(state: LinkState, event: LinkEvent, nowMs: number, random: 
 
 function isOurs(state: LinkState, id: number): boolean {
   return state.link?.id === id || state.next?.id === id;
+}
+
+/** Whether the socket in use will close soon and none that takes its place is being opened. */
+function isMoving({ link, next, moveUntilMs }: LinkState, nowMs: number): boolean {
+  return link?.welcomed === true && next === undefined && moveUntilMs !== undefined && nowMs < moveUntilMs;
 }
 
 function stop(state: LinkState): Step {
@@ -154,7 +165,7 @@ function heard(state: LinkState, id: number, isWelcome: boolean, nowMs: number):
   const link: Link = { id, welcomed: isWelcome || old?.welcomed === true, heardAtMs: nowMs };
   if (!link.welcomed) return [state, []];
   if (!isWelcome) return [state.next?.id === id ? { ...state, next: link } : { ...state, link }, [waiting]];
-  const used = { ...state, link, next: undefined, lostAtMs: undefined, welcomedAtMs: nowMs };
+  const used = { ...state, link, next: undefined, moveUntilMs: undefined, lostAtMs: undefined, welcomedAtMs: nowMs };
   const effects: LinkEffect[] = [waiting, { do: "use", id }];
   if (state.next?.id === id && state.link !== undefined) {
     effects.push({ do: "close", id: state.link.id, code: CloseCode.byWish });
@@ -164,11 +175,16 @@ function heard(state: LinkState, id: number, isWelcome: boolean, nowMs: number):
 
 function lost(state: LinkState, id: number, code: number, nowMs: number, random: number, weClose: boolean): Step {
   const closing: LinkEffect[] = weClose ? [{ do: "close", id, code }] : [];
-  if (state.next?.id === id) return [{ ...state, next: undefined }, closing];
+  if (state.next?.id === id) {
+    const alone = { ...state, next: undefined };
+    if (!isMoving(alone, nowMs)) return [alone, closing];
+    // Until the old socket closes there is time; after that, the usual way back.
+    return [alone, [...closing, { do: "retry_after", ms: backoff(1, random) }]];
+  }
   if (state.link?.id !== id) return [state, []];
   const wasInUse = state.link.welcomed;
   const gone: LinkEffect[] = wasInUse ? [...closing, { do: "lose" }] : closing;
-  const without: LinkState = { ...state, link: undefined, lostAtMs: state.lostAtMs ?? nowMs };
+  const without: LinkState = { ...state, link: undefined, moveUntilMs: undefined, lostAtMs: state.lostAtMs ?? nowMs };
   if (state.next !== undefined) return [{ ...without, link: state.next, next: undefined }, gone];
   if (code === CloseCode.token && nowMs - state.renewedAtMs > STEADY_MS) {
     return [{ ...without, renewing: true }, [...gone, { do: "renew" }]];

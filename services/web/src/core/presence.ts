@@ -9,6 +9,7 @@ export class Presence {
   #here = new Set<string>();
   #hereCount = 0;
   #typingUntilMs = new Map<string, number>();
+  #typingCount = { count: 0, untilMs: -Infinity };
   #toldAtMs = -Infinity;
 
   get hereCount(): number {
@@ -19,9 +20,12 @@ export class Presence {
     return this.#here.has(device);
   }
 
-  /** What a server said when the room was followed. */
-  set(here: readonly string[], count: number): void {
-    this.#here = new Set(here);
+  /**
+   * What a server says in place of all it said before. In a crowd it does not tell of each who comes and goes, so a list of
+   * some would be wrong before long: then only their number is known.
+   */
+  set(here: readonly string[] | undefined, count: number): void {
+    this.#here = new Set(here !== undefined && here.length >= count ? here : []);
     this.#hereCount = count;
   }
 
@@ -38,6 +42,17 @@ export class Presence {
   typing(device: string, nowMs: number): number {
     this.#typingUntilMs.set(device, nowMs + TYPING_SHOWN_MS);
     return TYPING_SHOWN_MS;
+  }
+
+  /** So many others are typing, in a crowd. Answers with how long the notice stands. */
+  typingCounted(count: number, nowMs: number): number {
+    this.#typingCount = { count, untilMs: nowMs + TYPING_SHOWN_MS };
+    return TYPING_SHOWN_MS;
+  }
+
+  /** How many others are typing, where it is not told who. */
+  typingCountAt(nowMs: number): number {
+    return this.#typingCount.untilMs > nowMs ? this.#typingCount.count : 0;
   }
 
   /** What `device` was typing has arrived. */

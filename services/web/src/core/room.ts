@@ -267,9 +267,20 @@ export class Room {
     this.#world.changed();
   }
 
+  stands(here: readonly string[] | undefined, count: number): void {
+    this.presence.set(here, count);
+    this.#world.changed();
+  }
+
   typing(device: string): void {
-    if (device === this.me) return;
-    const ms = this.presence.typing(device, this.#world.now());
+    if (device !== this.me) this.#showTyping(this.presence.typing(device, this.#world.now()));
+  }
+
+  typingCounted(count: number): void {
+    this.#showTyping(this.presence.typingCounted(count, this.#world.now()));
+  }
+
+  #showTyping(ms: number): void {
     this.#world.setTimeout(() => this.#world.changed(), ms + 50);
     this.#world.changed();
   }

@@ -282,8 +282,14 @@ export class Session {
       case "presence":
         this.rooms.get(frame.room)?.presenceChanged(frame.device, frame.state, frame.here_count);
         break;
+      case "here":
+        this.rooms.get(frame.room)?.stands(frame.here, frame.here_count);
+        break;
       case "typing":
         this.rooms.get(frame.room)?.typing(frame.device);
+        break;
+      case "typing_count":
+        this.rooms.get(frame.room)?.typingCounted(frame.count);
         break;
       case "heartbeat":
         for (const { room, head } of frame.heads) this.rooms.get(room)?.head(head);

@@ -31,4 +31,5 @@ test("typing names a few and counts no crowd", () => {
   expect(strings.timeline.typing(["Ana"])).toBe("Ana is typing");
   expect(strings.timeline.typing(["Ana", "Bo"])).toBe("Ana and Bo are typing");
   expect(strings.timeline.typing(["A", "B", "C", "D"])).toBe("Several people are typing");
+  expect([1, 12].map(strings.timeline.typingCount)).toEqual(["Someone is typing", "12 people are typing"]);
 });

@@ -26,7 +26,7 @@ function drawMember(room: Room, device: string, names: Names, rights: Rights): M
     nameShared: names.isShared(device, name),
     me,
     role: me ? rights.role : rights.roleOf(device),
-    here: room.presence.isHere(device),
+    here: me || room.presence.isHere(device),
     safetyNumber: safetyNumber(device),
     mutedUntilMs: rights.mutedUntilMs(device),
     may: rights.onMember(device),

@@ -106,6 +106,11 @@ export class RoomDrawing {
     return this.room.presence.typingAt(this.#nowMs).map((device) => this.#names.newest(device));
   }
 
+  /** How many others are typing, in a room so full that it is not told who. */
+  typingCount(): number {
+    return this.room.presence.typingCountAt(this.#nowMs);
+  }
+
   violations(): ViolationView[] {
     const { log, noticedAtMs } = this.room;
     return log.violations.map(({ code, seq }, index) => ({ code, seq, noticedAtMs: noticedAtMs[index] ?? 0 }));

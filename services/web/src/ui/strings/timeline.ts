@@ -33,6 +33,7 @@ export const timeline = {
     names.length > 3
       ? "Several people are typing"
       : `${listing.format(names)} ${names.length === 1 ? "is" : "are"} typing`,
+  typingCount: (count: number) => (count === 1 ? "Someone is typing" : `${count} people are typing`),
   notices: (summary: NoticeSummary) => noticeText(summary),
   step: stepText,
   deleted: (entries: readonly DeletedEntry[]) => deletedText(entries),

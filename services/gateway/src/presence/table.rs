@@ -1,23 +1,14 @@
-//! Who is here now, on a node that is alone: devices with at least one session in a room.
-//!
-//! A device that is back within `PRESENCE_GRACE` was never gone. Arrivals and departures are told over the bus and kept nowhere.
+//! Who has a session on this node, and who had one a moment ago. Pure but for the clock it is handed.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use snug_bus::{Bus, BusEvent};
-use snug_protocol::frame::{PresenceState, ServerFrame};
-use snug_protocol::limits::{HERE_LISTED_MAX, PRESENCE_GRACE};
+use snug_protocol::limits::PRESENCE_GRACE;
 use snug_protocol::{DeviceId, RoomId};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-/// How often departures are looked at.
-const SWEEP_PERIOD: std::time::Duration = std::time::Duration::from_millis(500);
+/// A device in a room.
+pub type Key = (RoomId, DeviceId);
 
-/// One device in one room.
 struct Here {
     sessions: u32,
     /// Tells this stay from an earlier one of the same device, whose guards may still be dropped.
@@ -26,9 +17,9 @@ struct Here {
     gone_at: Option<Instant>,
 }
 
-/// The table itself; pure but for the clock it is handed.
+/// The table. A device stays in it for `PRESENCE_GRACE` after its last session.
 #[derive(Default)]
-struct Table {
+pub struct Table {
     rooms: HashMap<RoomId, HashMap<DeviceId, Here>>,
     /// Who had no session left, in the order in which their graces end; a grace that was cut short or began again is passed over.
     leaving: VecDeque<(Instant, RoomId, DeviceId)>,
@@ -37,7 +28,7 @@ struct Table {
 
 impl Table {
     /// Which stay it is, and whether it has just begun.
-    fn enter(&mut self, room: RoomId, device: DeviceId) -> (u64, bool) {
+    pub fn enter(&mut self, room: RoomId, device: DeviceId) -> (u64, bool) {
         let stay = self.stays;
         let here =
             self.rooms.entry(room).or_default().entry(device).or_insert(Here { sessions: 0, stay, gone_at: None });
@@ -48,7 +39,8 @@ impl Table {
         (stay, new)
     }
 
-    fn leave(&mut self, room: RoomId, device: DeviceId, stay: u64, now: Instant) {
+    /// One session of a stay has ended.
+    pub fn leave(&mut self, room: RoomId, device: DeviceId, stay: u64, now: Instant) {
         let Some(here) = self.rooms.get_mut(&room).and_then(|devices| devices.get_mut(&device)) else { return };
         if here.stay != stay {
             return;
@@ -62,7 +54,7 @@ impl Table {
     }
 
     /// Who is gone for good by `now`.
-    fn depart(&mut self, now: Instant) -> Vec<(RoomId, DeviceId)> {
+    pub fn depart(&mut self, now: Instant) -> Vec<Key> {
         let mut gone = Vec::new();
         while let Some((due, room, device)) = self.leaving.pop_front_if(|(due, ..)| *due <= now) {
             let here = self.rooms.get(&room).and_then(|devices| devices.get(&device));
@@ -73,7 +65,8 @@ impl Table {
         gone
     }
 
-    fn forget(&mut self, room: RoomId, device: DeviceId) -> bool {
+    /// Ends a stay at once; whether there was one.
+    pub fn forget(&mut self, room: RoomId, device: DeviceId) -> bool {
         let Some(devices) = self.rooms.get_mut(&room) else { return false };
         let was_here = devices.remove(&device).is_some();
         if devices.is_empty() {
@@ -82,98 +75,34 @@ impl Table {
         was_here
     }
 
+    /// Whether the device is here by this node.
+    pub fn contains(&self, (room, device): Key) -> bool {
+        self.rooms.get(&room).is_some_and(|devices| devices.contains_key(&device))
+    }
+
+    /// Up to `listed_max` devices that are in the room by this node, and how many there are.
+    pub fn here(&self, room: RoomId, listed_max: usize) -> (Vec<DeviceId>, u32) {
+        let devices = self.rooms.get(&room).into_iter().flat_map(HashMap::keys).copied();
+        (devices.take(listed_max).collect(), self.count(room))
+    }
+
     fn count(&self, room: RoomId) -> u32 {
         self.rooms.get(&room).map_or(0, |devices| u32::try_from(devices.len()).unwrap_or(u32::MAX))
     }
-}
 
-struct Shared {
-    table: Mutex<Table>,
-    bus: Arc<dyn Bus>,
-    tasks: TaskTracker,
-}
-
-/// Presence on this node. Cheap to clone.
-#[derive(Clone)]
-pub struct Presence {
-    shared: Arc<Shared>,
-}
-
-/// A session's presence in a room; leaving is dropping it.
-pub struct Present {
-    presence: Presence,
-    room: RoomId,
-    device: DeviceId,
-    stay: u64,
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.presence.table().leave(self.room, self.device, self.stay, Instant::now());
-    }
-}
-
-impl Presence {
-    /// An empty table and the task that announces departures.
-    #[must_use]
-    pub fn start(bus: Arc<dyn Bus>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        let presence = Self { shared: Arc::new(Shared { table: Mutex::default(), bus, tasks }) };
-        presence.shared.tasks.spawn(presence.clone().run(stop));
-        presence
+    /// Everybody.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.rooms.iter().flat_map(|(room, devices)| devices.keys().map(|device| (*room, *device)))
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Rooms with somebody in them.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> {
+        self.rooms.keys().copied()
     }
 
-    /// The device has one more session in the room.
-    #[must_use]
-    pub fn enter(&self, room: RoomId, device: DeviceId) -> Present {
-        let (stay, new) = self.table().enter(room, device);
-        if new {
-            self.announce(room, device, PresenceState::Here);
-        }
-        Present { presence: self.clone(), room, device, stay }
-    }
-
-    /// The device is no member any more: gone at once.
-    pub fn expel(&self, room: RoomId, device: DeviceId) {
-        let was_here = self.table().forget(room, device);
-        if was_here {
-            self.announce(room, device, PresenceState::Gone);
-        }
-    }
-
-    /// Devices that are here, at most `HERE_LISTED_MAX`, and how many there are.
-    #[must_use]
-    pub fn here(&self, room: RoomId) -> (Vec<DeviceId>, u32) {
-        let table = self.table();
-        let devices =
-            table.rooms.get(&room).map(|here| here.keys().copied().take(HERE_LISTED_MAX).collect()).unwrap_or_default();
-        (devices, table.count(room))
-    }
-
-    fn announce(&self, room: RoomId, device: DeviceId, state: PresenceState) {
-        let frame = ServerFrame::Presence { room, device, state, here_count: self.table().count(room) };
-        let frame = Bytes::from(serde_json::to_vec(&frame).expect("a frame is plain data"));
-        let bus = Arc::clone(&self.shared.bus);
-        self.shared.tasks.spawn(async move {
-            // Presence may be lost.
-            let _ = bus.publish(BusEvent::Ephemeral { room, frame, from: device }).await;
-        });
-    }
-
-    async fn run(self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(SWEEP_PERIOD) => {}
-            }
-            let gone = self.table().depart(Instant::now());
-            for (room, device) in gone {
-                self.announce(room, device, PresenceState::Gone);
-            }
-        }
+    /// Whether nobody is anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
     }
 }
 
@@ -197,7 +126,7 @@ mod tests {
         table.leave(ROOM, ANA, stay, start + Duration::from_secs(60));
         assert_eq!(table.depart(start + Duration::from_secs(61)), []);
         assert_eq!(table.depart(start + Duration::from_secs(60) + PRESENCE_GRACE), [(ROOM, ANA)]);
-        assert!(table.rooms.is_empty() && table.leaving.is_empty());
+        assert!(table.is_empty() && table.leaving.is_empty());
     }
 
     #[test]
@@ -207,7 +136,7 @@ mod tests {
         table.enter(ROOM, ANA);
         table.leave(ROOM, ANA, stay, start);
         assert_eq!(table.depart(start + PRESENCE_GRACE * 2), []);
-        assert_eq!(table.count(ROOM), 1);
+        assert_eq!(table.here(ROOM, 10), (vec![ANA], 1));
     }
 
     #[test]
@@ -232,6 +161,6 @@ mod tests {
         assert_eq!(table.depart(start + PRESENCE_GRACE), []);
         table.leave(ROOM, ANA, after, start);
         assert_eq!(table.depart(start + PRESENCE_GRACE), [(ROOM, ANA)]);
-        assert!(table.rooms.is_empty());
+        assert!(table.is_empty());
     }
 }

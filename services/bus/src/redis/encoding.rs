@@ -1,0 +1,302 @@
+//! How an event looks in Redis: a version, a kind, the node that published it, and the kind's fields, numbers big-endian.
+//!
+//! A frame is carried as it is and is the rest of the message. What is of another version or kind, or is longer or shorter than its kind
+//! allows, is refused, never guessed at: nodes of two versions share one Redis while a cluster is updated.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::limits::FRAME_BYTES_MAX;
+use snug_protocol::{DeviceId, RoomId, Seq};
+
+use crate::{BusEvent, NodeId, TraceParent};
+
+const VERSION: u8 = 1;
+const HINT: u8 = 1;
+const ACCESS: u8 = 2;
+const TOKEN: u8 = 3;
+const EPHEMERAL: u8 = 4;
+const PROBE: u8 = 5;
+
+const WITH_FRAME: u8 = 1;
+const WITH_TRACE: u8 = 2;
+
+/// A W3C `traceparent` of version 00 has 55.
+const TRACE_BYTES_MAX: usize = 64;
+
+/// What one message carries.
+#[derive(Clone, Debug)]
+pub(super) enum Carried {
+    /// An event, for the node's receivers.
+    Event(BusEvent),
+    /// A node's probe to itself.
+    Probe(u64),
+}
+
+/// Why a message was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("of a version that this node does not know")]
+    Version,
+    #[error("of a kind that this node does not know")]
+    Kind,
+    #[error("shorter or longer than its kind allows")]
+    Length,
+    #[error("a field has a value that it cannot have")]
+    Field,
+}
+
+/// The bytes of `event`; `None` if it does not cross the bus.
+pub(super) fn encode(from: NodeId, event: &BusEvent) -> Option<Bytes> {
+    let mut bytes = BytesMut::with_capacity(128);
+    bytes.put_u8(VERSION);
+    match event {
+        BusEvent::Hint { room, seq, frame, trace } => {
+            let trace = trace.as_ref().map(|trace| trace.0.as_bytes()).filter(|trace| trace.len() <= TRACE_BYTES_MAX);
+            let frame = frame.as_ref().map(EntryFrame::bytes);
+            bytes.reserve(128 + frame.map_or(0, Bytes::len));
+            bytes.put_u8(HINT);
+            bytes.put_slice(&from.0);
+            bytes.put_slice(room.as_bytes());
+            bytes.put_u64(seq.0);
+            bytes.put_u8(if frame.is_some() { WITH_FRAME } else { 0 } | if trace.is_some() { WITH_TRACE } else { 0 });
+            if let Some(trace) = trace {
+                bytes.put_u8(u8::try_from(trace.len()).expect("at most 64"));
+                bytes.put_slice(trace);
+            }
+            bytes.put_slice(frame.map_or(&[], |frame| frame));
+        }
+        BusEvent::Access { room, device } => {
+            bytes.put_u8(ACCESS);
+            bytes.put_slice(&from.0);
+            bytes.put_slice(room.as_bytes());
+            if let Some(device) = device {
+                bytes.put_slice(device.as_bytes());
+            }
+        }
+        BusEvent::Token { device } => {
+            bytes.put_u8(TOKEN);
+            bytes.put_slice(&from.0);
+            bytes.put_slice(device.as_bytes());
+        }
+        BusEvent::Ephemeral { room, frame, from: device } => {
+            bytes.reserve(64 + frame.len());
+            bytes.put_u8(EPHEMERAL);
+            bytes.put_slice(&from.0);
+            bytes.put_slice(room.as_bytes());
+            bytes.put_slice(device.as_bytes());
+            bytes.put_slice(frame);
+        }
+        BusEvent::Missed { .. } => return None,
+    }
+    Some(bytes.freeze())
+}
+
+/// The bytes of a probe.
+pub(super) fn encode_probe(from: NodeId, number: u64) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(18);
+    bytes.put_u8(VERSION);
+    bytes.put_u8(PROBE);
+    bytes.put_slice(&from.0);
+    bytes.put_u64(number);
+    bytes.freeze()
+}
+
+/// Who published a message and whether it is ephemeral, looking at its first bytes only.
+pub(super) fn peek(bytes: &[u8]) -> Result<(NodeId, bool), DecodeError> {
+    let mut fields = Fields(bytes);
+    let kind = fields.version_and_kind()?;
+    Ok((NodeId(fields.array()?), kind == EPHEMERAL))
+}
+
+/// Reads a message. A frame is copied, so that a few bytes kept in a tail do not keep alive the buffer that they were read into.
+pub(super) fn decode(bytes: &[u8]) -> Result<Carried, DecodeError> {
+    let mut fields = Fields(bytes);
+    let kind = fields.version_and_kind()?;
+    let _from: [u8; 8] = fields.array()?;
+    let event = match kind {
+        HINT => hint(&mut fields)?,
+        ACCESS => {
+            let room = RoomId(fields.array()?);
+            let device = if fields.0.is_empty() { None } else { Some(DeviceId(fields.array()?)) };
+            BusEvent::Access { room, device }
+        }
+        TOKEN => BusEvent::Token { device: DeviceId(fields.array()?) },
+        EPHEMERAL => {
+            let (room, from) = (RoomId(fields.array()?), DeviceId(fields.array()?));
+            BusEvent::Ephemeral { room, frame: fields.rest()?, from }
+        }
+        PROBE => {
+            let number = u64::from_be_bytes(fields.array()?);
+            fields.end()?;
+            return Ok(Carried::Probe(number));
+        }
+        _ => return Err(DecodeError::Kind),
+    };
+    fields.end()?;
+    Ok(Carried::Event(event))
+}
+
+fn hint(fields: &mut Fields<'_>) -> Result<BusEvent, DecodeError> {
+    let (room, seq) = (RoomId(fields.array()?), Seq(u64::from_be_bytes(fields.array()?)));
+    let [with] = fields.array()?;
+    if with & !(WITH_FRAME | WITH_TRACE) != 0 {
+        return Err(DecodeError::Field);
+    }
+    let trace = if with & WITH_TRACE == 0 { None } else { Some(fields.trace()?) };
+    let frame = if with & WITH_FRAME == 0 {
+        None
+    } else {
+        let frame = EntryFrame::parse(&fields.rest()?).map_err(|_| DecodeError::Field)?;
+        if frame.seq() != seq {
+            return Err(DecodeError::Field);
+        }
+        Some(frame)
+    };
+    Ok(BusEvent::Hint { room, seq, frame, trace })
+}
+
+/// What is left to read.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn version_and_kind(&mut self) -> Result<u8, DecodeError> {
+        let [version] = self.array()?;
+        if version != VERSION {
+            return Err(DecodeError::Version);
+        }
+        let [kind] = self.array()?;
+        if (HINT..=PROBE).contains(&kind) { Ok(kind) } else { Err(DecodeError::Kind) }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (field, rest) = self.0.split_first_chunk().ok_or(DecodeError::Length)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn trace(&mut self) -> Result<TraceParent, DecodeError> {
+        let [length] = self.array()?;
+        let length = usize::from(length);
+        if length > TRACE_BYTES_MAX {
+            return Err(DecodeError::Field);
+        }
+        let (trace, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Length)?;
+        self.0 = rest;
+        let trace = std::str::from_utf8(trace).ok().filter(|trace| trace.is_ascii()).ok_or(DecodeError::Field)?;
+        Ok(TraceParent(Arc::from(trace)))
+    }
+
+    fn rest(&mut self) -> Result<Bytes, DecodeError> {
+        let rest = std::mem::take(&mut self.0);
+        if rest.is_empty() || rest.len() > FRAME_BYTES_MAX {
+            return Err(DecodeError::Length);
+        }
+        Ok(Bytes::copy_from_slice(rest))
+    }
+
+    fn end(&self) -> Result<(), DecodeError> {
+        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Length) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId(*b"sendnode");
+
+    fn trace() -> impl Strategy<Value = Option<TraceParent>> {
+        proptest::option::of("[ -~]{0,64}".prop_map(|text| TraceParent(Arc::from(text))))
+    }
+
+    fn event() -> impl Strategy<Value = BusEvent> {
+        let frame = (any::<u64>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 1..2_000));
+        let framed = (any::<[u8; 16]>(), frame, trace()).prop_map(|(room, (seq, at_ms, envelope), trace)| {
+            let frame = EntryFrame::new(Seq(seq), at_ms, &envelope);
+            BusEvent::Hint { room: RoomId(room), seq: Seq(seq), frame: Some(frame), trace }
+        });
+        let bare = (any::<[u8; 16]>(), any::<u64>(), trace()).prop_map(|(room, seq, trace)| BusEvent::Hint {
+            room: RoomId(room),
+            seq: Seq(seq),
+            frame: None,
+            trace,
+        });
+        let access = (any::<[u8; 16]>(), any::<Option<[u8; 16]>>())
+            .prop_map(|(room, device)| BusEvent::Access { room: RoomId(room), device: device.map(DeviceId) });
+        let token = any::<[u8; 16]>().prop_map(|device| BusEvent::Token { device: DeviceId(device) });
+        let ephemeral = (any::<[u8; 16]>(), any::<[u8; 16]>(), proptest::collection::vec(any::<u8>(), 1..500))
+            .prop_map(|(room, from, frame)| BusEvent::Ephemeral {
+                room: RoomId(room),
+                frame: frame.into(),
+                from: DeviceId(from),
+            });
+        prop_oneof![framed, bare, access, token, ephemeral]
+    }
+
+    fn encoded(event: &BusEvent) -> Bytes {
+        encode(NODE, event).expect("it crosses the bus")
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(event in event()) {
+            let bytes = encoded(&event);
+            prop_assert_eq!(peek(&bytes), Ok((NODE, matches!(event, BusEvent::Ephemeral { .. }))));
+            let Ok(Carried::Event(decoded)) = decode(&bytes) else { panic!("{event:?} was refused") };
+            prop_assert_eq!(format!("{decoded:?}"), format!("{event:?}"));
+        }
+
+        #[test]
+        fn what_was_cut_is_refused_or_another_whole_event(event in event(), at in any::<prop::sample::Index>()) {
+            let bytes = encoded(&event);
+            let cut = &bytes[..at.index(bytes.len())];
+            // The rest of a message may be a shorter frame, and an `Access` without its device is one for anybody.
+            if let Ok(Carried::Event(decoded)) = decode(cut) {
+                prop_assert_eq!(&encoded(&decoded)[..], cut);
+            }
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (peek(&bytes), decode(&bytes));
+        }
+
+        #[test]
+        fn garbage_behind_a_good_beginning_never_panics(kind in HINT..=PROBE, rest in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&[&[VERSION, kind][..], &rest].concat());
+        }
+    }
+
+    #[test]
+    fn another_version_or_kind_is_told_from_damage() {
+        let probe = encode_probe(NODE, 7);
+        assert!(matches!(decode(&probe), Ok(Carried::Probe(7))));
+        let changed = |at: usize, to: u8| {
+            let mut bytes = probe.to_vec();
+            bytes[at] = to;
+            decode(&bytes).err()
+        };
+        assert_eq!(changed(0, 2), Some(DecodeError::Version));
+        assert_eq!(changed(1, 9), Some(DecodeError::Kind));
+        assert_eq!(decode(&probe[..17]).err(), Some(DecodeError::Length));
+        assert_eq!(decode(&[&probe[..], b"x"].concat()).err(), Some(DecodeError::Length));
+    }
+
+    #[test]
+    fn a_frame_of_another_seq_than_the_hint_is_refused() {
+        let (room, frame) = (RoomId([1; 16]), EntryFrame::new(Seq(4), 0, b"envelope"));
+        let bytes = encoded(&BusEvent::Hint { room, seq: Seq(5), frame: Some(frame), trace: None });
+        assert_eq!(decode(&bytes).err(), Some(DecodeError::Field));
+    }
+
+    #[test]
+    fn a_frame_that_no_socket_would_take_is_refused() {
+        let (room, from) = (RoomId([1; 16]), DeviceId([2; 16]));
+        let bytes = encoded(&BusEvent::Ephemeral { room, frame: vec![0; FRAME_BYTES_MAX + 1].into(), from });
+        assert_eq!(decode(&bytes).err(), Some(DecodeError::Length));
+    }
+}

@@ -1,0 +1,129 @@
+//! What the tasks and the faces of the backplane share: two connections, and whether they work.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fred::clients::{Client, SubscriberClient};
+use fred::types::config::Options;
+use snug_protocol::RoomId;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::time::Instant;
+
+use super::counters::{BusCounters, MissedCause};
+use super::names::Names;
+use super::publish::{EPHEMERALS_QUEUED_MAX, HINTS_QUEUED_MAX, Parcel};
+use super::script::Scripts;
+use super::side::Side;
+use super::table::Table;
+use crate::{BusEvent, EVENTS_QUEUED_MAX, NodeId};
+
+/// How long a command of ours may take before it counts as failed.
+const COMMAND_LIMIT: Duration = Duration::from_secs(1);
+/// More than one, since following a cluster's redirection counts as an attempt.
+const ATTEMPTS_MAX: u32 = 3;
+/// Undelivered events from which on ephemeral ones are dropped, so that they cannot push out what matters.
+const CROWDED: usize = EVENTS_QUEUED_MAX / 2;
+
+pub(super) struct Link {
+    pub(super) node: NodeId,
+    pub(super) names: Names,
+    /// Publishes and runs scripts.
+    pub(super) publisher: Side<Client>,
+    pub(super) subscriber: Side<SubscriberClient>,
+    pub(super) scripts: Scripts,
+    pub(super) events: broadcast::Sender<BusEvent>,
+    pub(super) counters: Arc<BusCounters>,
+    pub(super) hints: mpsc::Sender<Parcel>,
+    pub(super) ephemerals: mpsc::Sender<Parcel>,
+    table: Mutex<Table>,
+    /// The table has something to do.
+    pub(super) table_changed: Notify,
+    /// Everything is subscribed on a new connection.
+    pub(super) subscribed_anew: Notify,
+    /// The newest probe that came back.
+    pub(super) probe_heard: watch::Sender<u64>,
+    /// Whether probes come back.
+    hears: AtomicBool,
+    started: Instant,
+    heard_ms: AtomicU64,
+}
+
+impl Link {
+    /// Without connections, and the ends of its queues.
+    pub(super) fn new(node: NodeId, names: Names) -> (Self, mpsc::Receiver<Parcel>, mpsc::Receiver<Parcel>) {
+        let (hints, hints_end) = mpsc::channel(HINTS_QUEUED_MAX);
+        let (ephemerals, ephemerals_end) = mpsc::channel(EPHEMERALS_QUEUED_MAX);
+        let link = Self {
+            node,
+            names,
+            publisher: Side::default(),
+            subscriber: Side::default(),
+            scripts: Scripts::default(),
+            events: broadcast::Sender::new(EVENTS_QUEUED_MAX),
+            counters: Arc::default(),
+            hints,
+            ephemerals,
+            table: Mutex::default(),
+            table_changed: Notify::new(),
+            subscribed_anew: Notify::new(),
+            probe_heard: watch::Sender::new(0),
+            hears: AtomicBool::new(false),
+            started: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+        };
+        (link, hints_end, ephemerals_end)
+    }
+
+    /// What is subscribed and what is to be.
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands an event to this node's receivers.
+    pub(super) fn deliver(&self, event: BusEvent) {
+        if matches!(event, BusEvent::Ephemeral { .. }) && self.is_crowded() {
+            self.counters.shed.increment();
+            return;
+        }
+        // Without a receiver the node is starting or stopping, and nobody waits for news.
+        let _ = self.events.send(event);
+    }
+
+    /// Whether receivers are so far behind that ephemeral events must make room.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.events.len() >= CROWDED
+    }
+
+    /// Events may have been lost.
+    pub(super) fn missed(&self, room: Option<RoomId>, cause: MissedCause) {
+        self.counters.missed.of(cause).increment();
+        self.deliver(BusEvent::Missed { room });
+    }
+
+    /// Something arrived.
+    pub(super) fn heard(&self) {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// How long nothing has arrived.
+    pub(super) fn silence(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Whether what is published arrives here.
+    pub(super) fn hears(&self) -> bool {
+        self.hears.load(Ordering::Relaxed)
+    }
+
+    /// Says whether probes come back; returns whether that is news.
+    pub(super) fn set_hears(&self, hears: bool) -> bool {
+        self.hears.swap(hears, Ordering::Relaxed) != hears
+    }
+}
+
+/// For commands whose failure is known at once when there is no connection, and after a second when there is no answer.
+pub(super) fn fail_fast() -> Options {
+    Options { timeout: Some(COMMAND_LIMIT), max_attempts: Some(ATTEMPTS_MAX), fail_fast: true, ..Options::default() }
+}

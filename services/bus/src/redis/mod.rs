@@ -1,0 +1,152 @@
+//! The backplane on Redis 7 or later, alone, behind sentinels or as a cluster. The only place that uses `fred`.
+//!
+//! One client publishes and runs scripts, one subscribes. Each room has two sharded channels, for news and for ephemeral events; beside
+//! them are one for all nodes and one on which a node hears itself. Which rooms are subscribed is this module's business and not fred's,
+//! which loses sharded subscriptions on a reconnect and does not see slots move.
+//!
+//! A publisher's own events are handed to its receivers at once and their echo is dropped, so a node's own members talk at full speed
+//! without Redis. `publish` never waits for Redis either: it hands the event to a bounded queue, from which one task keeps many on their
+//! way; what does not fit, or is not taken in time, is counted and lost, and the head check of the other nodes finds it.
+
+mod connect;
+mod counters;
+mod encoding;
+mod follow;
+mod limits;
+mod link;
+mod names;
+mod publish;
+mod receive;
+mod roster;
+mod script;
+mod side;
+mod table;
+mod watch;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fred::clients::SubscriberClient;
+use fred::interfaces::EventInterface;
+use snug_protocol::RoomId;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Backplane, Bus, BusError, BusEvent, BusHealth, NodeId};
+
+pub use connect::{ConnectError, RedisOptions};
+pub use counters::{BusCounters, Counter, MissedCause, MissedCounters};
+
+use connect::Opened;
+use link::Link;
+use names::Names;
+use side::Current;
+use table::Topic;
+
+/// What nodes share, on Redis.
+#[derive(Clone)]
+pub struct RedisBackplane {
+    /// The bus, the roster and the limits.
+    pub backplane: Backplane,
+    /// What the bus counts, for metrics.
+    pub counters: Arc<BusCounters>,
+}
+
+impl RedisBackplane {
+    /// Connects, and makes sure that everything the backplane needs works: a message to ourselves, a script, the version.
+    ///
+    /// `url` is `redis://`, `redis-cluster://` or `redis-sentinel://`, or the same with `rediss` for TLS, as fred takes them:
+    /// `redis://user:password@host:6379/0`, `redis-cluster://host:6379?node=other:6379`,
+    /// `redis-sentinel://host:26379?sentinelServiceName=name&node=other:26379&sentinelPassword=secret`.
+    ///
+    /// Tasks are given to `tasks` and end when `stop` is cancelled, after what is queued was published or a second has passed; cancel it
+    /// when nothing is published any more. Once connected, losing Redis ends nothing: it is returned to whenever it is back.
+    ///
+    /// # Errors
+    /// One line for an operator, without the password, within 15 s.
+    pub async fn connect(
+        url: &str,
+        node: NodeId,
+        options: RedisOptions,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, ConnectError> {
+        let (link, hints, ephemerals) = Link::new(node, Names::new(&options.prefix));
+        let opened = connect::open(url, &options, &link).await?;
+        let link = Arc::new(link);
+        let counters = Arc::clone(&link.counters);
+        let backplane = Backplane {
+            bus: Arc::new(RedisBus { link: Arc::clone(&link) }),
+            roster: Arc::new(roster::RedisRoster::new(Arc::clone(&link), options.lease)),
+            limits: Some(Arc::new(limits::RedisLimits::new(Arc::clone(&link)))),
+        };
+        // The connections outlive `stop` until the publisher is done.
+        let closed = CancellationToken::new();
+        keep(&link, opened, tasks, &closed);
+        tasks.spawn(watch::run(Arc::clone(&link), stop.clone()));
+        tasks.spawn(publish::run(link, hints, ephemerals, stop, closed.drop_guard()));
+        Ok(Self { backplane, counters })
+    }
+}
+
+/// Keeps both sides connected until `closed`.
+fn keep(link: &Arc<Link>, opened: Opened, tasks: &TaskTracker, closed: &CancellationToken) {
+    let Opened { builder, publisher, subscriber, round_every } = opened;
+    let (side, builder) = (Arc::clone(link), Arc::new(builder));
+    let (make, until) = (Arc::clone(&builder), closed.clone());
+    tasks.spawn(async move { side.publisher.keep("publishing", publisher, || make.build(), |_| {}, until).await });
+
+    link.set_hears(true);
+    link.table().want(Topic::Everyone);
+    link.table().want(Topic::Probe);
+    let (side, begun, until) = (Arc::clone(link), tasks.clone(), closed.clone());
+    tasks.spawn(async move {
+        let mut is_first = true;
+        let begin = |current: &Current<SubscriberClient>| {
+            if !std::mem::take(&mut is_first) {
+                side.set_hears(false);
+                side.table().begin_anew();
+            }
+            let (client, broken) = (current.client.clone(), current.broken.clone());
+            // Before anything is subscribed, so that nothing is overheard.
+            begun.spawn(receive::run(Arc::clone(&side), client.message_rx(), broken.clone()));
+            begun.spawn(follow::run(Arc::clone(&side), client, round_every, broken));
+        };
+        side.subscriber.keep("subscribing", subscriber, || builder.build_subscriber_client(), begin, until).await;
+    });
+}
+
+struct RedisBus {
+    link: Arc<Link>,
+}
+
+#[async_trait]
+impl Bus for RedisBus {
+    /// `Ok` means that the event is on its way; it may still be lost. Takes no time whatever Redis does.
+    async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+        self.link.publish(event)
+    }
+
+    async fn follow(&self, room: RoomId) -> Result<(), BusError> {
+        self.link.follow(room).await
+    }
+
+    async fn unfollow(&self, room: RoomId) {
+        self.link.unfollow(room);
+    }
+
+    fn events(&self) -> broadcast::Receiver<BusEvent> {
+        self.link.events.subscribe()
+    }
+
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn health(&self) -> BusHealth {
+        let link = &self.link;
+        let works = link.publisher.answering().is_some() && link.subscriber.answering().is_some() && link.hears();
+        if works { BusHealth::Connected } else { BusHealth::Away }
+    }
+}

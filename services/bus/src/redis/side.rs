@@ -1,0 +1,147 @@
+//! One of the two connections to Redis, replaced as a whole whenever it fails.
+//!
+//! fred could reconnect by itself, but then loses subscriptions, keeps a connection alive as long as something is written to it although
+//! nothing is answered, and in a cluster does not replace a connection that merely seems to work. A new client has none of the old one's
+//! state.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::ClientLike;
+use fred::types::ConnectHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Between looks whether a client has connected.
+const CONNECTED_LOOK: Duration = Duration::from_millis(20);
+/// For a connection to be made, over all addresses. Each step has a limit of its own, too.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(8);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// For a client to say goodbye.
+const QUIT_LIMIT: Duration = Duration::from_millis(500);
+
+/// The client in use.
+#[derive(Clone)]
+pub(super) struct Current<C> {
+    pub(super) client: C,
+    /// Cancelled by whoever finds that the client must be replaced, and when it is.
+    pub(super) broken: CancellationToken,
+}
+
+/// A connection's present client, if there is one, and whether it answers.
+pub(super) struct Side<C> {
+    current: RwLock<Option<Current<C>>>,
+    answers: AtomicBool,
+}
+
+impl<C> Default for Side<C> {
+    fn default() -> Self {
+        Self { current: RwLock::new(None), answers: AtomicBool::new(false) }
+    }
+}
+
+impl<C: ClientLike> Side<C> {
+    /// The client, unless there is no connection at present.
+    pub(super) fn current(&self) -> Option<Current<C>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, current: Option<Current<C>>) {
+        self.answers.store(current.is_some(), Ordering::Relaxed);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    /// The client, unless it has not answered lately.
+    pub(super) fn answering(&self) -> Option<Current<C>> {
+        if self.answers.load(Ordering::Relaxed) { self.current() } else { None }
+    }
+
+    /// A ping was not answered: the client is to be replaced.
+    pub(super) fn give_up(&self, current: &Current<C>) {
+        self.answers.store(false, Ordering::Relaxed);
+        current.broken.cancel();
+    }
+
+    /// Keeps the side connected until `closed`, beginning with a client that is. `begin` is called with each client.
+    pub(super) async fn keep(
+        &self,
+        what: &'static str,
+        first: Connected<C>,
+        make: impl Fn() -> Result<C, Error>,
+        mut begin: impl FnMut(&Current<C>),
+        closed: CancellationToken,
+    ) {
+        let mut connected = first;
+        loop {
+            let current = Current { client: connected.client.clone(), broken: closed.child_token() };
+            self.set(Some(current.clone()));
+            begin(&current);
+            tokio::select! {
+                () = current.broken.cancelled() => {}
+                ended = &mut connected.task => {
+                    let reason = ended.map_or_else(|error| error.to_string(), |ended| ended.err().map_or_else(|| "closed".to_owned(), |error| error.to_string()));
+                    tracing::warn!(what, reason, "the connection to Redis was lost");
+                }
+            }
+            self.set(None);
+            current.broken.cancel();
+            if closed.is_cancelled() {
+                let _ = tokio::time::timeout(QUIT_LIMIT, connected.client.quit()).await;
+                return;
+            }
+            drop(connected);
+            let again = tokio::select! {
+                () = closed.cancelled() => return,
+                again = connect_again(what, &make) => again,
+            };
+            connected = again;
+            tracing::info!(what, "connected to Redis again");
+        }
+    }
+}
+
+async fn connect_again<C: ClientLike>(what: &'static str, make: impl Fn() -> Result<C, Error>) -> Connected<C> {
+    let mut wait = BACKOFF_MIN;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(BACKOFF_MAX);
+        let attempt = async { Connected::new(make()?).await };
+        match attempt.await {
+            Ok(connected) => return connected,
+            Err(error) => tracing::debug!(what, %error, "Redis cannot be reached"),
+        }
+    }
+}
+
+/// A connected client. Dropping it ends the connection.
+pub(super) struct Connected<C> {
+    pub(super) client: C,
+    task: ConnectHandle,
+}
+
+impl<C: ClientLike> Connected<C> {
+    /// Connects `client`, which was not before.
+    pub(super) async fn new(client: C) -> Result<Self, Error> {
+        let mut connected = Self { task: client.connect(), client };
+        let outcome = tokio::time::timeout(ATTEMPT_LIMIT, async {
+            while !connected.client.is_connected() {
+                tokio::select! {
+                    ended = &mut connected.task => return ended?.and(Err(Error::new_canceled())),
+                    // What it waits for may have happened before it began to.
+                    _ = tokio::time::timeout(CONNECTED_LOOK, connected.client.wait_for_connect()) => {}
+                }
+            }
+            Ok(())
+        });
+        outcome.await.map_err(|_| Error::new(ErrorKind::Timeout, "no answer"))??;
+        Ok(connected)
+    }
+}
+
+impl<C> Drop for Connected<C> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,161 @@
+//! What a bus promises.
+
+use bytes::Bytes;
+use snug_bus::{BusEvent, BusHealth, EVENTS_QUEUED_MAX, TraceParent};
+use snug_protocol::Seq;
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::limits::{ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX};
+use tokio::sync::broadcast::error::TryRecvError;
+
+use crate::fixture::{Node, device, hint, looks, over_every_backend, room};
+
+over_every_backend!(
+    every_event_reaches_every_node_that_follows_the_room(3),
+    a_token_that_was_revoked_is_told_to_nodes_that_follow_nothing(2),
+    what_a_node_publishes_arrives_in_its_order(2),
+    what_two_nodes_publish_arrives_in_the_order_of_each(3),
+    what_is_published_after_a_follow_arrives(2),
+    a_room_is_followed_however_often_it_was_left_before(2),
+    the_largest_frames_arrive_whole(2),
+    publishing_that_something_was_missed_does_nothing(2),
+    who_does_not_listen_is_told_so_and_delays_nobody(1),
+    it_works_at_first(1),
+);
+
+async fn every_event_reaches_every_node_that_follows_the_room(nodes: Vec<Node>) {
+    let room = room();
+    let mut hearing: Vec<_> = nodes.iter().map(Node::events).collect();
+    for node in &nodes {
+        node.follow(room).await;
+    }
+    let frame = EntryFrame::new(Seq(3), 5, b"an envelope");
+    let trace = TraceParent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+    let news = [
+        BusEvent::Hint { room, seq: Seq(3), frame: Some(frame.clone()), trace: Some(trace) },
+        BusEvent::Hint { room, seq: Seq(4), frame: None, trace: None },
+        BusEvent::Hint { room, seq: Seq(3), frame: Some(frame), trace: None },
+        BusEvent::Access { room, device: None },
+        BusEvent::Access { room, device: Some(device()) },
+    ];
+    let fleeting = BusEvent::Ephemeral { room, frame: Bytes::from_static(b"{}"), from: device() };
+    for event in news.iter().chain([&fleeting]) {
+        nodes[1].publish(event.clone()).await;
+    }
+    for events in &mut hearing {
+        let mut heard = Vec::new();
+        while heard.len() < news.len() + 1 {
+            heard.push(looks(&events.next().await));
+        }
+        // Fleeting events have a way of their own.
+        let at = heard.iter().position(|event| *event == looks(&fleeting)).expect("it is among them");
+        heard.remove(at);
+        assert_eq!(heard, news.iter().map(looks).collect::<Vec<_>>());
+    }
+}
+
+async fn a_token_that_was_revoked_is_told_to_nodes_that_follow_nothing(nodes: Vec<Node>) {
+    let (event, mut events) = (BusEvent::Token { device: device() }, nodes[1].events());
+    nodes[0].publish(event.clone()).await;
+    assert_eq!(looks(&events.next().await), looks(&event));
+}
+
+async fn what_a_node_publishes_arrives_in_its_order(nodes: Vec<Node>) {
+    let room = room();
+    let mut hearing: Vec<_> = nodes.iter().map(Node::events).collect();
+    for node in &nodes {
+        node.follow(room).await;
+    }
+    for seq in 1..=2_000 {
+        nodes[0].publish(hint(room, seq)).await;
+    }
+    for events in &mut hearing {
+        for seq in 1..=2_000 {
+            assert_eq!(looks(&events.next().await), looks(&hint(room, seq)));
+        }
+    }
+}
+
+async fn what_two_nodes_publish_arrives_in_the_order_of_each(nodes: Vec<Node>) {
+    let room = room();
+    let mut events = nodes[2].events();
+    nodes[2].follow(room).await;
+    for seq in 1..=500 {
+        nodes[0].publish(hint(room, seq)).await;
+        nodes[1].publish(hint(room, 1_000 + seq)).await;
+    }
+    let mut next = [1, 1_001];
+    while next != [501, 1_501] {
+        let BusEvent::Hint { seq, .. } = events.next().await else { panic!("only hints were published") };
+        let of = usize::from(seq.0 > 1_000);
+        assert_eq!(seq.0, next[of]);
+        next[of] += 1;
+    }
+}
+
+async fn what_is_published_after_a_follow_arrives(nodes: Vec<Node>) {
+    let mut events = nodes[1].events();
+    for seq in 1..=100 {
+        let room = room();
+        nodes[1].follow(room).await;
+        nodes[0].publish(hint(room, seq)).await;
+        events.until_hint(room, seq).await;
+    }
+}
+
+async fn a_room_is_followed_however_often_it_was_left_before(nodes: Vec<Node>) {
+    let mut events = nodes[1].events();
+    for seq in 1..=50 {
+        let room = room();
+        nodes[1].follow(room).await;
+        for _ in 0..seq % 4 {
+            nodes[1].bus().unfollow(room).await;
+            nodes[1].follow(room).await;
+        }
+        // One that is not waited for.
+        let _ = futures_util::FutureExt::now_or_never(nodes[1].bus().follow(room));
+        nodes[1].bus().unfollow(room).await;
+        nodes[1].follow(room).await;
+        nodes[0].publish(hint(room, seq)).await;
+        events.until_hint(room, seq).await;
+    }
+}
+
+async fn the_largest_frames_arrive_whole(nodes: Vec<Node>) {
+    let room = room();
+    let mut events = nodes[1].events();
+    nodes[1].follow(room).await;
+    let frame = EntryFrame::new(Seq(1), 5, &vec![1; ENVELOPE_BYTES_MAX]);
+    let entry = BusEvent::Hint { room, seq: Seq(1), frame: Some(frame), trace: None };
+    let fleeting = BusEvent::Ephemeral { room, frame: vec![b'x'; FRAME_BYTES_MAX].into(), from: device() };
+    for event in [entry, fleeting] {
+        nodes[0].publish(event.clone()).await;
+        assert!(looks(&events.next().await) == looks(&event), "it was changed on its way");
+    }
+}
+
+async fn publishing_that_something_was_missed_does_nothing(nodes: Vec<Node>) {
+    let room = room();
+    let mut events = nodes[1].events();
+    nodes[1].follow(room).await;
+    if nodes[0].bus().name() == "redis" {
+        nodes[0].publish(BusEvent::Missed { room: None }).await;
+        nodes[0].publish(hint(room, 1)).await;
+        assert_eq!(looks(&events.next().await), looks(&hint(room, 1)));
+    }
+}
+
+async fn who_does_not_listen_is_told_so_and_delays_nobody(nodes: Vec<Node>) {
+    let room = room();
+    let mut events = nodes[0].events();
+    nodes[0].follow(room).await;
+    for seq in 1..=u64::try_from(EVENTS_QUEUED_MAX).expect("it fits") + 10 {
+        // More than the queue to other nodes takes; this node's own receivers are another matter.
+        let _ = nodes[0].bus().publish(hint(room, seq)).await;
+    }
+    assert!(matches!(events.try_next(), Err(TryRecvError::Lagged(_))));
+    assert!(events.try_next().is_ok(), "what is left is still there");
+}
+
+async fn it_works_at_first(nodes: Vec<Node>) {
+    assert_eq!(nodes[0].bus().health(), BusHealth::Connected);
+}
