@@ -42,6 +42,8 @@ struct Port {
 pub struct Weather {
     pub lost_one_in: AtomicUsize,
     pub twice_one_in: AtomicUsize,
+    /// One following in so many is not confirmed at first.
+    pub unconfirmed_one_in: AtomicUsize,
     /// The longest way of an event, milliseconds.
     pub way_ms_max: AtomicUsize,
 }
@@ -71,6 +73,7 @@ impl Fabric {
         let capacity = if dice.one_in(4) { 4 } else { 1024 };
         let weather = Weather::default();
         weather.way_ms_max.store(20, Ordering::Relaxed);
+        weather.unconfirmed_one_in.store(20, Ordering::Relaxed);
         Self { ports: Mutex::default(), weather, dice, journal, tasks, capacity }
     }
 
@@ -189,7 +192,7 @@ impl Bus for SimBus {
             port.unconfirmed.insert(room);
         }
         sleep(self.fabric.dice.ms(1, 30)).await;
-        let unlucky = self.fabric.dice.one_in(20);
+        let unlucky = self.fabric.dice.one_in(self.fabric.weather.unconfirmed_one_in.load(Ordering::Relaxed));
         {
             let mut ports = self.fabric.ports();
             let port = ports.get_mut(&self.node);

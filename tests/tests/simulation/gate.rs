@@ -125,8 +125,9 @@ impl Gate for NodeGate {
     }
 
     fn reads(&self, read: LogRead) {
-        // Sessions read fewer bytes, and a room's beginning fewer entries; a read that may fail is done again.
-        let fills = read.limit == HISTORY_PAGE_MAX && read.bytes_max == HISTORY_PAGE_BYTES_MAX && read.found > 0;
+        // Sessions read fewer bytes, and a room's beginning fewer entries; the last known entry is read with the gap; a read that may fail
+        // is done again.
+        let fills = read.limit == HISTORY_PAGE_MAX && read.bytes_max == HISTORY_PAGE_BYTES_MAX && read.found > 1;
         let mut state = self.state();
         if !fills || !matches!(state.weather, Weather::Fine | Weather::Slow) {
             return;

@@ -26,21 +26,25 @@ pub struct Nemesis {
     pub scene: Arc<Scene>,
     pub people: Vec<Arc<Person>>,
     pub dice: Dice,
-    /// The store may go back to a copy; then nobody is removed.
+    /// The store goes back to a copy; then nobody is removed, and the bus loses nothing: an order lost twice over is nobody's promise.
     pub rewinds: bool,
     copy: Option<MemoryCopy>,
+    strikes: usize,
 }
 
 impl Nemesis {
     pub fn new(scene: Arc<Scene>, people: Vec<Arc<Person>>, rewinds: bool) -> Self {
         let dice = Dice::of(scene.seed, "nemesis");
-        Self { scene, people, dice, rewinds, copy: None }
+        if rewinds {
+            scene.fabric.weather.unconfirmed_one_in.store(0, Ordering::Relaxed);
+        }
+        Self { scene, people, dice, rewinds, copy: None, strikes: 0 }
     }
 
     /// Strikes until `end`.
     pub async fn run(&mut self, end: Instant) {
         loop {
-            sleep(self.dice.ms(200, 4500)).await;
+            sleep(self.dice.ms(100, 2500)).await;
             if Instant::now() >= end {
                 return;
             }
@@ -52,10 +56,15 @@ impl Nemesis {
     }
 
     async fn strike(&mut self) {
+        self.strikes += 1;
+        if self.rewinds && matches!(self.strikes, 3 | 5) {
+            return self.rewind().await;
+        }
         match self.dice.below(20) {
             0 | 1 => self.on_a_node(Node::kill),
-            2 => self.on_a_node(Node::drain),
-            3 | 4 => self.start_node().await,
+            2 | 3 => self.on_a_node(Node::drain),
+            4 => self.start_node().await,
+            5..=8 if self.rewinds => {}
             5 => self.bus_reach("bus away", Reach::Away),
             6 => self.bus_reach("bus deaf", Reach::Deaf),
             7 | 8 => self.bus_weather(),
@@ -68,8 +77,8 @@ impl Nemesis {
             15 => self.line("line silent", |line| line.cable.meet(Fate::Silent)),
             16 => self.slow_line(),
             17 => self.delete(),
-            18 if self.rewinds => self.rewind().await,
-            18 => self.remove(),
+            18 if !self.rewinds => self.remove(),
+            18 => {}
             _ => {
                 self.scene.journal.count("roster flushed", format_args!("all of it"));
                 self.scene.roster.flush();

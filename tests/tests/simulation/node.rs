@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::cable::{Cable, Fate, Hall};
 use crate::gate::{NodeGate, Weather};
 use crate::roster::NodeRoster;
-use crate::scene::Scene;
+use crate::scene::{Plant, Scene};
 
 /// What every node answers to.
 pub const HOST: &str = "localhost:8080";
@@ -77,7 +77,8 @@ impl Node {
     /// Starts node number `no`; `None`: its database does not answer.
     pub async fn start(scene: &Arc<Scene>, no: usize) -> Option<Arc<Self>> {
         let name = format!("n{no}");
-        let gate = NodeGate::new(name.clone(), scene.seed, scene.plant.no_head_check(), Arc::clone(&scene.journal));
+        let gate =
+            NodeGate::new(name.clone(), scene.seed, scene.plant == Plant::HeadCheckOff, Arc::clone(&scene.journal));
         let roster = Arc::new(NodeRoster::new(no, Arc::clone(&scene.roster), Arc::clone(&scene.fabric)));
         let backplane = Backplane { bus: scene.fabric.join(no), roster, limits: None };
         let (door, arrivals) = mpsc::channel(ARRIVALS_MAX);

@@ -37,6 +37,8 @@ struct Plan {
     /// So many come at once in the middle, more than a client can be sent on return.
     flood: bool,
     rewinds: bool,
+    /// Until presence must be true again, which takes longer than all the rest.
+    waits: bool,
 }
 
 impl Plan {
@@ -45,11 +47,12 @@ impl Plan {
             rooms: 1 + dice.below(2),
             people: 2 + dice.below(3),
             nodes: 1 + dice.below(3),
-            length: dice.ms(15_000, 40_000),
-            pause_ms_max: 1000 + dice.below(6000),
+            length: dice.ms(10_000, 25_000),
+            pause_ms_max: 1000 + dice.below(4000),
             filled: if dice.one_in(4) { 20 + dice.below(300) } else { 0 },
             flood: dice.one_in(40),
             rewinds: dice.one_in(8),
+            waits: dice.one_in(3),
         }
     }
 }
@@ -83,8 +86,10 @@ pub async fn play(seed: u64, plant: Plant) -> Outcome {
     heal(&scene).await;
     let (healed, checker) = (Instant::now(), Checker { scene: Arc::clone(&scene), people });
     checker.settle(healed).await;
-    sleep((healed + PRESENCE_LIMIT).saturating_duration_since(Instant::now())).await;
-    checker.check_presence().await;
+    if plan.waits {
+        sleep((healed + PRESENCE_LIMIT).saturating_duration_since(Instant::now())).await;
+        checker.check_presence().await;
+    }
     checker.check_all().await;
     stop.cancel();
     scene.journal.outcome()

@@ -19,8 +19,9 @@ use crate::person::Person;
 use crate::roster::SharedRoster;
 
 /// A bug that is put into the world, outside the product's code, to see that the checker finds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plant {
+    #[default]
     Nothing,
     /// The head check gets no answer, and hints are lost: also the last.
     HeadCheckOff,
@@ -30,19 +31,16 @@ pub enum Plant {
     DuplicatesForgotten,
 }
 
-impl Plant {
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::HeadCheckOff, Self::GapAccepted, Self::DuplicatesForgotten];
+impl std::str::FromStr for Plant {
+    type Err = ();
 
-    pub fn no_head_check(self) -> bool {
-        self == Self::HeadCheckOff
-    }
-
-    pub fn skips_entries(self) -> bool {
-        self == Self::GapAccepted
-    }
-
-    pub fn forgets_duplicates(self) -> bool {
-        self == Self::DuplicatesForgotten
+    fn from_str(name: &str) -> Result<Self, ()> {
+        match name {
+            "head-check-off" => Ok(Self::HeadCheckOff),
+            "gap-accepted" => Ok(Self::GapAccepted),
+            "duplicates-forgotten" => Ok(Self::DuplicatesForgotten),
+            _ => Err(()),
+        }
     }
 }
 

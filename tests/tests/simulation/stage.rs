@@ -3,7 +3,7 @@
 //! The parts are the real ones, and they draw from four sources: the operating system (node ids, jitter, masks of WebSocket frames), the
 //! order of hash maps, the order in which `tokio::select!` looks at its branches, and the scheduler. The first two follow from the
 //! seed by `snug_entropy`. A current-thread runtime is a queue. `select!` draws from a generator that tokio seeds with a count of the
-//! generators made in the process so far, hashed by the thread's hash keys; so each scenario has a place in that count.
+//! generators made in the process so far, hashed by the thread's hash keys; so each seed has a place in that count.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,20 +12,17 @@ use tokio::runtime::Builder;
 
 /// Generators that a run makes: the runtime's, and its thread's.
 const PER_RUN: u32 = 2;
-/// Runs of one seed: the honest one, and one for each bug that is planted.
-const RUNS_PER_SEED: u32 = 4;
 
 /// Generators made so far.
 static MADE: Mutex<u32> = Mutex::new(0);
 
-/// Plays a scenario and returns what it leaves. `run` numbers the runs of one seed.
+/// Plays a scenario and returns what it leaves. In one process a seed can be played once, and after those that are smaller.
 ///
 /// # Panics
-/// When a scenario comes that should have come before the last one: its place is taken.
-pub fn play<T: Send, F: Future<Output = T>>(seed: u64, run: u32, scenario: impl FnOnce() -> F + Send) -> T {
+/// The seed's place is taken.
+pub fn play<T: Send, F: Future<Output = T>>(seed: u64, scenario: impl FnOnce() -> F + Send) -> T {
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let seed_number = u32::try_from(seed).expect("a seed has 32 bits");
-    let place = PER_RUN * (seed_number * RUNS_PER_SEED + run);
+    let place = PER_RUN * u32::try_from(seed).expect("a small seed");
     assert!(*made <= place, "seeds are played in ascending order, each once a process");
     while *made < place {
         drop(Builder::new_current_thread());

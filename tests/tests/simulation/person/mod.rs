@@ -23,7 +23,7 @@ use crate::cable::Cable;
 use crate::dice::Dice;
 use crate::journal::Promise;
 use crate::node::Node;
-use crate::scene::Scene;
+use crate::scene::{Plant, Scene};
 use outbox::Outbox;
 
 /// What waits to be said at most; a person who sees that nothing goes out stops writing.
@@ -60,7 +60,8 @@ impl Person {
         let dice = Dice::of(scene.seed, &name);
         let device = DeviceId(dice.bytes());
         let books = rooms.iter().map(|room| {
-            let outbox = Outbox::new(*room, device, InstanceId(dice.bytes()), scene.plant.forgets_duplicates());
+            let outbox =
+                Outbox::new(*room, device, InstanceId(dice.bytes()), scene.plant == Plant::DuplicatesForgotten);
             (*room, Book::new(*room, device, name.clone(), outbox))
         });
         let books = Mutex::new(books.collect());
