@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_bus::{Backplane, NodeId};
-use snug_store::{Durability, OpenError, SqliteOptions, Store, StoreError};
+use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
+use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,6 +52,9 @@ pub enum StartError {
     /// The database stopped answering in the middle of the start.
     #[error(transparent)]
     Database(#[from] StoreError),
+    /// Redis cannot be used.
+    #[error("{0}; correct SNUG_REDIS_URL or what it leads to, or unset it")]
+    Redis(#[from] ConnectError),
     /// The pepper cannot be used.
     #[error(transparent)]
     Pepper(#[from] PepperError),
@@ -113,12 +116,21 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     open().map_err(|source| StartError::Listen { address, source })
 }
 
-/// Opens the database in the data folder, and brings its schema up to date unless `SNUG_MIGRATE` is off.
+/// Opens the database that `SNUG_DATABASE_URL` names or the one in the data folder, and brings its schema up to date unless
+/// `SNUG_MIGRATE` is off.
 ///
 /// # Errors
 /// Folder or database cannot be used.
 pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Store, StartError> {
     settings.check()?;
+    if let Some(url) = &settings.database_url {
+        let options = PostgresOptions {
+            migrate: settings.migrate == Migrate::Auto,
+            allow_weak: settings.allow_weak_durability,
+            ..PostgresOptions::default()
+        };
+        return Ok(Store::open_postgres(url.as_str(), options, tasks).await?);
+    }
     let path = settings.data_dir.clone();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -140,9 +152,9 @@ async fn open_backplane(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Backplane, StartError> {
-    let Some(_url) = &settings.redis_url else { return Ok(Backplane::local()) };
-    let _ = (node, tasks, stop);
-    Ok(Backplane::local())
+    let Some(url) = &settings.redis_url else { return Ok(Backplane::local()) };
+    let options = RedisOptions { prefix: settings.redis_prefix.clone(), ..RedisOptions::default() };
+    Ok(RedisBackplane::connect(url.as_str(), node, options, tasks, stop.clone()).await?.backplane)
 }
 
 impl Server {

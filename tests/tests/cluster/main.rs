@@ -40,7 +40,7 @@ async fn following(guest: &Guest, room: &GuestRoom) -> Socket {
 
 /// The same device, with its token, at another node.
 fn at(guest: &Guest, node: &ClusterNode) -> Guest {
-    let mut there = Guest::of(&node.url, guest.device.clone());
+    let mut there = Guest::of(&node.url, Device::import(&guest.device.export()));
     there.token.clone_from(&guest.token);
     there
 }

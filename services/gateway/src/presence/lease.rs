@@ -33,11 +33,12 @@ pub(super) async fn run(presence: Presence, stop: CancellationToken) {
             () = sleep_until(due) => {}
             missed = missed(&mut events) => {
                 match missed {
-                    Some(room) => lease.presence.doubt(room),
+                    Some(room) => lease.presence.missed(room),
                     None => return,
                 }
                 continue;
             }
+            () = lease.presence.shared.doubted.notified() => continue,
         }
         let now = Instant::now();
         if next <= now {
@@ -88,10 +89,10 @@ impl Lease {
                 return self.presence.went_away();
             };
             tracing::warn!("the roster had lost this node's entries; writing them again");
-            lock(&shared.unsure).extend(departures.into_iter().map(|departure| departure.room));
+            self.presence.doubt(departures.into_iter().map(|departure| departure.room));
             let here: Vec<_> = self.presence.table().keys().collect();
             let rooms = lock(&shared.pending).restart(here.into_iter());
-            lock(&shared.unsure).extend(rooms);
+            self.presence.doubt(rooms);
         }
         self.held = true;
         if shared.away.swap(false, Ordering::AcqRel) {
@@ -106,11 +107,10 @@ impl Lease {
 }
 
 impl Presence {
-    /// Whoever follows this room, or any, may have missed who came and went.
-    fn doubt(&self, room: Option<RoomId>) {
+    /// Events of this room, or of any, have not arrived.
+    fn missed(&self, room: Option<RoomId>) {
         let table = self.table();
-        let rooms = table.rooms().filter(|here| room.is_none_or(|room| room == *here));
-        lock(&self.shared.unsure).extend(rooms);
+        self.doubt(table.rooms().filter(|here| room.is_none_or(|room| room == *here)));
     }
 
     /// Tells some of the rooms that are in doubt how they stand.

@@ -60,6 +60,8 @@ struct Shared {
     away: AtomicBool,
     /// Rooms whose followers are to be told how things stand.
     unsure: Mutex<HashSet<RoomId>>,
+    /// There are such rooms.
+    doubted: Notify,
     roster: Arc<dyn Roster>,
     bus: Arc<dyn Bus>,
 }
@@ -101,6 +103,7 @@ impl Presence {
             begun: CancellationToken::new(),
             away: AtomicBool::new(false),
             unsure: Mutex::default(),
+            doubted: Notify::new(),
             roster: Arc::clone(&backplane.roster),
             bus: Arc::clone(&backplane.bus),
         };
@@ -161,6 +164,12 @@ impl Presence {
         if let Ok(Ok(departures)) = timeout(CALL_LIMIT, self.shared.roster.resign(self.shared.node)).await {
             self.tell_departures(departures).await;
         }
+    }
+
+    /// Followers of these rooms may have missed who came and went.
+    fn doubt(&self, rooms: impl IntoIterator<Item = RoomId>) {
+        lock(&self.shared.unsure).extend(rooms);
+        self.shared.doubted.notify_one();
     }
 
     fn is_away(&self) -> bool {

@@ -63,7 +63,7 @@ impl Presence {
             return self.register_later(key, due, state).await;
         };
         if due.late {
-            lock(&self.shared.unsure).insert(room);
+            self.doubt([room]);
         } else if changed && !is_here && here_count == CROWD_ENDS {
             self.tell_stand(room).await;
         } else if changed {
