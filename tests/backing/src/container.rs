@@ -1,6 +1,7 @@
 //! A server in a container, through testcontainers.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
@@ -15,6 +16,8 @@ use crate::watcher::Watcher;
 
 /// Tells `tests/setup/containers` whose a container is.
 const PROCESS_LABEL: &str = "snug-test.process";
+/// A server that has not ended by then is told once more.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) struct Container {
     container: ContainerAsync<GenericImage>,
@@ -65,12 +68,28 @@ impl Container {
         } else {
             self.kill(signal).await;
         }
-        eventually("the container ends", async || !self.is_running().await).await;
+        let mut asked_at = Instant::now();
+        eventually("the container ends", async || {
+            if !self.is_running().await {
+                return true;
+            }
+            if asked_at.elapsed() >= ASKED_AGAIN_AFTER {
+                // HAProxy's master was seen to miss a signal that came while it was busy with its worker. It may have ended by now.
+                let _ = self.try_kill(signal).await;
+                asked_at = Instant::now();
+            }
+            false
+        })
+        .await;
     }
 
     async fn kill(&self, signal: &str) {
+        self.try_kill(signal).await.expect("the container runs");
+    }
+
+    async fn try_kill(&self, signal: &str) -> Result<(), testcontainers::bollard::errors::Error> {
         let options = KillContainerOptionsBuilder::new().signal(&format!("SIG{signal}")).build();
-        self.docker.kill_container(self.container.id(), Some(options)).await.expect("the container runs");
+        self.docker.kill_container(self.container.id(), Some(options)).await
     }
 
     async fn is_paused(&self) -> bool {
