@@ -2,6 +2,9 @@
 
 .PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots check-deploy image test-image reproduce help
 
+# Programs and tests in one call: cargo would build every dependency once more for the programs alone, whose features are others.
+BUILD := cargo build --workspace --all-features --locked --bins --tests
+
 WEB := services/web
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
 
@@ -42,7 +45,7 @@ faketime: ## Makes sure that the fault suite can give a node a wrong clock
 	@tests/setup/faketime
 
 test-rust: web backing faketime ## Unit and integration tests in Rust
-	cargo build --workspace --all-features --locked --bins
+	$(BUILD)
 	cargo test --workspace --all-features --locked
 
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
@@ -52,19 +55,19 @@ chromium: ## Makes sure that a Chromium is there for the browser tests
 	@tests/setup/chromium
 
 test-browser: web chromium tests/browser/node_modules/.package-lock.json ## End-to-end tests in a real headless Chromium
-	cargo build --workspace --all-features --locked --bins
+	$(BUILD)
 	cd tests/browser && npm test
 
 screenshots: web chromium tests/browser/node_modules/.package-lock.json ## Pictures of the page in use, for the README
-	cargo build --workspace --all-features --locked --bins
+	$(BUILD)
 	cd tests/browser && npm run screenshots
 
 crash: ## The crash test for longer: SECONDS=120 make crash
-	cargo build --workspace --all-features --locked --bins
+	$(BUILD)
 	SNUG_CRASH_SECONDS=$${SECONDS:-120} cargo test --all-features --locked -p snug-tests --test crash -- --nocapture
 
 chaos: web backing faketime ## The fault suite of the cluster for longer: SECONDS=600 SEED=7 make chaos
-	cargo build --workspace --all-features --locked --bins
+	$(BUILD)
 	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
 	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
 

@@ -10,7 +10,8 @@ impl Rng {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1))
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub const fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,7 +24,7 @@ impl Rng {
     /// # Panics
     /// When `end` is zero.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).expect("small")).expect("below a usize")
+        usize::try_from(self.draw() % u64::try_from(end).expect("small")).expect("below a usize")
     }
 
     /// True once in `n` times.

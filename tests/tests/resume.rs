@@ -2,10 +2,11 @@
 
 use bytes::Buf;
 use snug_client::wire::Incoming;
-use snug_protocol::frame::{Cursor, EntryFrame, Resync, ServerFrame};
+use snug_protocol::frame::{Cursor, EntryFrame, Resync, ServerFrame, close};
 use snug_protocol::http::LogPageHead;
 use snug_protocol::limits::{BACKLOG_MAX, LATEST_PAGE};
 use snug_protocol::{Base64Bytes, HistoryId, Seq};
+use snug_store::MemoryStore;
 use snug_tests::guest::{Guest, GuestRoom, Socket};
 use snug_tests::{http, node::Node};
 
@@ -88,6 +89,32 @@ async fn a_cursor_of_another_log_is_told_and_never_skipped_in_silence() {
         };
         assert_eq!(resync, why);
         assert_eq!(from, if why.is_some() { Seq(1) } else { head.next() });
+    }
+}
+
+#[tokio::test]
+async fn who_is_connected_while_an_older_copy_of_the_database_is_restored_is_told_to_begin_again() {
+    for (new_life, why) in [(false, Resync::BeyondHead), (true, Resync::OtherHistory)] {
+        let memory = MemoryStore::default();
+        let node = Node::over(memory.store(), &[]).await;
+        let mut guest = Guest::new(&node.url);
+        let mut room = filled(&mut guest, "Restored", 5).await;
+        let (mut socket, mut sender) = (guest.socket().await, guest.socket().await);
+        let ServerFrame::Followed { history, head, .. } = socket.follow(room.room, None).await else {
+            panic!("no answer")
+        };
+        run(&mut socket, Seq(1), head).await;
+        let copy = memory.copy();
+        let envelope = guest.message(&mut room, "soon lost");
+        sender.append(&envelope).await;
+        let lost = socket.entry().await;
+        memory.restore(&copy, new_life);
+        assert_eq!(socket.closed().await, Some(close::RESTART), "not that the room is gone, and not nothing");
+        let mut again = guest.socket().await;
+        let followed = again.follow(room.room, Some(cursor(history, &lost))).await;
+        let ServerFrame::Followed { resync, head: now, .. } = followed else { panic!("no answer") };
+        assert_eq!((resync, now), (Some(why), head));
+        run(&mut again, Seq(1), head).await;
     }
 }
 

@@ -3,7 +3,7 @@
 mod accept;
 mod drain;
 
-pub use accept::Place;
+pub use accept::{Listen, Place};
 pub use drain::DRAIN_LIMIT;
 
 use std::net::SocketAddr;
@@ -73,8 +73,8 @@ pub enum StartError {
 }
 
 /// A node that is listening and not yet accepting.
-pub struct Server {
-    listener: TcpListener,
+pub struct Server<L = TcpListener> {
+    listener: L,
     places: Arc<accept::Places>,
     tls: Option<tokio_rustls::TlsAcceptor>,
     router: axum::Router,
@@ -155,7 +155,7 @@ async fn open_backplane(
 ) -> Result<Backplane, StartError> {
     let Some(url) = &settings.redis_url else { return Ok(Backplane::local()) };
     let options = RedisOptions { prefix: settings.redis_prefix.clone(), ..RedisOptions::default() };
-    Ok(RedisBackplane::connect(url, node, options, tasks, stop.clone()).await?.backplane)
+    Ok(RedisBackplane::connect(url.as_str(), node, options, tasks, stop.clone()).await?.backplane)
 }
 
 impl Server {
@@ -176,14 +176,16 @@ impl Server {
         }
         Self::assemble(settings, listener, store, backplane, (node, tasks, stop)).await
     }
+}
 
+impl<L: Listen> Server<L> {
     /// A node over a given store and backplane, as tests build them.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub async fn over(
         settings: Settings,
-        listener: TcpListener,
+        listener: L,
         store: Store,
         backplane: Backplane,
         tasks: TaskTracker,
@@ -193,7 +195,7 @@ impl Server {
 
     async fn assemble(
         settings: Settings,
-        listener: TcpListener,
+        listener: L,
         store: Store,
         backplane: Backplane,
         (node, tasks, stop): (NodeId, TaskTracker, CancellationToken),
@@ -281,6 +283,12 @@ impl Server {
     /// The system's.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Appends by this node without a socket.
+    #[must_use]
+    pub const fn chat(&self) -> &Chat {
+        &self.handles.chat
     }
 
     /// Whether committed messages survive a crash of the database's machine.

@@ -21,6 +21,7 @@ mod transfer;
 mod types;
 
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
+pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
 pub use postgres::PostgresOptions;
 pub use sqlite::SqliteOptions;
 pub use store::Store;

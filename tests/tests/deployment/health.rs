@@ -46,7 +46,8 @@ async fn a_node_with_tls_is_asked_by_tls_whatever_name_its_certificate_is_for() 
 async fn what_is_not_a_node_is_not_healthy() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let listen = format!("--listen={}", listener.local_addr().expect("bound"));
-    let asking = health(&[&listen]);
+    let flags = [listen.as_str()];
+    let asking = health(&flags);
     let answering = async {
         let (mut stream, _) = listener.accept().await.expect("a question");
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 503 No\r\n\r\n{\"ready\":false}")

@@ -92,12 +92,11 @@ impl RedisBackplane {
 
 /// Keeps both sides connected until `closed`.
 fn keep(link: &Arc<Link>, opened: Opened, tasks: &TaskTracker, closed: &CancellationToken) {
-    let Opened { builder, publisher, subscriber, round_every } = opened;
-    let builder = Arc::new(builder);
+    let Opened { publishing, subscribing, publisher, subscriber, round_every } = opened;
     let first = link.publisher.take(&publisher, closed);
-    let (side, make, until) = (Arc::clone(link), Arc::clone(&builder), closed.clone());
+    let (side, until) = (Arc::clone(link), closed.clone());
     tasks.spawn(async move {
-        side.publisher.keep("publishing", (publisher, first), || make.build(), |_| {}, until).await;
+        side.publisher.keep("publishing", (publisher, first), || publishing.build(), |_| {}, until).await;
     });
 
     link.set_hears(true);
@@ -120,7 +119,7 @@ fn keep(link: &Arc<Link>, opened: Opened, tasks: &TaskTracker, closed: &Cancella
             listen(current);
         };
         side.subscriber
-            .keep("subscribing", (subscriber, first), || builder.build_subscriber_client(), begin, until)
+            .keep("subscribing", (subscriber, first), || subscribing.build_subscriber_client(), begin, until)
             .await;
     });
 }
@@ -154,7 +153,7 @@ impl Bus for RedisBus {
 
     fn health(&self) -> BusHealth {
         let link = &self.link;
-        let works = link.publisher.answering().is_some() && link.subscriber.answering().is_some() && link.hears();
+        let works = link.publisher.current().is_some() && link.subscriber.current().is_some() && link.hears();
         if works { BusHealth::Connected } else { BusHealth::Away }
     }
 }

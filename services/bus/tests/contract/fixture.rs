@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// How long anything may take to happen.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The nodes' lease, short enough to wait for its end.
 pub const LEASE: Duration = Duration::from_secs(2);
 
@@ -57,6 +57,8 @@ pub struct Node {
 
 impl Node {
     pub async fn on_redis(url: &str, options: RedisOptions) -> Self {
+        // Shown by cargo test when a test fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("snug_bus=info").try_init();
         let (id, tasks, stop) = (NodeId(random()), TaskTracker::new(), CancellationToken::new());
         let on_redis = RedisBackplane::connect(url, id, options, &tasks, stop.clone()).await.expect("Redis takes us");
         let RedisBackplane { backplane, counters } = on_redis;

@@ -247,7 +247,7 @@ mod tests {
         let (path, store) = (folder.path().join("pepper"), Store::memory());
         Peppers::make(&path).expect("a new file");
         Peppers::load(&path, &store).await.expect("its pepper is used");
-        let refused = Peppers::make(&path).err().expect("it is there").to_string();
+        let refused = Peppers::make(&path).expect_err("it is there").to_string();
         assert!(refused.contains("cannot be written"), "{refused}");
     }
 

@@ -105,29 +105,38 @@ impl Rooms {
         device: DeviceId,
         wake: Arc<Wake>,
     ) -> Result<Option<(Following, snug_store::Room)>, StoreError> {
+        loop {
+            let mut following = self.enter(id, device, Arc::clone(&wake));
+            let room = &following.room;
+            match room.begun.get_or_try_init(|| self.begin(room)).await {
+                Ok(_) => {}
+                Err(BeginError::NoSuchRoom) => return Ok(None),
+                Err(BeginError::Store(error)) => return Err(error),
+            }
+            let reached = room.head();
+            let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
+            if row.history != room.history() || row.head < reached || room.is_replaced() {
+                self.replace(room);
+                continue;
+            }
+            let announced = room.change_tail(|tail| tail.announce(row.head));
+            self.repair_if_behind(room);
+            if announced == Accepted::Gap {
+                following.store_until = row.head;
+            }
+            return Ok(Some((following, row)));
+        }
+    }
+
+    fn enter(&self, id: RoomId, device: DeviceId, wake: Arc<Wake>) -> Following {
         let follower = Arc::new(Follower::new(device, wake));
         let number = self.shared.next_follower.fetch_add(1, Ordering::Relaxed);
-        let room = {
-            // The follower is in before the lock is given back, so that the room cannot be dropped in between.
-            let mut rooms = lock(&self.shared.rooms);
-            let room = Arc::clone(rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id))));
-            lock(&room.followers).insert(number, Arc::clone(&follower));
-            room
-        };
-        let mut following = Following { rooms: self.clone(), room, id: number, follower, store_until: Seq::ZERO };
-        let room = &following.room;
-        match room.begun.get_or_try_init(|| self.begin(room)).await {
-            Ok(_) => {}
-            Err(BeginError::NoSuchRoom) => return Ok(None),
-            Err(BeginError::Store(error)) => return Err(error),
-        }
-        let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
-        let announced = room.change_tail(|tail| tail.announce(row.head));
-        self.repair_if_behind(room);
-        if announced == Accepted::Gap {
-            following.store_until = row.head;
-        }
-        Ok(Some((following, row)))
+        // The follower is in before the lock is given back, so that the room cannot be dropped in between.
+        let mut rooms = lock(&self.shared.rooms);
+        let room = Arc::clone(rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id))));
+        lock(&room.followers).insert(number, Arc::clone(&follower));
+        drop(rooms);
+        Following { rooms: self.clone(), room, id: number, follower, store_until: Seq::ZERO }
     }
 
     /// Follows on the bus first and reads the head after, so that nothing falls between the two.
@@ -162,7 +171,9 @@ impl Rooms {
                     entry.remove();
                     true
                 }
-                _ => false,
+                // It was replaced, and nobody has come again.
+                Entry::Vacant(_) => followers.is_empty(),
+                Entry::Occupied(_) => false,
             }
         };
         if emptied && !self.shared.stop.is_cancelled() {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use snug_protocol::RoomId;
+use snug_protocol::{RoomId, Seq};
 use snug_store::RoomHead;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -87,8 +87,10 @@ impl Rooms {
         }
         for ids in ids.chunks(ROOMS_PER_QUERY) {
             self.shared.counters.head_queries.fetch_add(1, Ordering::Relaxed);
+            // Looked at before the store is asked: a log's head does not go back.
+            let asked = ids.iter().map(|id| (*id, self.get(*id).map_or(Seq::ZERO, |room| room.head()))).collect();
             match self.shared.store.heads(ids).await {
-                Ok(heads) => self.compare(ids, heads),
+                Ok(heads) => self.compare(asked, heads),
                 Err(error) => {
                     tracing::warn!(%error, "the head check could not ask the store");
                     return;
@@ -97,23 +99,21 @@ impl Rooms {
         }
     }
 
-    fn compare(&self, ids: &[RoomId], heads: Vec<RoomHead>) {
+    fn compare(&self, asked: Vec<(RoomId, Seq)>, heads: Vec<RoomHead>) {
         let heads: HashMap<RoomId, RoomHead> = heads.into_iter().map(|head| (head.room, head)).collect();
-        for id in ids {
-            let Some(room) = self.get(*id).filter(|room| room.begun.initialized()) else { continue };
-            match heads.get(id) {
-                Some(head) if head.history == room.history() => {
+        for (id, reached) in asked {
+            let Some(room) = self.get(id).filter(|room| room.begun.initialized()) else { continue };
+            match heads.get(&id) {
+                Some(head) if head.history == room.history() && head.head >= reached => {
                     room.change_tail(|tail| tail.announce(head.head));
                     self.repair_if_behind(&room);
                     if room.access_version.swap(head.access_version, Ordering::AcqRel) != head.access_version {
                         room.recheck_access(None);
                     }
                 }
-                // Deleted, or another life: everyone who follows it is to look.
-                other => {
-                    room.replaced.store(other.is_some(), Ordering::Release);
-                    room.recheck_access(None);
-                }
+                Some(_) => self.replace(&room),
+                // Deleted: everyone who follows it is to look.
+                None => room.recheck_access(None),
             }
         }
     }

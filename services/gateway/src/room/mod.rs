@@ -53,7 +53,7 @@ pub struct Room {
     begun: OnceCell<HistoryId>,
     repairing: AtomicBool,
     access_version: AtomicU64,
-    /// Another log has taken its place: whoever follows this one must go.
+    /// Another log has taken its place, as after a restored backup or a fail-over that lost commits.
     replaced: AtomicBool,
     crowd: Mutex<Crowd>,
 }
@@ -190,6 +190,20 @@ impl Rooms {
         lock(&self.shared.rooms).get(&id).cloned()
     }
 
+    /// Another log has taken the place of this one: whoever follows it must go, and whoever comes begins with the other.
+    fn replace(&self, room: &Arc<Room>) {
+        {
+            let mut rooms = lock(&self.shared.rooms);
+            if rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
+                rooms.remove(&room.id);
+            }
+        }
+        if !room.replaced.swap(true, Ordering::AcqRel) {
+            tracing::warn!(room = %room.id, "the store has another log than the one that was followed; those who follow are to come again");
+        }
+        room.recheck_access(None);
+    }
+
     async fn run_events(self, mut events: tokio::sync::broadcast::Receiver<BusEvent>) {
         loop {
             let event = tokio::select! {
@@ -211,11 +225,14 @@ impl Rooms {
         match event {
             BusEvent::Hint { room, seq, frame, trace: _ } => {
                 let Some(room) = self.get(room) else { return };
-                room.change_tail(|tail| match frame {
+                let accepted = room.change_tail(|tail| match frame {
                     Some(frame) => tail.accept(frame),
                     None => tail.announce(seq),
                 });
-                self.repair_if_behind(&room);
+                match accepted {
+                    Accepted::Other => self.replace(&room),
+                    Accepted::Grew | Accepted::Known | Accepted::Gap => self.repair_if_behind(&room),
+                }
             }
             BusEvent::Access { room, device } => {
                 if let Some(room) = self.get(room) {

@@ -44,13 +44,14 @@ async fn run(rooms: Rooms, room: Arc<Room>) {
             continue;
         }
         rooms.shared.counters.fill_reads.fetch_add(1, Ordering::Relaxed);
-        match rooms.shared.store.read_after(room.id, head, HISTORY_PAGE_MAX, HISTORY_PAGE_BYTES_MAX).await {
-            Ok(frames) if frames.is_empty() => wait = RETRY_AFTER,
+        // The last one that is known comes with what follows it: they must be of one log.
+        match rooms.shared.store.read_after(room.id, head.back(1), HISTORY_PAGE_MAX, HISTORY_PAGE_BYTES_MAX).await {
+            Ok(frames) if frames.last().is_none_or(|last| last.seq() <= head) => wait = RETRY_AFTER,
             Ok(frames) => {
                 tracing::debug!(room = %room.id, from = head.0 + 1, count = frames.len(), "filled a gap from the store");
-                room.change_tail(|tail| {
-                    frames.into_iter().map(|frame| tail.accept(frame)).last().unwrap_or(Accepted::Known)
-                });
+                if room.change_tail(|tail| tail.accept_all(frames)) == Accepted::Other {
+                    return rooms.replace(&room);
+                }
             }
             Err(error) => {
                 tracing::warn!(room = %room.id, %error, "could not fill a gap");

@@ -31,6 +31,8 @@ pub enum Accepted {
     Known,
     /// Something before it is missing: the store must be read.
     Gap,
+    /// Another entry is at its place here: this is not the log that the store has.
+    Other,
 }
 
 /// What lies after a cursor.
@@ -89,6 +91,9 @@ impl Tail {
         let seq = frame.seq();
         self.announced = self.announced.max(seq);
         if seq <= self.head {
+            if self.at(seq).is_some_and(|kept| kept.hash() != frame.hash()) {
+                return Accepted::Other;
+            }
             // Found by a repair before; what was read from the store since may be from before the erasure was complete.
             self.forget_erased(&frame);
             return Accepted::Known;
@@ -102,6 +107,23 @@ impl Tail {
         self.grow(frame);
         self.take_early();
         Accepted::Grew
+    }
+
+    /// Takes frames that follow one another, until one is of another log.
+    pub fn accept_all(&mut self, frames: impl IntoIterator<Item = EntryFrame>) -> Accepted {
+        let mut accepted = Accepted::Known;
+        for frame in frames {
+            accepted = self.accept(frame);
+            if accepted == Accepted::Other {
+                break;
+            }
+        }
+        accepted
+    }
+
+    fn at(&self, seq: Seq) -> Option<&EntryFrame> {
+        let first = self.frames.front()?.seq();
+        self.frames.get(usize::try_from(seq.0.checked_sub(first.0)?).ok()?)
     }
 
     fn take_early(&mut self) {
@@ -206,6 +228,17 @@ mod tests {
         assert!(tail.is_behind());
         tail.accept(frame(8));
         assert_eq!(tail.head(), Seq(9));
+    }
+
+    #[test]
+    fn another_entry_at_a_known_place_is_of_another_log() {
+        let other = |seq| EntryFrame::new(Seq(seq), seq, &[1; 76]);
+        let mut tail = Tail::default();
+        tail.begin(Seq(3), [frame(2), frame(3)]);
+        assert_eq!(tail.accept(frame(3)), Accepted::Known);
+        assert_eq!(tail.accept(other(1)), Accepted::Known, "what is not kept cannot be compared");
+        assert_eq!(tail.accept_all([other(3), other(4)]), Accepted::Other);
+        assert_eq!(tail.head(), Seq(3), "and nothing is put after it");
     }
 
     fn entry(seq: u64, kind: EntryKind) -> EntryFrame {

@@ -1,6 +1,7 @@
 //! The accept loop: TCP, TLS if configured, HTTP/1.1 with a limit on how long headers may take.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,8 +47,38 @@ pub struct Connections {
     pub places: Arc<Places>,
 }
 
+/// Where connections come from.
+pub trait Listen: Send + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// The next connection, and whose it is. Cancel-safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+
+    /// The address that people connect to.
+    ///
+    /// # Errors
+    /// The system's.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        // Small frames must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, peer))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
 /// Accepts until stopped; a connection in the middle of a request finishes it.
-pub async fn run(listener: TcpListener, connections: Connections) {
+pub async fn run<L: Listen>(mut listener: L, connections: Connections) {
     loop {
         let accepted = tokio::select! {
             () = connections.stop.cancelled() => return,
@@ -59,8 +90,6 @@ pub async fn run(listener: TcpListener, connections: Connections) {
                     tracing::debug!("refused a connection: too many are open");
                     continue;
                 };
-                // Small frames must not wait for each other.
-                let _ = stream.set_nodelay(true);
                 connections.tasks.spawn(serve(stream, peer, connections.clone(), place));
             }
             Err(error) => {
@@ -71,7 +100,12 @@ pub async fn run(listener: TcpListener, connections: Connections) {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, connections: Connections, place: Place) {
+async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
+    stream: S,
+    peer: SocketAddr,
+    connections: Connections,
+    place: Place,
+) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_LIMIT));
     let stream = Box::pin(stream);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::{Server, accept, chores};
+use super::{Listen, Server, accept, chores};
 
 /// How long a stop takes at most, in all.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(25);
@@ -14,7 +14,7 @@ const CLOSING_RESERVE: Duration = Duration::from_secs(8);
 /// And what for ending tasks and closing the database after that.
 const ENDING_RESERVE: Duration = Duration::from_secs(2);
 
-impl Server {
+impl<L: Listen> Server<L> {
     /// Accepts connections until `shutdown`, then drains: not ready, and for a moment everything as before, until the load balancer has
     /// seen that; nothing new accepted; clients told to move; appends in flight committed and sockets closed; tasks ended, bus and store
     /// closed. Within `DRAIN_LIMIT`, and at once when nobody is connected.

@@ -241,13 +241,16 @@ impl Session {
             .filter(|(_, subscription)| subscription.following.follower().take_recheck_access())
             .map(|(room, _)| *room)
             .collect();
+        if questioned.iter().any(|room| self.is_replaced(*room)) {
+            // The client comes again with its cursor, and is told what that is worth in the other log.
+            return Err(Ending::of(close::RESTART, ErrorCode::Unavailable));
+        }
         if !questioned.is_empty() {
             // A version that grew may stand for a revoked token as well.
             self.check_token().await?;
         }
         for room in questioned {
             match self.parts.store.standing(room, self.caller.device()).await.map(right) {
-                Ok(Ok(_)) if self.is_replaced(room) => self.close_room(room, ErrorCode::RoomDeleted),
                 Ok(Ok(_)) => {}
                 Ok(Err(code)) => {
                     let code = why_closed(&self.parts.store, room, code).await;

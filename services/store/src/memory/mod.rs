@@ -4,6 +4,7 @@
 
 mod chain;
 mod epoch;
+mod gate;
 mod log;
 mod member;
 mod moving;
@@ -23,12 +24,15 @@ use snug_protocol::{DeviceId, EnvelopeHash, GrantId, InstanceId, RoomId, Seq};
 use crate::rules::TokenEnds;
 use crate::{DeviceKeys, Grant, Room, Standing, StoreError};
 
+pub(crate) use gate::Gated;
+pub use gate::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
+
 #[derive(Default)]
 pub(crate) struct Memory {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     closed: bool,
     rooms: HashMap<RoomId, Log>,
@@ -40,6 +44,7 @@ struct State {
 }
 
 /// A move to another device.
+#[derive(Clone)]
 struct Mailbox {
     offer: Vec<u8>,
     answer: Option<Vec<u8>>,
@@ -47,6 +52,7 @@ struct Mailbox {
 }
 
 /// A room and everything in it.
+#[derive(Clone)]
 struct Log {
     room: Room,
     likeness: String,
@@ -69,6 +75,7 @@ struct Log {
     members: BTreeMap<DeviceId, Membership>,
 }
 
+#[derive(Clone)]
 struct Membership {
     role: Role,
     /// `None`: the recovery device.

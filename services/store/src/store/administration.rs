@@ -3,7 +3,7 @@
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, EnvelopeHash, RoomId, Seq};
 
-use super::{Backend, Store, on};
+use super::{Backend, Store, on, through};
 use crate::{Appended, EpochKeys, Grant, NewEpoch, NewStep, Page, StepError, StoreError};
 
 impl Store {
@@ -21,7 +21,7 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.administer(step).await,
             Backend::Postgres(postgres) => postgres.administer(step).await,
-            Backend::Memory(memory) => memory.administer(step),
+            Backend::Memory(memory) => through!(memory, memory.administer(step)),
         }
     }
 

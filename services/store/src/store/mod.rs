@@ -13,7 +13,7 @@ use std::time::Duration;
 use snug_protocol::DeviceId;
 use tokio_util::task::TaskTracker;
 
-use crate::memory::Memory;
+use crate::memory::{Gated, MemoryStore};
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::sqlite::{Sqlite, SqliteOptions};
 use crate::{Durability, OpenError, Quotas, StoreError, Swept, Token};
@@ -32,7 +32,7 @@ pub struct Store {
 enum Backend {
     Sqlite(Arc<Sqlite>),
     Postgres(Arc<Postgres>),
-    Memory(Arc<Memory>),
+    Memory(Gated),
 }
 
 /// Calls the same function of whichever backend it is, and waits as long as a caller may.
@@ -41,11 +41,22 @@ macro_rules! on {
         match &$store.backend {
             crate::store::Backend::Sqlite($backend) => crate::sqlite::answered($call).await,
             crate::store::Backend::Postgres($backend) => crate::postgres::answered($call).await,
-            crate::store::Backend::Memory($backend) => $call,
+            crate::store::Backend::Memory($backend) => crate::store::through!($backend, $call),
         }
     };
 }
 use on;
+
+/// A call to the store in memory, through its caller's gate.
+macro_rules! through {
+    ($gated:ident, $call:expr) => {{
+        $gated.arrive(stringify!($call)).await?;
+        let answer = $call;
+        $gated.leave(stringify!($call)).await?;
+        answer
+    }};
+}
+use through;
 
 impl Store {
     /// Opens the SQLite database at `path`, creating the file (mode 0600 on Unix) and migrating it as needed. Only one process may have
@@ -72,7 +83,11 @@ impl Store {
     /// An empty store that lives as long as its clones do. For tests and simulation.
     #[must_use]
     pub fn memory() -> Self {
-        Self { backend: Backend::Memory(Arc::new(Memory::default())), quotas: Quotas::default() }
+        MemoryStore::default().store()
+    }
+
+    pub(crate) fn over_memory(gated: Gated) -> Self {
+        Self { backend: Backend::Memory(gated), quotas: Quotas::default() }
     }
 
     /// This store with other quotas. Clones made before keep theirs.
@@ -189,7 +204,7 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.sweep(&self.quotas).await,
             Backend::Postgres(postgres) => postgres.sweep(&self.quotas).await,
-            Backend::Memory(memory) => memory.sweep(&self.quotas),
+            Backend::Memory(memory) => through!(memory, memory.sweep(&self.quotas)),
         }
     }
 }

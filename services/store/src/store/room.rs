@@ -4,7 +4,7 @@ use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, GrantId, RoomId};
 
-use super::{Backend, Store, on};
+use super::{Backend, Store, on, through};
 use crate::{CreateInviteError, CreateRoomError, Grant, GrantSecret, Lookup, NewInvite, NewRoom, Room, StoreError};
 
 impl Store {
@@ -58,7 +58,7 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.delete_room(room).await,
             Backend::Postgres(postgres) => postgres.delete_room(room).await,
-            Backend::Memory(memory) => memory.delete_room(room),
+            Backend::Memory(memory) => through!(memory, memory.delete_room(room)),
         }
     }
 
