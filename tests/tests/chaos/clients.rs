@@ -8,7 +8,7 @@ use snug_client::wire::Incoming;
 use snug_protocol::Seq;
 use snug_protocol::frame::{ServerFrame, close};
 use snug_protocol::limits::{HEARTBEAT_ANSWER_LIMIT, HEARTBEAT_PERIOD, SLOW_READER_LIMIT};
-use snug_tests::guest::{Guest, Socket};
+use snug_tests::guest::{Guest, GuestRoom, Socket};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -77,18 +77,7 @@ impl Scene {
             assert!(matches!(socket.follow(room.room, None).await, ServerFrame::Followed { .. }));
         }
         let last = Seq(u64::from(UNREAD) + 1);
-        let long = "🦀".repeat(UNREAD_CHARS);
-        for first in (0..UNREAD).step_by(AT_ONCE as usize) {
-            let ids = first..UNREAD.min(first + AT_ONCE);
-            for id in ids.clone() {
-                let envelope = guest.message(&mut room, &long);
-                writer.send(id, &envelope).await;
-            }
-            for id in ids {
-                writer.sent(id).await;
-            }
-        }
-        let quickly = read_to(&mut fast, last).await;
+        let (_, quickly) = tokio::join!(say_much(&guest, &mut room, &mut writer), read_to(&mut fast, last));
         assert!(quickly.is_ok(), "who reads has everything at once: {quickly:?}");
         self.beside.spawn(async move {
             sleep(SLOW_READER_LIMIT + MORE).await;
@@ -126,6 +115,21 @@ impl Scene {
             let proof = format!("given up within {silent:.0?}, {withheld} bytes on the way");
             Strike { fault: Fault::HalfOpen, proof, at_head: None }
         });
+    }
+}
+
+/// Appends more than buffers hold.
+async fn say_much(guest: &Guest, room: &mut GuestRoom, writer: &mut Socket) {
+    let long = "🦀".repeat(UNREAD_CHARS);
+    for first in (0..UNREAD).step_by(AT_ONCE as usize) {
+        let ids = first..UNREAD.min(first + AT_ONCE);
+        for id in ids.clone() {
+            let envelope = guest.message(room, &long);
+            writer.send(id, &envelope).await;
+        }
+        for id in ids {
+            writer.sent(id).await;
+        }
     }
 }
 
