@@ -62,7 +62,8 @@ async fn settings_that_make_no_sense_are_named() {
     for (args, word) in [
         (&["--public-url=chat.example"][..], "SNUG_PUBLIC_URL"),
         (&["--redis-url=redis://localhost"], "SNUG_REDIS_URL"),
-        (&["--database-url=postgres://localhost"], "SNUG_DATABASE_URL"),
+        (&["--database-url=mysql://localhost"], "SNUG_DATABASE_URL"),
+        (&["--database-url=postgres://localhost"], "SNUG_PEPPER_FILE"),
         (&["--trusted-proxies=everyone"], "everyone"),
         (&["--tls-cert=/nowhere.pem", "--tls-key=/nowhere.pem"], "SNUG_TLS_CERT"),
         (&["--tls-cert=/nowhere.pem"], "--tls-key"),

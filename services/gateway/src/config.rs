@@ -27,6 +27,27 @@ pub enum Command {
     Migrate(Box<Settings>),
     /// Ask the node that runs here with these settings whether it is ready; fails if not. For container health checks.
     Health(Box<Settings>),
+    /// Copy a SQLite installation into an empty Postgres database. Cut short, it goes on when it is run again.
+    MigrateStore(Box<MigrateStore>),
+    /// Make a file of peppers for a new installation on Postgres, then end. Every node needs the same.
+    MakePepper {
+        /// The file; must not be there.
+        file: PathBuf,
+    },
+}
+
+/// What to copy, and where to.
+#[derive(Debug, Args)]
+pub struct MigrateStore {
+    /// The data folder of a node that has been stopped, or the database file in it.
+    #[arg(long, value_name = "FOLDER")]
+    pub from: PathBuf,
+    /// The address of an empty Postgres database.
+    #[arg(long, value_name = "URL", env = "SNUG_DATABASE_URL", hide_env_values = true)]
+    pub to: DatabaseUrl,
+    /// Copy although the target's settings let acknowledged messages be lost.
+    #[arg(long, env = "SNUG_ALLOW_WEAK_DURABILITY")]
+    pub allow_weak_durability: bool,
 }
 
 /// Every setting, with its unit and default.
@@ -59,13 +80,17 @@ pub struct Settings {
     /// How to log.
     #[arg(long, env = "SNUG_LOG_FORMAT", default_value = "pretty")]
     pub log_format: LogFormat,
-    /// Postgres address; not in this version.
-    #[arg(long, env = "SNUG_DATABASE_URL", hide = true)]
-    pub database_url: Option<String>,
+    /// Address of a Postgres database, such as postgres://user:password@host:5432/database?sslmode=verify-full. Default: SQLite in the
+    /// data folder.
+    #[arg(long, env = "SNUG_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<DatabaseUrl>,
+    /// Start although the database's settings let acknowledged messages be lost.
+    #[arg(long, env = "SNUG_ALLOW_WEAK_DURABILITY")]
+    pub allow_weak_durability: bool,
     /// Address of the Redis (7 or later) that the nodes of a cluster share, such as redis://host:6379; also redis-cluster:// and
     /// redis-sentinel://, and each with rediss for TLS. Needs Postgres. Default: news go about within this node only.
     #[arg(long, env = "SNUG_REDIS_URL", hide_env_values = true)]
-    pub redis_url: Option<String>,
+    pub redis_url: Option<RedisUrl>,
     /// What the names of all channels and keys in Redis begin with. Installations that share a Redis need different ones.
     #[arg(long, env = "SNUG_REDIS_PREFIX", default_value = "snug:")]
     pub redis_prefix: String,
@@ -137,6 +162,44 @@ pub struct Limits {
     #[arg(long, env = "SNUG_SOCKETS_PER_DEVICE", default_value_t = 20)]
     pub sockets_per_device: usize,
 }
+
+/// An address with a password in it, so that it is not shown.
+macro_rules! secret_url {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The address, password included.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(url: String) -> Self {
+                Self(url)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+secret_url!(
+    /// The address of a Postgres database. It has a password in it, so it is not shown.
+    DatabaseUrl
+);
+secret_url!(
+    /// The address of a Redis. It has a password in it, so it is not shown.
+    RedisUrl
+);
 
 /// What a start does about a schema of an older version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -227,9 +290,16 @@ pub enum ConfigError {
     /// Not an http(s) address without a path.
     #[error("SNUG_PUBLIC_URL is {0}, but must be an address such as https://chat.example, without a path")]
     PublicUrl(String),
-    /// Postgres.
-    #[error("{0} is set, but this version of Snug runs as a single node on SQLite; unset it")]
-    Cluster(&'static str),
+    /// Neither Postgres nor unset.
+    #[error(
+        "SNUG_DATABASE_URL must begin with postgres://; for SQLite unset it, and name the folder of the database with SNUG_DATA_DIR"
+    )]
+    DatabaseUrl,
+    /// Postgres without a file of peppers.
+    #[error(
+        "with SNUG_DATABASE_URL set, SNUG_PEPPER_FILE must name the file of peppers that every node has; make it once with `snug make-pepper <file>`"
+    )]
+    PepperFile,
     /// Several nodes on one SQLite file.
     #[error(
         "SNUG_REDIS_URL is set, but the database is SQLite, a file that only one node can use; set SNUG_DATABASE_URL to a Postgres that all nodes share, or unset SNUG_REDIS_URL"
@@ -243,11 +313,18 @@ impl Settings {
     /// # Errors
     /// The first setting that makes no sense.
     pub fn check(&self) -> Result<(), ConfigError> {
-        match (&self.database_url, &self.redis_url) {
-            (Some(_), _) => Err(ConfigError::Cluster("SNUG_DATABASE_URL")),
-            (None, Some(_)) => Err(ConfigError::RedisWithSqlite),
-            (None, None) => Ok(()),
+        if let Some(url) = &self.database_url {
+            if !["postgres://", "postgresql://"].iter().any(|scheme| url.as_str().starts_with(scheme)) {
+                return Err(ConfigError::DatabaseUrl);
+            }
+            if self.pepper_file.is_none() {
+                return Err(ConfigError::PepperFile);
+            }
         }
+        if self.redis_url.is_some() && self.database_url.is_none() {
+            return Err(ConfigError::RedisWithSqlite);
+        }
+        Ok(())
     }
 
     /// Where the peppers are.
@@ -329,6 +406,17 @@ mod tests {
         assert_eq!(identity.hosts, ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
         assert_eq!(identity.origins[0], "http://localhost:8080");
         assert_eq!(identity.cookie, "snug_8080");
+    }
+
+    #[test]
+    fn postgres_needs_a_file_of_peppers_and_other_databases_are_refused() {
+        let check = |args: &[&str]| settings(args).check().err().map(|error| error.to_string());
+        let (url, pepper) = ("--database-url=postgresql://snug:secret@db/snug", "--pepper-file=/etc/snug/pepper");
+        assert!(check(&[url]).is_some_and(|error| error.contains("snug make-pepper")));
+        assert_eq!(check(&[url, pepper]), None);
+        let refused = check(&["--database-url=mysql://snug:secret@db/snug", pepper]).expect("it is refused");
+        assert!(refused.contains("postgres://") && !refused.contains("secret"), "{refused}");
+        assert!(!format!("{:?}", settings(&[url, pepper])).contains("secret"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
-use snug_store::{Durability, OpenError, SqliteOptions, Store, StoreError};
+use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -117,12 +117,21 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     open().map_err(|source| StartError::Listen { address, source })
 }
 
-/// Opens the database in the data folder, and brings its schema up to date unless `SNUG_MIGRATE` is off.
+/// Opens the database that `SNUG_DATABASE_URL` names or the one in the data folder, and brings its schema up to date unless
+/// `SNUG_MIGRATE` is off.
 ///
 /// # Errors
 /// Folder or database cannot be used.
 pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Store, StartError> {
     settings.check()?;
+    if let Some(url) = &settings.database_url {
+        let options = PostgresOptions {
+            migrate: settings.migrate == Migrate::Auto,
+            allow_weak: settings.allow_weak_durability,
+            ..PostgresOptions::default()
+        };
+        return Ok(Store::open_postgres(url.as_str(), options, tasks).await?);
+    }
     let path = settings.data_dir.clone();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -146,7 +155,7 @@ async fn open_backplane(
 ) -> Result<Backplane, StartError> {
     let Some(url) = &settings.redis_url else { return Ok(Backplane::local()) };
     let options = RedisOptions { prefix: settings.redis_prefix.clone(), ..RedisOptions::default() };
-    Ok(RedisBackplane::connect(url, node, options, tasks, stop.clone()).await?.backplane)
+    Ok(RedisBackplane::connect(url.as_str(), node, options, tasks, stop.clone()).await?.backplane)
 }
 
 impl Server {

@@ -64,6 +64,14 @@ pub enum PepperError {
         /// Which pepper.
         number: u32,
     },
+    /// On a database of many nodes, nobody makes a file in silence.
+    #[error(
+        "there is no pepper file {path}; make it once with `snug make-pepper {path}`, and give every node the same"
+    )]
+    NotMade {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The database could not say.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,19 +83,52 @@ pub struct Peppers {
 }
 
 impl Peppers {
-    /// Reads the file, makes it if the database is new, and holds it against the database's check values.
+    /// Reads the file, makes it if the database is new and this node's alone, and holds it against the database's check values.
     ///
     /// # Errors
     /// See [`PepperError`]; then the node must not start.
     pub async fn load(path: &Path, store: &Store) -> Result<Self, PepperError> {
         let checks = store.pepper_checks().await?;
         if !path.exists() && checks.is_empty() {
+            if store.is_shared() {
+                return Err(PepperError::NotMade { path: path.to_owned() });
+            }
             write_new(path)?;
         }
         let peppers = Self { by_number: read(path)? };
-        for (number, check) in &checks {
+        peppers.compare(path, &checks)?;
+        peppers.note(path, &checks, store).await?;
+        Ok(peppers)
+    }
+
+    /// Notes those that are not among a database's `checks` yet.
+    async fn note(&self, path: &Path, checks: &[(u32, [u8; 32])], store: &Store) -> Result<(), PepperError> {
+        let is_new = |number: &u32| !checks.iter().any(|(known, _)| known == number);
+        let mut is_changed = false;
+        for (number, pepper) in self.by_number.iter().filter(|(number, _)| is_new(number)) {
+            store.add_pepper_check(*number, check_value(pepper.as_slice())).await?;
+            is_changed = true;
+        }
+        if is_changed {
+            // Another node may have been first since, with another pepper of the same number.
+            self.compare(path, &store.pepper_checks().await?)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a file with one new pepper, for its owner alone.
+    ///
+    /// # Errors
+    /// The file is there, or cannot be written.
+    pub fn make(path: &Path) -> Result<(), PepperError> {
+        write_new(path)
+    }
+
+    /// Holds the peppers against a database's check values.
+    fn compare(&self, path: &Path, checks: &[(u32, [u8; 32])]) -> Result<(), PepperError> {
+        for (number, check) in checks {
             let path = path.to_owned();
-            match peppers.by_number.get(number) {
+            match self.by_number.get(number) {
                 None => return Err(PepperError::Missing { path, number: *number }),
                 Some(pepper) if check_value(pepper.as_slice()) != *check => {
                     return Err(PepperError::Different { path, number: *number });
@@ -95,12 +136,7 @@ impl Peppers {
                 Some(_) => {}
             }
         }
-        for (number, pepper) in &peppers.by_number {
-            if !checks.iter().any(|(known, _)| known == number) {
-                store.add_pepper_check(*number, check_value(pepper.as_slice())).await?;
-            }
-        }
-        Ok(peppers)
+        Ok(())
     }
 
     /// The number of the pepper that seals.
@@ -192,6 +228,27 @@ mod tests {
             std::os::unix::fs::PermissionsExt::mode(&path.metadata().expect("a file").permissions()) & 0o777,
             0o600
         );
+    }
+
+    #[tokio::test]
+    async fn of_nodes_that_start_together_with_different_peppers_one_starts() {
+        let (path, store) = (Path::new("pepper"), Store::memory());
+        let (ours, theirs) = (Peppers::of(&[(1, [7; 32])]), Peppers::of(&[(1, [8; 32])]));
+        // Both have found the database new.
+        theirs.note(path, &[], &store).await.expect("the first one's is noted");
+        let refused = ours.note(path, &[], &store).await.expect_err("the second one's is another");
+        assert!(matches!(refused, PepperError::Different { number: 1, .. }), "{refused}");
+        theirs.note(path, &[], &store).await.expect("a third node has the first one's");
+    }
+
+    #[tokio::test]
+    async fn a_pepper_is_made_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, store) = (folder.path().join("pepper"), Store::memory());
+        Peppers::make(&path).expect("a new file");
+        Peppers::load(&path, &store).await.expect("its pepper is used");
+        let refused = Peppers::make(&path).expect_err("it is there").to_string();
+        assert!(refused.contains("cannot be written"), "{refused}");
     }
 
     #[tokio::test]

@@ -6,19 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio_util::task::TaskTracker;
 
-use super::Sqlite;
-use super::error::{code, primary_code};
-use super::writer::Writer;
+use super::statements::Writer;
+use super::{Connection, Pool, Sqlite};
+use crate::sql::error::{sqlite as code, sqlite_code};
 use crate::{Durability, OpenError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// "SNUG", written into the file's header by the first migration.
 const APPLICATION_ID: i64 = 0x534e_5547;
@@ -56,6 +54,32 @@ impl Default for SqliteOptions {
     }
 }
 
+/// Opens the writer's connections. Owns the lock that keeps other processes out until the last write is done.
+pub(super) struct Opener {
+    options: SqliteConnectOptions,
+    _lock: File,
+}
+
+impl Opener {
+    pub async fn connect(&self) -> Result<Connection, sqlx::Error> {
+        self.options.connect().await
+    }
+
+    /// Closes the last connection, and leaves one file that is whole by itself.
+    pub async fn finish(&self, mut connection: Connection) {
+        let checkpoint = sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut connection);
+        if let Err(error) = checkpoint.await {
+            tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+        }
+        let _ = connection.close().await;
+    }
+
+    /// Ends a connection that may be in the middle of something.
+    pub async fn discard(connection: Connection) {
+        let _ = connection.close().await;
+    }
+}
+
 impl Sqlite {
     pub async fn open(path: &Path, options: SqliteOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let lock = lock(path)?;
@@ -72,9 +96,20 @@ impl Sqlite {
         MIGRATIONS.run(&mut writer).await.map_err(|error| migrate_error(path, error))?;
         let durability = read_durability(&mut writer).await.map_err(|error| open_error(path, error))?;
         let readers = open_readers(&settings, &options).await.map_err(|error| open_error(path, error))?;
-        let writer = Writer::start(writer, settings, readers.clone(), lock, tasks);
-        Ok(Self { readers, writer, durability })
+        let opener = Opener { options: settings, _lock: lock };
+        let writer = Writer::start(vec![writer], opener, &readers, tasks);
+        Ok(Self::new(readers, writer, durability))
     }
+}
+
+/// Opens a database to read all of it, while no node has it open. Its schema must be this version's.
+pub(crate) async fn open_to_read(path: &Path) -> Result<(Connection, File), OpenError> {
+    let lock = lock(path)?;
+    let settings = connect_options(path, &SqliteOptions::default()).pragma("query_only", "on");
+    let mut connection = settings.connect().await.map_err(|error| open_error(path, error))?;
+    refuse_foreign(path, &mut connection).await?;
+    refuse_pending(path, &mut connection).await?;
+    Ok((connection, lock))
 }
 
 fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
@@ -101,7 +136,7 @@ fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions
 
 /// Limits the file's size on this connection and on those that `settings` will open.
 async fn limit_size(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     settings: SqliteConnectOptions,
     bytes_max: u64,
 ) -> Result<SqliteConnectOptions, sqlx::Error> {
@@ -112,7 +147,7 @@ async fn limit_size(
     Ok(settings.pragma("max_page_count", pages_max.to_string()))
 }
 
-async fn open_readers(settings: &SqliteConnectOptions, options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
+async fn open_readers(settings: &SqliteConnectOptions, options: &SqliteOptions) -> Result<Pool, sqlx::Error> {
     SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
         .acquire_timeout(ACQUIRE_LIMIT)
@@ -124,7 +159,7 @@ async fn open_readers(settings: &SqliteConnectOptions, options: &SqliteOptions) 
 }
 
 /// What the settings that are really in force are good for.
-async fn read_durability(connection: &mut SqliteConnection) -> Result<Durability, sqlx::Error> {
+async fn read_durability(connection: &mut Connection) -> Result<Durability, sqlx::Error> {
     let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut *connection).await?;
     let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(connection).await?;
     let keeps_journal = !matches!(journal.as_str(), "off" | "memory");
@@ -168,7 +203,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 /// Refuses a database that another program made, before anything is written into it.
-async fn refuse_foreign(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+async fn refuse_foreign(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |error| open_error(path, error);
     let application: i64 =
         sqlx::query_scalar("pragma application_id").fetch_one(&mut *connection).await.map_err(failed)?;
@@ -180,12 +215,13 @@ async fn refuse_foreign(path: &Path, connection: &mut SqliteConnection) -> Resul
     .await
     .map_err(failed)?;
     if tables > 0 && application != APPLICATION_ID {
-        return Err(OpenError::OtherSchema { path: path.to_owned(), reason: "it belongs to another program".into() });
+        return Err(OpenError::OtherSchema { database: shown(path), reason: "it belongs to another program".into() });
     }
     Ok(())
 }
 
-async fn refuse_pending(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+/// Refuses a schema that is not this version's.
+async fn refuse_pending(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |error| open_error(path, error);
     const KNOWN: &str = "select count(*) from sqlite_schema where name = '_sqlx_migrations'";
     let is_known: bool = sqlx::query_scalar(KNOWN).fetch_one(&mut *connection).await.map_err(failed)?;
@@ -195,15 +231,23 @@ async fn refuse_pending(path: &Path, connection: &mut SqliteConnection) -> Resul
     } else {
         None
     };
-    if newest < MIGRATIONS.iter().map(|migration| migration.version).max() {
-        return Err(OpenError::MigrationPending { path: path.to_owned() });
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max();
+    if newest < known {
+        return Err(OpenError::MigrationPending { database: shown(path) });
+    }
+    if let Some(version) = newest.filter(|newest| Some(*newest) > known) {
+        return Err(OpenError::Newer { database: shown(path), version });
     }
     Ok(())
 }
 
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
 fn not_writable(path: &Path, source: io::Error) -> OpenError {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { path: path.to_owned() },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { database: shown(path) },
         _ => OpenError::NotWritable { path: path.to_owned(), source },
     }
 }
@@ -212,54 +256,22 @@ fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     match error {
         MigrateError::VersionMissing(version) if version > newest => {
-            OpenError::Newer { path: path.to_owned(), version }
+            OpenError::Newer { database: shown(path), version }
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => open_error(path, error),
-        error => OpenError::OtherSchema { path: path.to_owned(), reason: error.to_string() },
+        error => OpenError::OtherSchema { database: shown(path), reason: error.to_string() },
     }
 }
 
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
     let path = path.to_owned();
-    match primary_code(&error) {
-        Some(code::FULL) => OpenError::Full { path },
+    match sqlite_code(&error) {
+        Some(code::FULL) => OpenError::Full { database: shown(&path) },
         Some(code::BUSY | code::LOCKED) => OpenError::Locked { path },
         Some(code::CORRUPT | code::NOTADB) => OpenError::NotADatabase { path, reason: error.to_string() },
         Some(code::READONLY | code::CANTOPEN) => {
             OpenError::NotWritable { path, source: io::Error::other(error.to_string()) }
         }
-        _ => OpenError::Other { path, source: Arc::new(error) },
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use sqlx::{Connection as _, Row as _};
-
-    use super::*;
-
-    /// How SQLite goes about a statement.
-    pub async fn plan(statement: &str) -> Vec<String> {
-        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database in memory");
-        MIGRATIONS.run(&mut connection).await.expect("the migrations run");
-        let explained = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
-        let steps = sqlx::raw_sql(explained).fetch_all(&mut connection).await.expect("the statement is well formed");
-        steps.iter().map(|step| step.try_get("detail").expect("a plan has details")).collect()
-    }
-
-    /// Checks that SQLite finds the rows of a statement by key or index, and reads no table from end to end.
-    pub async fn assert_searches(statement: &str) {
-        for step in plan(statement).await {
-            let table = step.strip_prefix("SCAN ").unwrap_or_default();
-            for whole in ["room", "room_grant", "member", "device", "entry", "sender", "token", "epoch", "move"] {
-                assert!(!table.starts_with(whole), "{step}\n{statement}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    #[should_panic(expected = "SCAN entry")]
-    async fn a_search_through_a_whole_table_is_noticed() {
-        assert_searches("select seq from entry where at_ms = 1").await;
+        _ => OpenError::Other { database: shown(&path), source: Arc::new(error) },
     }
 }

@@ -20,6 +20,7 @@ impl Store {
     pub async fn administer(&self, step: NewStep) -> Result<Appended, StepError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.administer(step).await,
+            Backend::Postgres(postgres) => postgres.administer(step).await,
             Backend::Memory(memory) => memory.administer(step),
         }
     }

@@ -14,6 +14,7 @@ use snug_protocol::DeviceId;
 use tokio_util::task::TaskTracker;
 
 use crate::memory::Memory;
+use crate::postgres::{Postgres, PostgresOptions};
 use crate::sqlite::{Sqlite, SqliteOptions};
 use crate::{Durability, OpenError, Quotas, StoreError, Swept, Token};
 
@@ -30,6 +31,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Backend {
     Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
     Memory(Arc<Memory>),
 }
 
@@ -38,6 +40,7 @@ macro_rules! on {
     ($store:expr, $backend:ident => $call:expr) => {
         match &$store.backend {
             crate::store::Backend::Sqlite($backend) => crate::sqlite::answered($call).await,
+            crate::store::Backend::Postgres($backend) => crate::postgres::answered($call).await,
             crate::store::Backend::Memory($backend) => $call,
         }
     };
@@ -53,6 +56,17 @@ impl Store {
     pub async fn open_sqlite(path: &Path, options: SqliteOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let sqlite = Sqlite::open(path, options, tasks).await?;
         Ok(Self { backend: Backend::Sqlite(Arc::new(sqlite)), quotas: Quotas::default() })
+    }
+
+    /// Opens the Postgres database at `url` (`postgres://user:password@host:5432/database`, and libpq's `sslmode`, `sslrootcert` and so
+    /// on), migrating it as needed. Any number of nodes may have it open. The writers are tasks of `tasks`; they end with
+    /// [`Store::close`], or when the last clone is dropped.
+    ///
+    /// # Errors
+    /// Why not, in one line for an operator, within 15 s; only migrations that are under way may take longer.
+    pub async fn open_postgres(url: &str, options: PostgresOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
+        let postgres = Postgres::open(url, options, tasks).await?;
+        Ok(Self { backend: Backend::Postgres(Arc::new(postgres)), quotas: Quotas::default() })
     }
 
     /// An empty store that lives as long as its clones do. For tests and simulation.
@@ -71,6 +85,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Postgres(postgres) => postgres.close().await,
             Backend::Memory(memory) => memory.close(),
         }
     }
@@ -80,17 +95,25 @@ impl Store {
     pub fn durability(&self) -> Durability {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.durability(),
+            Backend::Postgres(postgres) => postgres.durability(),
             Backend::Memory(_) => Durability::Weak,
         }
     }
 
-    /// `sqlite` or `memory`, as logs and metrics call it.
+    /// `sqlite`, `postgres` or `memory`, as logs and metrics call it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match &self.backend {
             Backend::Sqlite(_) => "sqlite",
+            Backend::Postgres(_) => "postgres",
             Backend::Memory(_) => "memory",
         }
+    }
+
+    /// Whether other nodes may have the same database open.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(&self.backend, Backend::Postgres(_))
     }
 
     /// Whether the store answers and its writer is alive. A full disk is not an error here: reading goes on.
@@ -165,6 +188,7 @@ impl Store {
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.sweep(&self.quotas).await,
+            Backend::Postgres(postgres) => postgres.sweep(&self.quotas).await,
             Backend::Memory(memory) => memory.sweep(&self.quotas),
         }
     }

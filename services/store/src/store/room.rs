@@ -57,6 +57,7 @@ impl Store {
     pub async fn delete_room(&self, room: RoomId) -> Result<bool, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.delete_room(room).await,
+            Backend::Postgres(postgres) => postgres.delete_room(room).await,
             Backend::Memory(memory) => memory.delete_room(room),
         }
     }

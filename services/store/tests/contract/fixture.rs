@@ -1,6 +1,6 @@
 //! Stores to test, and the rooms, devices and envelopes to fill them with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use futures_util::future::maybe_done;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq};
 use snug_store::{
-    AppendError, Appended, DeviceKeys, GrantSecret, NewEpoch, NewInvite, NewRoom, NewStep, SqliteOptions, StepEffect,
-    StepError, Store,
+    AppendError, Appended, DeviceKeys, GrantSecret, NewEpoch, NewInvite, NewRoom, NewStep, PostgresOptions,
+    SqliteOptions, StepEffect, StepError, Store,
 };
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +30,82 @@ pub async fn open(path: &Path) -> Store {
 pub async fn sqlite() -> (Store, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     (open(&folder.path().join("snug.db")).await, folder)
+}
+
+/// How tests open Postgres: some servers for tests do without the disk.
+pub fn postgres_options() -> PostgresOptions {
+    PostgresOptions { readers: 4, writers: 2, allow_weak: true, ..PostgresOptions::default() }
+}
+
+/// A database of its own on the tests' Postgres; gone with the value.
+pub struct PostgresDatabase {
+    admin: String,
+    pub name: String,
+    pub url: String,
+}
+
+impl PostgresDatabase {
+    pub async fn create() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let admin = crate::server::postgres_server().await;
+        let name = format!("snug_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        run_on(&admin, &format!("create database {name}")).await;
+        Self { url: with_database(&admin, &name), name, admin }
+    }
+
+    /// A store on it, as one node has it.
+    pub async fn open(&self) -> Store {
+        let tasks = TaskTracker::new();
+        Store::open_postgres(&self.url, postgres_options(), &tasks).await.expect("the database opens")
+    }
+
+    /// Runs statements behind the stores' back.
+    pub async fn run(&self, sql: &str) {
+        run_on(&self.url, sql).await;
+    }
+
+    /// The first column of a query's first row.
+    pub async fn number(&self, sql: &str) -> i64 {
+        number_on(&self.url, sql).await
+    }
+
+    /// Runs statements on the server as its administrator.
+    pub async fn administer(&self, sql: &str) {
+        run_on(&self.admin, sql).await;
+    }
+}
+
+impl Drop for PostgresDatabase {
+    fn drop(&mut self) {
+        let (admin, drop) = (self.admin.clone(), format!("drop database if exists {} with (force)", self.name));
+        // Also when a test has failed: a thread of its own, since a panic may be ending the test's runtime.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(run_on(&admin, &drop));
+        });
+        let _ = dropping.join();
+    }
+}
+
+async fn run_on(url: &str, sql: &str) {
+    let mut connection = sqlx::PgConnection::connect(url).await.expect("the server is there");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the statements run");
+    connection.close().await.expect("the connection ends");
+}
+
+async fn number_on(url: &str, sql: &str) -> i64 {
+    let mut connection = sqlx::PgConnection::connect(url).await.expect("the server is there");
+    let number = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await;
+    number.expect("the query finds a number")
+}
+
+/// `url` with another database's name.
+pub fn with_database(url: &str, name: &str) -> String {
+    let (address, parameters) =
+        url.split_once('?').map_or((url, String::new()), |(url, rest)| (url, format!("?{rest}")));
+    let authority = address.find("://").map_or(0, |at| at + 3);
+    let end = address[authority..].find('/').map_or(address.len(), |at| authority + at);
+    format!("{}/{name}{parameters}", &address[..end])
 }
 
 /// Makes a test of each case for each backend.
@@ -48,9 +125,75 @@ macro_rules! contract {
                 store.close().await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = crate::fixture::PostgresDatabase::create().await;
+                let store = database.open().await;
+                super::$case(store.clone()).await;
+                store.close().await;
+            })*
+        }
     };
 }
 pub(crate) use contract;
+
+/// A way to a store's database that does not lead through the store.
+pub enum Behind {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl Behind {
+    pub async fn run(&self, sql: &'static str) {
+        match self {
+            Self::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file is there");
+                sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statements run");
+                connection.close().await.expect("the connection ends");
+            }
+            Self::Postgres(url) => run_on(url, sql).await,
+        }
+    }
+
+    /// The number that a query finds.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        match self {
+            Self::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file is there");
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("the query finds a number")
+            }
+            Self::Postgres(url) => number_on(url, sql).await,
+        }
+    }
+}
+
+/// Makes a test of each case for each database, which is also given a way behind the store's back.
+macro_rules! behind {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let (store, folder) = crate::fixture::sqlite().await;
+                let behind = crate::fixture::Behind::Sqlite(folder.path().join("snug.db"));
+                super::$case(store.clone(), behind).await;
+                store.close().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = crate::fixture::PostgresDatabase::create().await;
+                let store = database.open().await;
+                super::$case(store.clone(), crate::fixture::Behind::Postgres(database.url.clone())).await;
+                store.close().await;
+            })*
+        }
+    };
+}
+pub(crate) use behind;
 
 pub fn id(number: u32) -> [u8; 16] {
     let mut id = [0xA5; 16];

@@ -232,3 +232,18 @@ proptest! {
         });
     }
 }
+
+proptest! {
+    // A database for each case takes its time.
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn postgres_does_what_the_model_does(steps in steps(), in_flight in 1usize..40) {
+        run(async {
+            let database = fixture::PostgresDatabase::create().await;
+            let store = database.open().await;
+            follow_the_model(&store, steps, in_flight).await;
+            store.close().await;
+        });
+    }
+}

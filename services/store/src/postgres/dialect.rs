@@ -1,0 +1,31 @@
+//! The words in which Postgres differs. Macros, so that a statement's text is one constant.
+
+use std::time::Duration;
+
+/// The database's clock at the start of the statement, Unix milliseconds. Not the transaction's: that may have waited for a lock since.
+macro_rules! now_ms {
+    () => {
+        "floor(extract(epoch from statement_timestamp()) * 1000)::bigint"
+    };
+}
+
+/// Names the index that a table is to be read by; Postgres finds it.
+macro_rules! indexed_by {
+    ($index:literal) => {
+        ""
+    };
+}
+
+/// Leaves out rows that another transaction is writing to.
+macro_rules! skip_locked {
+    () => {
+        " for update skip locked"
+    };
+}
+
+/// How long a caller waits for an answer of the database.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// How long one transaction may take, as seen from here: a server that is paused or cut off says nothing at all.
+pub(super) const ATTEMPT_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
+/// Begins a transaction that writes. Each statement of it sees what was committed before that statement began.
+pub(super) const BEGIN: &str = "begin isolation level read committed read write";

@@ -1,0 +1,30 @@
+//! What the SQL stores share and is no statement: batches, what a batch decides, values of lists, and what a driver's errors mean.
+//!
+//! The statements themselves are in `statements/`, one text for both databases.
+
+pub(crate) mod batch;
+pub(crate) mod error;
+pub(crate) mod list;
+pub(crate) mod plan;
+
+use std::collections::BTreeSet;
+
+use snug_protocol::RoomId;
+
+/// What a write is about: this decides which task does it, and what it locks before it looks at anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// A room. Whoever writes to it has locked its row, so what was read after that cannot change until the commit.
+    Room(RoomId),
+    /// No room, or parts of many that no decision depends on: unique keys decide who was first.
+    Elsewhere,
+}
+
+/// Of the rooms that a batch is for. In neither: those that somebody else is writing to.
+#[derive(Debug, Default)]
+pub(crate) struct FreeRooms {
+    /// Ours until the transaction ends.
+    pub locked: BTreeSet<RoomId>,
+    /// There is no such room.
+    pub missing: BTreeSet<RoomId>,
+}

@@ -1,0 +1,31 @@
+//! The words in which SQLite differs. Macros, so that a statement's text is one constant.
+
+use std::time::Duration;
+
+/// The database's clock, Unix milliseconds.
+macro_rules! now_ms {
+    () => {
+        "cast(unixepoch('subsec') * 1000 as integer)"
+    };
+}
+
+/// Names the index that a table is to be read by: without statistics SQLite prefers the primary key.
+macro_rules! indexed_by {
+    ($index:literal) => {
+        concat!(" indexed by ", $index)
+    };
+}
+
+/// Leaves out rows that another transaction is writing to; here there is none.
+macro_rules! skip_locked {
+    () => {
+        ""
+    };
+}
+
+/// How long a caller waits for an answer of the database.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long one transaction may take: a local disk has no silence to be cut short.
+pub(super) const ATTEMPT_LIMIT: Option<Duration> = None;
+/// Begins a transaction that writes, and is the lock on everything.
+pub(super) const BEGIN: &str = "begin immediate";

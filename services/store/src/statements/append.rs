@@ -1,0 +1,352 @@
+//! The transaction of group commit: read what decides, decide, write. A handful of statements, however many rooms and messages.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::http::Role;
+use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, RoomId, Seq};
+use sqlx::Row as _;
+
+use super::lists::Lists;
+use super::{Connection, Row, locks, row, tombstone};
+use crate::rules::append::{Author, Headcount, Target, Terms};
+use crate::sql::batch::Draft;
+use crate::sql::list::Kind::{Bytes, Number};
+use crate::sql::list::{Value, number, stored};
+use crate::sql::plan::{Decision, Plan, RoomState, Sender};
+use crate::{AppendError, Appended, Standing, StoreError};
+
+/// Everything that decides on a sender's messages, in one statement. Lists of rows are joined and not compared with `in`: SQLite finds
+/// rows of several columns by their key only in a join.
+static SENDERS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Bytes, Bytes], |rows| {
+        format!(
+            "with asked (room, device, instance) as ({rows})
+             select asked.room, asked.device, asked.instance, room.head, room.epoch, room.slow_ms, room.access_version,
+                    member.state, member.role, coalesce(member.muted_until_ms, 0) as muted_until_ms,
+                    coalesce(member.wrote_at_ms, 0) as wrote_at_ms, coalesce(sender.next, 0) as next, {now_ms} as now_ms
+             from asked
+             join room on room.room = asked.room
+             left join member on member.room = asked.room and member.device = asked.device
+             left join sender_instance as sender
+             on sender.room = asked.room and sender.device = asked.device and sender.instance = asked.instance",
+            now_ms = now_ms!()
+        )
+    })
+});
+static KNOWN: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Bytes, Bytes, Number], |rows| {
+        format!(
+            "with asked (room, device, instance, counter) as ({rows})
+             select entry.room, entry.device, entry.instance, entry.counter, entry.seq, entry.at_ms,
+                    length(entry.envelope) = 76 as is_erased
+             from asked join entry on entry.room = asked.room and entry.device = asked.device
+                 and entry.instance = asked.instance and entry.counter = asked.counter"
+        )
+    })
+});
+/// What messages are about.
+static TARGETS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Number], |rows| {
+        format!(
+            "with asked (room, seq) as ({rows})
+             select asked.room, asked.seq, entry.kind, entry.device, length(entry.envelope) = 76 as is_erased,
+                    coalesce(member.role, 3) as role
+             from asked join entry on entry.room = asked.room and entry.seq = asked.seq
+             left join member on member.room = entry.room and member.device = entry.device"
+        )
+    })
+});
+const HEADCOUNT: &str = "select count(*) as members, count(*) filter (where role = 1) as owners
+     from member where room = $1 and state = 1";
+static ENTRIES: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Number, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes], |rows| {
+        format!(
+            "insert into entry (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope)
+             {rows}"
+        )
+    })
+});
+static COUNTERS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Bytes, Bytes, Number], |rows| {
+        format!(
+            "insert into sender_instance (room, device, instance, next) {rows}
+             on conflict (room, device, instance) do update set next = excluded.next"
+        )
+    })
+});
+static HEADS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Number, Number], |rows| {
+        format!(
+            "with grown (room, head, access_version) as ({rows})
+             update room set head = grown.head, access_version = grown.access_version
+             from grown where room.room = grown.room"
+        )
+    })
+});
+
+/// Where an entry that was appended before stands; `None` if it has been erased.
+type Known = HashMap<(Sender, u64), Option<(Seq, u64)>>;
+
+/// What becomes of a draft.
+pub(super) type Answer = Result<Appended, AppendError>;
+
+/// Appends those of `drafts` whose rooms nobody else is writing to, having waited for `awaited`. The answers are the drafts', in their
+/// order; `None` is for those that must come again.
+///
+/// # Errors
+/// As [`append`]; or `awaited` was not free in time.
+pub(super) async fn append_free(
+    connection: &mut Connection,
+    drafts: &[Draft],
+    awaited: Option<RoomId>,
+) -> Result<Vec<Option<Answer>>, StoreError> {
+    let room = |draft: &Draft| draft.envelope.header().room;
+    let free = locks::free_rooms(connection, awaited, distinct(drafts.iter().map(room))).await?;
+    let ours: Vec<&Draft> = drafts.iter().filter(|draft| free.locked.contains(&room(draft))).collect();
+    let mut answers = append(connection, &ours).await?.into_iter();
+    let answer = |draft| {
+        if free.missing.contains(&room(draft)) {
+            return Some(Err(AppendError::NotAMember));
+        }
+        if free.locked.contains(&room(draft)) { answers.next() } else { None }
+    };
+    Ok(drafts.iter().map(answer).collect())
+}
+
+/// Appends `drafts` in order and applies their effects. The answers are the drafts', in their order; a refused one changes nothing.
+///
+/// # Errors
+/// The database failed: the transaction must be rolled back, and all of them with it.
+async fn append(connection: &mut Connection, drafts: &[&Draft]) -> Result<Vec<Answer>, StoreError> {
+    let mut plan = read(connection, drafts).await?;
+    read_targets(connection, drafts, &mut plan).await?;
+    read_headcounts(connection, drafts, &mut plan).await?;
+    let decisions: Vec<Decision> = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
+    let mut new: Vec<(&Draft, Seq)> = Vec::with_capacity(drafts.len());
+    for (draft, decision) in drafts.iter().zip(&decisions) {
+        if let Decision::New(seq) = decision {
+            new.push((*draft, *seq));
+        }
+    }
+    if !new.is_empty() {
+        new.sort_by_key(|(draft, seq)| (draft.envelope.header().room, *seq));
+        insert_entries(connection, &new, plan.now_ms).await?;
+        write_effects(connection, &plan, &new).await?;
+    }
+    // Only now: what it repeats may stand in this batch, or have been erased by it.
+    let known = read_known(connection, drafts, &decisions).await?;
+    let answers = drafts.iter().zip(decisions).map(|(draft, decision)| answer(draft, decision, &known, plan.now_ms));
+    Ok(answers.collect())
+}
+
+fn answer(draft: &Draft, decision: Decision, known: &Known, now_ms: u64) -> Answer {
+    match decision {
+        Decision::New(seq) => {
+            let frame = EntryFrame::new(seq, now_ms, draft.envelope.bytes());
+            Ok(Appended { seq, at_ms: now_ms, frame: Some(frame) })
+        }
+        Decision::Known => {
+            let (seq, at_ms) = *known.get(&identity(draft)).and_then(Option::as_ref).ok_or(AppendError::Gone)?;
+            Ok(Appended { seq, at_ms, frame: None })
+        }
+        Decision::Refused(why) => Err(why),
+    }
+}
+
+fn sender(draft: &Draft) -> Sender {
+    let header = draft.envelope.header();
+    (header.room, header.device, header.instance)
+}
+
+fn identity(draft: &Draft) -> (Sender, u64) {
+    (sender(draft), draft.envelope.header().counter)
+}
+
+/// Each value once, in order.
+fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.collect::<BTreeSet<T>>().into_iter().collect()
+}
+
+/// Reads rooms, memberships and next counters of everyone in the batch, and the time. Senders to rooms that are not there are missing.
+async fn read(connection: &mut Connection, drafts: &[&Draft]) -> Result<Plan, StoreError> {
+    let mut plan = Plan::default();
+    let senders = distinct(drafts.iter().map(|draft| sender(draft)));
+    let asked: Vec<_> = senders.iter().map(|sender| sender_values(sender)).collect();
+    for row in SENDERS.fetch_all(connection, &asked).await? {
+        let (room, device, instance) = sender_of(&row)?;
+        let state = RoomState {
+            head: row::seq(&row, "head")?,
+            terms: Terms { epoch: row::small(&row, "epoch")?, slow_ms: row::number(&row, "slow_ms")? },
+            access_version: row::number(&row, "access_version")?,
+        };
+        plan.rooms.insert(room, state);
+        let author = Author {
+            standing: row::optional_standing(&row)?,
+            muted_until_ms: row::number(&row, "muted_until_ms")?,
+            wrote_at_ms: row::number(&row, "wrote_at_ms")?,
+        };
+        plan.authors.insert((room, device), author);
+        plan.next.insert((room, device, instance), row::number(&row, "next")?);
+        plan.now_ms = row::number(&row, "now_ms")?;
+    }
+    Ok(plan)
+}
+
+/// Reads what messages of the batch are about. No statement if none is about another.
+async fn read_targets(connection: &mut Connection, drafts: &[&Draft], plan: &mut Plan) -> Result<(), StoreError> {
+    let headers = drafts.iter().map(|draft| draft.envelope.header());
+    let asked = distinct(headers.filter(|header| header.kind.is_about_a_message()).map(|it| (it.room, it.target)));
+    plan.has_targets = !asked.is_empty();
+    let asked: Vec<_> = asked.iter().map(|(room, seq)| [Value::Bytes(&room.0), number(seq.0)]).collect();
+    for row in TARGETS.fetch_all(connection, &asked).await? {
+        let target = Target {
+            kind: row::entry_kind(&row)?,
+            author: DeviceId(row::bytes(&row, "device")?),
+            role: row::role(&row)?,
+            is_erased: row.try_get("is_erased")?,
+        };
+        plan.targets.insert((RoomId(row::bytes(&row, "room")?), row::seq(&row, "seq")?), target);
+    }
+    Ok(())
+}
+
+/// Counts the members of the rooms that owners want to leave.
+async fn read_headcounts(connection: &mut Connection, drafts: &[&Draft], plan: &mut Plan) -> Result<(), StoreError> {
+    let leaves = drafts.iter().map(|draft| draft.envelope.header()).filter(|it| it.kind == EntryKind::Leave);
+    let is_owner = |header: &&Header| {
+        let author = plan.authors.get(&(header.room, header.device));
+        author.and_then(|author| author.standing) == Some(Standing::Member(Role::Owner))
+    };
+    for room in distinct(leaves.filter(is_owner).map(|header| header.room)) {
+        let counted = sqlx::query(HEADCOUNT).bind(&room.0[..]).fetch_one(&mut *connection).await?;
+        let count = Headcount { owners: row::number(&counted, "owners")?, members: row::number(&counted, "members")? };
+        plan.headcounts.insert(room, count);
+    }
+    Ok(())
+}
+
+fn sender_values((room, device, instance): &Sender) -> [Value<'_>; 3] {
+    [Value::Bytes(&room.0), Value::Bytes(&device.0), Value::Bytes(&instance.0)]
+}
+
+/// A sender with one of its counters.
+fn counter_values(((room, device, instance), counter): &(Sender, u64)) -> [Value<'_>; 4] {
+    [Value::Bytes(&room.0), Value::Bytes(&device.0), Value::Bytes(&instance.0), number(*counter)]
+}
+
+fn sender_of(row: &Row) -> Result<Sender, StoreError> {
+    Ok((
+        RoomId(row::bytes(row, "room")?),
+        DeviceId(row::bytes(row, "device")?),
+        InstanceId(row::bytes(row, "instance")?),
+    ))
+}
+
+/// Looks up where the duplicates of earlier commits stand.
+async fn read_known(
+    connection: &mut Connection,
+    drafts: &[&Draft],
+    decisions: &[Decision],
+) -> Result<Known, StoreError> {
+    let asked = drafts.iter().zip(decisions).filter(|(_, decision)| matches!(decision, Decision::Known));
+    let asked = distinct(asked.map(|(draft, _)| identity(draft)));
+    let mut known = Known::new();
+    let asked: Vec<_> = asked.iter().map(counter_values).collect();
+    for row in KNOWN.fetch_all(connection, &asked).await? {
+        let identity = (sender_of(&row)?, row::number(&row, "counter")?);
+        let place = (row::seq(&row, "seq")?, row::number(&row, "at_ms")?);
+        known.insert(identity, (!row.try_get::<bool, _>("is_erased")?).then_some(place));
+    }
+    Ok(known)
+}
+
+/// Inserts entries without looking at them.
+pub(super) async fn insert_entries<'d>(
+    connection: &mut Connection,
+    new: &[(&'d Draft, Seq)],
+    at_ms: u64,
+) -> Result<(), StoreError> {
+    let values = |(draft, seq): &(&'d Draft, Seq)| {
+        let header = draft.envelope.header();
+        [
+            Value::Bytes(&header.room.0),
+            number(seq.0),
+            number(at_ms),
+            Value::Number(i64::from(header.kind as u8)),
+            Value::Bytes(&header.device.0),
+            Value::Bytes(&header.instance.0),
+            number(header.counter),
+            number(header.target.0),
+            Value::Bytes(&draft.hash.0),
+            Value::Bytes(draft.envelope.bytes()),
+        ]
+    };
+    let rows: Vec<_> = new.iter().map(values).collect();
+    Ok(ENTRIES.execute(connection, &rows).await?)
+}
+
+/// Notes the next counters of senders.
+pub(super) async fn upsert_senders(connection: &mut Connection, senders: &[(Sender, u64)]) -> Result<(), StoreError> {
+    let rows: Vec<_> = senders.iter().map(counter_values).collect();
+    Ok(COUNTERS.execute(connection, &rows).await?)
+}
+
+/// Writes everything but the entries: counters, heads, profiles, who has left or must wait, and what is deleted.
+async fn write_effects(connection: &mut Connection, plan: &Plan, new: &[(&Draft, Seq)]) -> Result<(), StoreError> {
+    let senders = distinct(new.iter().map(|(draft, _)| sender(draft)));
+    let senders: Vec<(Sender, u64)> = senders.into_iter().map(|sender| (sender, plan.next[&sender])).collect();
+    upsert_senders(connection, &senders).await?;
+
+    let rooms = distinct(new.iter().map(|(draft, _)| draft.envelope.header().room));
+    let grown = |room| {
+        let state: &RoomState = &plan.rooms[room];
+        [Value::Bytes(&room.0), number(state.head.0), number(state.access_version)]
+    };
+    let rooms: Vec<_> = rooms.iter().map(grown).collect();
+    HEADS.execute(connection, &rooms).await?;
+    for ((room, device), seq) in &plan.profiles {
+        sqlx::query("update member set profile_seq = $3 where room = $1 and device = $2")
+            .bind(&room.0[..])
+            .bind(&device.0[..])
+            .bind(stored(seq.0))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (room, device) in &plan.leavers {
+        sqlx::query("update member set state = 2 where room = $1 and device = $2")
+            .bind(&room.0[..])
+            .bind(&device.0[..])
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (room, device) in &plan.slowed {
+        sqlx::query("update member set wrote_at_ms = $3 where room = $1 and device = $2")
+            .bind(&room.0[..])
+            .bind(&device.0[..])
+            .bind(stored(plan.now_ms))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (room, seq) in &plan.deleted {
+        tombstone::erase_message(connection, *room, *seq).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain::assert_searches;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_finds_its_rows_by_their_keys() {
+        for lists in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES, &COUNTERS, &HEADS] {
+            for text in lists.texts() {
+                assert_searches(text).await;
+            }
+        }
+        assert_searches(HEADCOUNT).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! The SQL of the store, one text for both databases: all statements of it but for opening a database. One function a statement or
+//! transaction, a file for each noun; `writer.rs` queues and commits, and `append.rs` is the transaction of group commit.
+//!
+//! This folder is compiled twice, as a child of `sqlite/` and of `postgres/`. They give it, by the names imported here, their driver's
+//! types, their locks, lists of rows, and (as macros) the few words in which their SQL differs. So neither a type parameter nor a
+//! driver that is chosen at run time goes through the statements.
+
+mod append;
+mod chain;
+mod epoch;
+mod erase;
+mod grant;
+mod log;
+mod member;
+mod moving;
+mod room;
+mod row;
+mod step;
+mod token;
+mod tombstone;
+mod writer;
+
+use snug_protocol::Envelope;
+
+#[cfg(test)]
+use super::explain;
+use super::{Connection, Pool, Query, Row, dialect, lists, locks, open};
+use crate::sql::Scope;
+use crate::{AppendError, Appended, Durability, StoreError};
+pub(super) use writer::Writer;
+
+/// An open database.
+pub(crate) struct Database {
+    readers: Pool,
+    writer: Writer,
+    durability: Durability,
+}
+
+/// Waits for `answer` as long as a caller may.
+pub(crate) async fn answered<T, E: From<StoreError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    match tokio::time::timeout(dialect::ANSWER_LIMIT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::unavailable("the database did not answer in time").into()),
+    }
+}
+
+async fn select_now_ms(connection: &mut Connection) -> Result<u64, StoreError> {
+    const SELECT: &str = concat!("select ", now_ms!());
+    let now_ms: i64 = sqlx::query_scalar(SELECT).fetch_one(connection).await?;
+    u64::try_from(now_ms).map_err(|_| StoreError::corrupt("the database's clock is before 1970"))
+}
+
+impl Database {
+    pub(super) const fn new(readers: Pool, writer: Writer, durability: Durability) -> Self {
+        Self { readers, writer, durability }
+    }
+
+    pub const fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
+    pub async fn append(&self, envelope: Envelope) -> Result<Appended, AppendError> {
+        self.writer.append(envelope).await
+    }
+
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if self.writer.has_ended() {
+            return Err(StoreError::closed());
+        }
+        self.now_ms().await.map(drop)
+    }
+
+    pub async fn now_ms(&self) -> Result<u64, StoreError> {
+        select_now_ms(&mut *self.readers.acquire().await?).await
+    }
+
+    pub async fn pepper_checks(&self) -> Result<Vec<(u32, [u8; 32])>, StoreError> {
+        let rows =
+            sqlx::query("select number, check_value from pepper order by number").fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((row::small(row, "number")?, row::bytes(row, "check_value")?))).collect()
+    }
+
+    pub async fn add_pepper_check(&self, number: u32, check: [u8; 32]) -> Result<(), StoreError> {
+        const INSERT: &str = "insert into pepper (number, check_value) values ($1, $2) on conflict (number) do nothing";
+        self.writer
+            .write(Scope::Elsewhere, move |connection| {
+                Box::pin(async move {
+                    sqlx::query(INSERT).bind(i64::from(number)).bind(&check[..]).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,162 @@
+//! The tasks that write. Each has a connection of its own, and queues that are fair where a database's locks are not.
+//!
+//! Group commit needs no timer: the first message is committed at once, and what arrives while that commit is in flight is the next
+//! batch. Other writes are a transaction each and take turns with the batches. SQLite has one writer at a time and so one task;
+//! Postgres has several, and a room always goes to the same one: its order is kept, and a node never waits for itself.
+
+mod task;
+mod transaction;
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snug_protocol::{Envelope, RoomId};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::open::Opener;
+use super::{Connection, Pool};
+use crate::error::Failure;
+use crate::sql::Scope;
+use crate::sql::batch::{Draft, Waiting};
+use crate::{AppendError, Appended, StoreError};
+
+/// Messages in a task's queue, and as many again in its hands.
+const APPENDS_QUEUED_MAX: usize = 2048;
+/// Other writes in a task's queue.
+const WRITES_QUEUED_MAX: usize = 1024;
+/// How long a caller waits for a place in a full queue.
+const QUEUE_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A transaction and its answer. Returns whether the connection may be used again.
+type Write = Box<dyn for<'c> FnOnce(Result<&'c mut Connection, StoreError>) -> BoxFuture<'c, bool> + Send + 'static>;
+
+/// The handle to the tasks. They end when they are told to close, or when the handle is dropped.
+pub(in super::super) struct Writer {
+    lanes: Vec<Lane>,
+    /// Which lane a room is in. Drawn at random: who chooses a room's id does not choose whom it keeps waiting.
+    hasher: RandomState,
+    stop: CancellationToken,
+}
+
+/// The queues of one task.
+struct Lane {
+    appends: mpsc::Sender<Waiting>,
+    writes: mpsc::Sender<Write>,
+    ended: CancellationToken,
+}
+
+impl Writer {
+    /// Starts a task on each of `connections`; `opener` is to open another after a failure.
+    pub fn start(connections: Vec<Connection>, opener: Opener, readers: &Pool, tasks: &TaskTracker) -> Self {
+        let (stop, opener) = (CancellationToken::new(), Arc::new(opener));
+        let lanes = connections.into_iter().map(|connection| {
+            let (append_queue, appends) = mpsc::channel(APPENDS_QUEUED_MAX);
+            let (write_queue, writes) = mpsc::channel(WRITES_QUEUED_MAX);
+            let ended = CancellationToken::new();
+            let task = task::Task::new(
+                (appends, writes),
+                connection,
+                Arc::clone(&opener),
+                readers.clone(),
+                stop.clone(),
+                ended.clone().drop_guard(),
+            );
+            tasks.spawn(task.run());
+            Lane { appends: append_queue, writes: write_queue, ended }
+        });
+        Self { lanes: lanes.collect(), hasher: RandomState::new(), stop }
+    }
+
+    /// Whether a task is gone, closed or crashed.
+    pub fn has_ended(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.ended.is_cancelled())
+    }
+
+    /// Refuses new work and waits until what was queued is done.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        for lane in &self.lanes {
+            lane.ended.cancelled().await;
+        }
+    }
+
+    fn lane(&self, room: RoomId) -> &Lane {
+        let lanes = self.lanes.len() as u64;
+        &self.lanes[usize::try_from(self.hasher.hash_one(room) % lanes).expect("below the number of lanes")]
+    }
+
+    /// The lane of what belongs to no room: the one with the shortest queue.
+    fn idlest_lane(&self) -> &Lane {
+        self.lanes.iter().max_by_key(|lane| lane.writes.capacity()).expect("there is at least one lane")
+    }
+
+    /// Queues a message and waits until it is committed. Once queued, dropping the future does not take it back.
+    pub async fn append(&self, envelope: Envelope) -> Result<Appended, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let lane = self.lane(envelope.header().room);
+        let hash = envelope.hash();
+        let waiting = Waiting { draft: Draft { envelope, hash }, answer };
+        lane.appends.send_timeout(waiting, QUEUE_LIMIT).await.map_err(|error| refused(&error))?;
+        answered.await.map_err(|_| StoreError::closed())?
+    }
+
+    /// Runs `work` in a transaction, after locking what `scope` names: committed if it returns `Ok`, rolled back else. It may run more
+    /// than once, after a rollback. Once queued, dropping the future does not stop it.
+    pub async fn write<T, E, F>(&self, scope: Scope, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Failure + Send + 'static,
+        F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + Sync + 'static,
+    {
+        let lane = match scope {
+            Scope::Room(room) => self.lane(room),
+            Scope::Elsewhere => self.idlest_lane(),
+        };
+        let (answer, answered) = oneshot::channel();
+        let write = write(scope, work, answer);
+        lane.writes.send_timeout(write, QUEUE_LIMIT).await.map_err(|error| refused(&error))?;
+        answered.await.map_err(|_| StoreError::closed())?
+    }
+
+    /// Runs `work` as [`Writer::write`] does, some time and without an answer; not at all when too much is waiting.
+    pub fn write_unless_busy<F>(&self, work: F)
+    where
+        F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<(), StoreError>> + Send + Sync + 'static,
+    {
+        let (answer, _) = oneshot::channel();
+        if self.idlest_lane().writes.try_send(write(Scope::Elsewhere, work, answer)).is_err() {
+            tracing::debug!("a write that may wait was left out");
+        }
+    }
+}
+
+fn refused<T>(error: &mpsc::error::SendTimeoutError<T>) -> StoreError {
+    match error {
+        mpsc::error::SendTimeoutError::Timeout(_) => StoreError::unavailable("too many writes are waiting"),
+        mpsc::error::SendTimeoutError::Closed(_) => StoreError::closed(),
+    }
+}
+
+fn write<T, E, F>(scope: Scope, work: F, answer: oneshot::Sender<Result<T, E>>) -> Write
+where
+    T: Send + 'static,
+    E: Failure + Send + 'static,
+    F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + Sync + 'static,
+{
+    Box::new(move |connection| {
+        Box::pin(async move {
+            let (result, is_usable) = match connection {
+                Ok(connection) => transaction::run(connection, scope, &work).await,
+                Err(error) => (Err(error.into()), true),
+            };
+            // Whoever asked may have gone; the work is done all the same.
+            let _ = answer.send(result);
+            is_usable
+        })
+    })
+}

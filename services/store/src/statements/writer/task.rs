@@ -1,0 +1,211 @@
+//! One task that writes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snug_protocol::RoomId;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::super::open::Opener;
+use super::super::{Connection, Pool, append};
+use super::{APPENDS_QUEUED_MAX, Write, transaction};
+use crate::StoreError;
+use crate::sql::Scope;
+use crate::sql::batch::{self, Draft, Waiting};
+use crate::sql::error::is_lock_timeout;
+
+/// Other writes between two batches of messages.
+const WRITES_A_TURN: usize = 16;
+/// How long nothing is tried after a connection could not be opened; twice as long each time.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Since the last connection could not be opened.
+struct Away {
+    until: Instant,
+    pause: Duration,
+}
+
+pub(super) struct Task {
+    appends: mpsc::Receiver<Waiting>,
+    writes: mpsc::Receiver<Write>,
+    /// Taken from the queue, in order, and not yet committed.
+    waiting: VecDeque<Waiting>,
+    /// The room that the last batch found locked by somebody else: the next one waits for it.
+    awaited: Option<RoomId>,
+    /// `None` after a failure, until the next work.
+    connection: Option<Connection>,
+    away: Option<Away>,
+    opener: Arc<Opener>,
+    readers: Pool,
+    stop: CancellationToken,
+    /// Dropped last: whoever waits for the end finds the database closed and its lock free.
+    _ended: DropGuard,
+}
+
+impl Task {
+    pub fn new(
+        (appends, writes): (mpsc::Receiver<Waiting>, mpsc::Receiver<Write>),
+        connection: Connection,
+        opener: Arc<Opener>,
+        readers: Pool,
+        stop: CancellationToken,
+        ended: DropGuard,
+    ) -> Self {
+        Self {
+            appends,
+            writes,
+            waiting: VecDeque::new(),
+            awaited: None,
+            connection: Some(connection),
+            away: None,
+            opener,
+            readers,
+            stop,
+            _ended: ended,
+        }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            if self.stop.is_cancelled() {
+                self.appends.close();
+                self.writes.close();
+            }
+            if !self.waiting.is_empty() {
+                self.take_queued();
+            } else if !self.wait().await {
+                break;
+            }
+            self.commit_batch().await;
+            self.run_writes().await;
+        }
+        // Before the writer's own connection, so that its last work finds nobody in the way.
+        self.readers.close().await;
+        if let Some(connection) = self.connection.take() {
+            self.opener.finish(connection).await;
+        }
+    }
+
+    /// Waits for work and does it if it is not a message; false when there will be none. Once told to stop, or when every handle is
+    /// gone, the queues are emptied and that is all.
+    async fn wait(&mut self) -> bool {
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            // Closed queues are emptied first, and then there is no branch left but the last.
+            () = stop.cancelled(), if !self.appends.is_closed() => {}
+            Some(waiting) = self.appends.recv() => {
+                self.waiting.push_back(waiting);
+                // Those whose messages were just committed send their next ones now: let them, they fit into this commit.
+                tokio::task::yield_now().await;
+                self.take_queued();
+            }
+            Some(write) = self.writes.recv() => self.run_write(write).await,
+            else => return false,
+        }
+        true
+    }
+
+    fn take_queued(&mut self) {
+        while self.waiting.len() < APPENDS_QUEUED_MAX {
+            let Ok(waiting) = self.appends.try_recv() else { break };
+            self.waiting.push_back(waiting);
+        }
+    }
+
+    /// Commits the next batch. Messages of rooms that somebody else is writing to stay where they are, and the first of those rooms is
+    /// waited for next time: a transaction waits only while it holds nothing, so none ever waits in a circle, and a room that is held
+    /// for long keeps nobody waiting but its own senders.
+    async fn commit_batch(&mut self) {
+        let batch = batch::take(&mut self.waiting);
+        if batch.is_empty() {
+            return;
+        }
+        let awaited = self.awaited.take();
+        let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
+        let (result, is_usable) = match self.connection().await {
+            Ok(connection) => append_batch(connection, &drafts, awaited).await,
+            Err(error) => (Err(error), true),
+        };
+        let answers = result.unwrap_or_else(|error| failed(&batch, awaited, &error));
+        let mut left = VecDeque::new();
+        for (waiting, answer) in batch.into_iter().zip(answers) {
+            match answer {
+                Some(answer) => {
+                    let _ = waiting.answer.send(answer);
+                }
+                None => left.push_back(waiting),
+            }
+        }
+        self.awaited = left.front().map(|waiting| waiting.draft.envelope.header().room);
+        left.append(&mut self.waiting);
+        self.waiting = left;
+        self.keep(is_usable).await;
+    }
+
+    async fn run_writes(&mut self) {
+        for _ in 0..WRITES_A_TURN {
+            let Ok(write) = self.writes.try_recv() else { break };
+            self.run_write(write).await;
+        }
+    }
+
+    async fn run_write(&mut self, write: Write) {
+        let is_usable = write(self.connection().await).await;
+        self.keep(is_usable).await;
+    }
+
+    /// The connection, a new one after a failure. While the database does not let one in, most work is refused at once.
+    async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if self.connection.is_none() {
+            if self.away.as_ref().is_some_and(|away| Instant::now() < away.until) {
+                return Err(StoreError::unavailable("the database is away"));
+            }
+            match self.opener.connect().await {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => {
+                    let pause = self.away.take().map_or(PAUSE_FIRST, |away| (away.pause * 2).min(PAUSE_MAX));
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "no connection to the database");
+                    self.away = Some(Away { until: Instant::now() + pause, pause });
+                    return Err(error.into());
+                }
+            }
+            if self.away.take().is_some() {
+                tracing::info!("the database is back");
+            }
+        }
+        Ok(self.connection.as_mut().expect("it was opened above if it was not there"))
+    }
+
+    /// Throws the connection away unless it is usable: closing it ends whatever it had begun.
+    async fn keep(&mut self, is_usable: bool) {
+        if !is_usable && let Some(connection) = self.connection.take() {
+            Opener::discard(connection).await;
+        }
+    }
+}
+
+/// The answers to a batch, and whether the connection may be used again.
+async fn append_batch(
+    connection: &mut Connection,
+    drafts: &Arc<[Draft]>,
+    awaited: Option<RoomId>,
+) -> (Result<Vec<Option<append::Answer>>, StoreError>, bool) {
+    transaction::run(connection, Scope::Elsewhere, &|connection| {
+        let drafts = Arc::clone(drafts);
+        Box::pin(async move { append::append_free(connection, &drafts, awaited).await })
+    })
+    .await
+}
+
+/// The answers to a batch that was not committed. Where only the wait for a room was too long, the others stay in the queue.
+fn failed(batch: &[Waiting], awaited: Option<RoomId>, error: &StoreError) -> Vec<Option<append::Answer>> {
+    tracing::warn!(%error, messages = batch.len(), "a batch was not committed");
+    let only = awaited.filter(|_| is_lock_timeout(error));
+    let is_hit = |waiting: &Waiting| only.is_none_or(|room| waiting.draft.envelope.header().room == room);
+    batch.iter().map(|waiting| is_hit(waiting).then(|| Err(error.clone().into()))).collect()
+}
