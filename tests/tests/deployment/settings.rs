@@ -44,6 +44,7 @@ fn parsed(environment: &BTreeMap<String, String>) -> Settings {
     });
     let cli = Cli::try_parse_from(["snug".to_owned()].into_iter().chain(flags));
     let settings = cli.unwrap_or_else(|error| panic!("the program refuses the settings: {error}")).settings;
+    settings.check().unwrap_or_else(|error| panic!("the program refuses the settings: {error}"));
     settings.identity(settings.listen).expect("the public address is one");
     settings
 }
