@@ -4,6 +4,8 @@
 #[path = "../../tests/contract/server.rs"]
 mod server;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use sqlx::{Connection as _, Row as _};
 
 use super::schema::MIGRATIONS;
@@ -29,12 +31,17 @@ const FILL: &str = "
     from room, generate_series(1, 50) g;
     analyze";
 
+static PLANS: AtomicU32 = AtomicU32::new(0);
+
 /// How Postgres goes about a statement, whatever its parameters are.
 async fn plan(statement: &str) -> Vec<String> {
     let mut connection = Connection::connect(&server::postgres_server().await).await.expect("the server is there");
     session::prepare(&mut connection).await.expect("the session is set");
-    let begin = "begin; set local statement_timeout = 0; create schema explained; set local search_path = explained";
-    sqlx::raw_sql(begin).execute(&mut connection).await.expect("a schema of its own");
+    // Names of their own: a name that another transaction is about to take is waited for until that one ends.
+    let schema = format!("explained_{}_{}", std::process::id(), PLANS.fetch_add(1, Ordering::Relaxed));
+    let begin =
+        format!("begin; set local statement_timeout = 0; create schema {schema}; set local search_path = {schema}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut connection).await.expect("a schema of its own");
     for migration in MIGRATIONS.iter() {
         sqlx::raw_sql(migration.sql.clone()).execute(&mut connection).await.expect("the migrations run");
     }
