@@ -5,16 +5,19 @@
 mod admin;
 mod socket;
 
+use std::net::SocketAddr;
+
 use bytes::Buf;
 use serde::Serialize;
 use serde_json::{Value, json};
 use snug_client::crypto::{Content, Device, GrantKeys, Prev, PublicKeys, RoomKey, Secret, seal, sign_in};
 use snug_client::wire::RawSocket;
 use snug_protocol::envelope::Header;
-use snug_protocol::frame::{ClientFrame, EntryFrame, ServerFrame};
+use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{CreateInvite, CreateRoom, Entered, JoinRequest, LogPageHead, NonceAnswer, RecoveryDevice};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, GRANT_BLOB_BYTES};
 use snug_protocol::{EntryKind, Envelope, GrantId, InstanceId, RoomId, Seq};
+use tokio::net::TcpStream;
 
 use crate::{http, in_time};
 
@@ -195,6 +198,35 @@ impl Guest {
         self.entered(request.room, request.grant, secret, key, answer)
     }
 
+    /// Creates a room, asking again each time that the node cannot: it may be without its database, say.
+    pub async fn create_in_time(&mut self, name: &str) -> GuestRoom {
+        let (request, secret, key) = self.draft_room(name).await;
+        let (status, answer) = self.post_in_time("/api/rooms", &request).await;
+        assert_eq!(status, 201, "{answer}");
+        self.entered(request.room, request.grant, secret, key, answer)
+    }
+
+    /// Joins a room in the same way.
+    pub async fn join_in_time(&mut self, other: &GuestRoom) -> GuestRoom {
+        let request = self.draft_join(other.room, other.grant, &other.secret).await;
+        let (status, answer) = self.post_in_time("/api/join", &request).await;
+        assert_eq!(status, 200, "{answer}");
+        self.entered(other.room, other.grant, other.secret.clone(), other.key.clone(), answer)
+    }
+
+    async fn post_in_time(&self, path: &str, body: &impl Serialize) -> Answer {
+        let asking = async {
+            loop {
+                let answer = self.post(path, body).await;
+                if answer.0 != 503 {
+                    return answer;
+                }
+                tokio::time::sleep(socket::AGAIN).await;
+            }
+        };
+        in_time(path, asking).await
+    }
+
     /// The request to join by this proof.
     pub async fn draft_join(&self, room: RoomId, grant: GrantId, secret: &Secret) -> JoinRequest {
         let auth = GrantKeys::derive(secret, room, grant).auth().into();
@@ -249,10 +281,39 @@ impl Guest {
 
     /// A socket that has said hello and been welcomed.
     pub async fn socket(&self) -> Socket {
-        let mut socket = self.raw_socket().await;
-        socket.say(&ClientFrame::Hello { client: "test".into() }).await;
-        assert!(matches!(socket.hear().await, ServerFrame::Welcome { .. }));
-        socket
+        self.raw_socket().await.greeted().await
+    }
+
+    /// The same at the node that listens on `node`, whatever stands before it.
+    pub async fn socket_at(&self, node: SocketAddr) -> Socket {
+        let connecting = TcpStream::connect(node);
+        self.socket_over(in_time("a node listens", connecting).await.expect("a connection")).await
+    }
+
+    /// The same, tried until the node can: it may be without its database, say.
+    pub async fn socket_in_time_at(&self, node: SocketAddr) -> Socket {
+        let trying = async {
+            loop {
+                if let Some(socket) = self.try_socket_at(node).await {
+                    return socket;
+                }
+                tokio::time::sleep(socket::AGAIN).await;
+            }
+        };
+        in_time("a node welcomes a socket", trying).await
+    }
+
+    async fn try_socket_at(&self, node: SocketAddr) -> Option<Socket> {
+        let stream = TcpStream::connect(node).await.ok()?;
+        let raw = RawSocket::over(stream, &self.url, self.token.as_deref(), None).await.ok()?;
+        Socket { raw }.welcomed().await
+    }
+
+    /// The same over a connection that the test has made.
+    pub async fn socket_over(&self, stream: TcpStream) -> Socket {
+        let opening = RawSocket::over(stream, &self.url, self.token.as_deref(), None);
+        let raw = in_time("a socket opens", opening).await.expect("a socket");
+        Socket { raw }.greeted().await
     }
 
     /// A socket that has said nothing.

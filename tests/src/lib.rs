@@ -1,10 +1,12 @@
-//! What the tests share: nodes in this process, nodes as processes, and a guest who speaks the raw protocol.
+//! What the tests share: nodes in this process, nodes as processes, a fleet of them with all that they stand on, and a guest who speaks the raw protocol.
 //!
 //! Everything listens on loopback with a port of the system's choice. Nothing here sleeps to synchronise: waits are for a condition,
 //! under [`PATIENCE`].
 
 pub mod cluster;
+pub mod fleet;
 pub mod guest;
+pub mod history;
 pub mod hostile;
 pub mod lossy;
 pub mod node;

@@ -1,7 +1,7 @@
 //! The real binary `snug` as a process of its own, to be killed.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -47,17 +47,26 @@ impl Process {
     /// # Panics
     /// When it ends instead.
     pub async fn start(args: &[&str]) -> Self {
-        let mut child = command(args).stdout(Stdio::piped()).spawn().expect("the binary runs");
+        Self::spawn(command(args)).await
+    }
+
+    /// Starts `command`, which is `snug` in whatever surroundings, and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub async fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let line = crate::in_time("snug is ready", lines.next_line()).await.expect("readable");
-        let line = line.unwrap_or_else(|| panic!("snug ended before it was ready: {args:?}"));
+        let line = line.unwrap_or_else(|| panic!("snug ended before it was ready: {command:?}"));
         let url = line.strip_prefix("Snug is ready: ").expect("the line that scripts wait for").to_owned();
         Self { child, url: url.replace("localhost", "127.0.0.1") }
     }
 
-    /// kill -9, and waits until it is gone.
-    pub async fn kill(&mut self) {
+    /// kill -9, and waits until it is gone; returns how it ended.
+    pub async fn kill(&mut self) -> ExitStatus {
         self.child.kill().await.expect("it was running");
+        self.child.wait().await.expect("it was ours")
     }
 
     /// SIGTERM, and waits until it has ended; returns whether it ended well.

@@ -4,7 +4,7 @@
 pub struct Rng(u64);
 
 impl Rng {
-    /// Of this seed.
+    /// The run of `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1))
@@ -22,7 +22,7 @@ impl Rng {
     /// A number below `end`.
     ///
     /// # Panics
-    /// `end` is 0.
+    /// When `end` is zero.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.draw() % u64::try_from(end).expect("small")).expect("below a usize")
     }

@@ -105,13 +105,15 @@ pub enum BusError {
 /// A way to reach the other nodes, and this one: a publisher gets its own events by the same door.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Hands an event to every node that follows its room. At most once; order is kept per publisher and room, no more.
+    /// Hands an event to this node's receivers, and sends it on its way to every other node that follows its room: at most once, and it
+    /// may be lost there. Order is kept per publisher and room, no more. Waits for nobody.
     ///
     /// # Errors
-    /// `Unavailable`: the event is lost.
+    /// `Unavailable`: it is lost to the other nodes.
     async fn publish(&self, event: BusEvent) -> Result<(), BusError>;
 
-    /// Begins to receive the room's events. When it returns `Ok`, later events arrive.
+    /// Begins to receive the room's events. When it returns `Ok`, later events arrive. Following and unfollowing are not counted: the
+    /// last of them holds.
     ///
     /// # Errors
     /// `Unavailable`: the following is unconfirmed and the caller checks heads until it is.

@@ -12,11 +12,14 @@ use snug_protocol::frame::{ClientFrame, EntryFrame, SendFrame, ServerFrame};
 use snug_protocol::limits::FRAME_BYTES_MAX;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config, connect_async_tls_with_config,
+};
 
 use crate::config::{install_tls_provider, origin_of};
 use crate::error::ClientError;
@@ -78,6 +81,28 @@ pub(crate) const fn goodbye() -> Message {
     Message::Close(None)
 }
 
+/// The request that opens a socket.
+fn request(base_url: &str, token: Option<&str>) -> Result<Request, ClientError> {
+    install_tls_provider();
+    let invalid = || ClientError::AddressInvalid(base_url.to_owned());
+    let address = format!("{}/ws", origin_of(base_url)?.replacen("http", "ws", 1));
+    let mut request = address.into_client_request().map_err(|_| invalid())?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(token) = token {
+        let value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ClientError::Answer)?;
+        request.headers_mut().insert("Authorization", value);
+    }
+    Ok(request)
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(FRAME_BYTES_MAX))
+        .max_frame_size(Some(FRAME_BYTES_MAX))
+}
+
 impl RawSocket {
     /// Opens a socket to the node at `base_url`, with a bearer token unless `None`. Sends nothing: `hello` is the caller's.
     ///
@@ -90,24 +115,30 @@ impl RawSocket {
         token: Option<&str>,
         tls: Option<Arc<rustls::ClientConfig>>,
     ) -> Result<Self, ClientError> {
-        install_tls_provider();
-        let invalid = || ClientError::AddressInvalid(base_url.to_owned());
-        let origin = origin_of(base_url)?;
-        let address = format!("{}/ws", origin.replacen("http", "ws", 1));
-        let mut request = address.into_client_request().map_err(|_| invalid())?;
-        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-        if let Some(token) = token {
-            let value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ClientError::Answer)?;
-            request.headers_mut().insert("Authorization", value);
-        }
-        let limits = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-            .max_message_size(Some(FRAME_BYTES_MAX))
-            .max_frame_size(Some(FRAME_BYTES_MAX));
-        let connected = connect_async_tls_with_config(request, Some(limits), true, tls.map(Connector::Rustls)).await;
-        let (writer, reader) = connected.map_err(|error| network(&error))?.0.split();
-        Ok(Self { writer: RawWriter(writer), reader: RawReader(reader) })
+        let request = request(base_url, token)?;
+        let connected = connect_async_tls_with_config(request, Some(limits()), true, tls.map(Connector::Rustls)).await;
+        Ok(Self::of(connected.map_err(|error| network(&error))?.0))
+    }
+
+    /// As [`RawSocket::connect`], over a connection that the caller has made: to one node behind the load balancer at `base_url`, say, or
+    /// with small buffers.
+    ///
+    /// # Errors
+    /// `address_invalid`, `network`.
+    pub async fn over(
+        stream: TcpStream,
+        base_url: &str,
+        token: Option<&str>,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Result<Self, ClientError> {
+        let (request, connector) = (request(base_url, token)?, tls.map(Connector::Rustls));
+        let opened = client_async_tls_with_config(request, stream, Some(limits()), connector).await;
+        Ok(Self::of(opened.map_err(|error| network(&error))?.0))
+    }
+
+    fn of(stream: Stream) -> Self {
+        let (writer, reader) = stream.split();
+        Self { writer: RawWriter(writer), reader: RawReader(reader) }
     }
 
     /// Sends a control frame.

@@ -25,6 +25,8 @@ pub enum Command {
     Serve(Box<Settings>),
     /// Bring the database's schema up to date, then end.
     Migrate(Box<Settings>),
+    /// Ask the node that runs here with these settings whether it is ready; fails if not. For container health checks.
+    Health(Box<Settings>),
     /// Copy a SQLite installation into an empty Postgres database. Cut short, it goes on when it is run again.
     MigrateStore(Box<MigrateStore>),
     /// Make a file of peppers for a new installation on Postgres, then end. Every node needs the same.
@@ -106,6 +108,10 @@ pub struct Settings {
     /// a cluster, 0 for a node that is alone.
     #[arg(long, env = "SNUG_DRAIN_MOVE_MS")]
     pub drain_move_ms: Option<u64>,
+    /// What a test breaks on purpose.
+    #[cfg(all(feature = "sabotage", debug_assertions))]
+    #[arg(long, hide = true)]
+    pub sabotage: Option<crate::Sabotage>,
     /// Rates and quotas.
     #[command(flatten)]
     pub limits: Limits,

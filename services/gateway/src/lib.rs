@@ -10,14 +10,18 @@ pub mod auth;
 pub mod chat;
 mod clock;
 pub mod config;
+pub mod healthcheck;
 pub mod http;
 pub mod limit;
 pub mod presence;
 pub mod room;
+mod sabotage;
 pub mod server;
 pub mod session;
 pub mod telemetry;
 mod tls;
 
 pub use config::Settings;
+#[cfg(all(feature = "sabotage", debug_assertions))]
+pub use sabotage::Sabotage;
 pub use server::{Server, StartError};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use snug_gateway::auth::Peppers;
 use snug_gateway::config::{Cli, Command, Migrate, MigrateStore};
-use snug_gateway::{Server, Settings, server, telemetry};
+use snug_gateway::{Server, Settings, healthcheck, server, telemetry};
 use snug_store::{Progress, Stage, TransferOptions};
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
             settings.migrate = Migrate::Auto;
             migrate(&settings).await
         }
+        Some(Command::Health(settings)) => healthcheck::ask(&settings).await.map_err(Into::into),
         Some(Command::MigrateStore(settings)) => migrate_store(&settings).await,
         Some(Command::MakePepper { file }) => make_pepper(&file),
     };
@@ -38,6 +39,8 @@ async fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(&settings.log, settings.log_format).map_err(anyhow::Error::msg)?;
+    #[cfg(all(feature = "sabotage", debug_assertions))]
+    settings.sabotage.into_iter().for_each(snug_gateway::Sabotage::commit);
     let data_dir = settings.data_dir.clone();
     let server = Server::start(settings).await?;
     let durability = server.durability().as_str();

@@ -4,6 +4,7 @@ mod accept;
 mod drain;
 
 pub use accept::{Listen, Place};
+pub use drain::DRAIN_LIMIT;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

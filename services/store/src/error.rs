@@ -15,7 +15,7 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 pub enum StoreError {
     /// The database did not answer, is closed or closing, or too much is waiting for it. Whether a write was committed is not known
     /// unless this came from a batch that was rolled back; repeating an append is always safe. Try again later.
-    #[error("the database is not available")]
+    #[error("the database is not available: {0}")]
     Unavailable(#[source] Cause),
     /// The disk or the quota is full. Nothing was written; reading and deleting still work.
     #[error("the database has no space left")]

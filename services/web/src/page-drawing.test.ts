@@ -8,7 +8,7 @@ import { Room, type RoomWorld } from "./core/room.ts";
 import { type Session } from "./core/session.ts";
 import { Store, type RoomRecord } from "./core/store.ts";
 import { meet, member, other, owner } from "./core/testing/chains.ts";
-import { DrawnRoom } from "./core/testing/drawn-room.ts";
+import { DrawnRoom, timeOf } from "./core/testing/drawn-room.ts";
 import { PageDrawing } from "./page-drawing.ts";
 import { PageState, RoomState } from "./page-state.svelte.ts";
 
@@ -125,6 +125,20 @@ describe("an opened room", () => {
     vi.advanceTimersByTime(2_000);
     expect(shown().mutedUntilMs).toBeNull();
     expect(mine()).toMatchObject({ may: { reply: true } });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("is drawn again when a message becomes too old to be kept", () => {
+    const seq = drawn.message(other, "hello");
+    drawn.step(owner, { type: "retention", ageMs: 3_600_000 });
+    const dueMs = timeOf(seq) + 3_600_000;
+    vi.setSystemTime(dueMs - 2_000);
+    drawing.opened(drawn.id);
+    const said = () => shown().entries.find((entry) => "seq" in entry && entry.seq === seq);
+    vi.advanceTimersByTime(1_000);
+    expect(said()).toMatchObject({ text: "hello" });
+    vi.advanceTimersByTime(2_000);
+    expect(said()).toMatchObject({ kind: "deleted", by: "age" });
     expect(vi.getTimerCount()).toBe(0);
   });
 

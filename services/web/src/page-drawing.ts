@@ -115,7 +115,7 @@ export class PageDrawing {
     shown.unreadAfterSeq = drawing.unread() > 0 ? room.record.readSeq : null;
   }
 
-  /** Draws again when something ends by itself: a mute, or a wait for slow mode. */
+  /** Draws again when something ends by itself: a mute, a wait for slow mode, the time that a message is kept. */
   #wakeAt(atMs: number, nowMs: number): void {
     clearTimeout(this.#wake);
     this.#wake = undefined;

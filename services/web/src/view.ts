@@ -465,11 +465,11 @@ export interface RecoverRoom {
   readonly recoveryKey: string;
 }
 
-/** What is being done while a room gets a new key. */
+/** What is being done while a room gets a new key, in this order; again from `collecting` where people came or went meanwhile. */
 export type RekeyStep =
+  | { readonly step: "deriving" }
   | { readonly step: "collecting" }
   | { readonly step: "sealing"; readonly done: number; readonly all: number }
-  | { readonly step: "deriving" }
   | { readonly step: "committing" };
 
 export interface Rekeyed {

@@ -1,5 +1,7 @@
 //! A guest's socket.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use snug_client::wire::{Incoming, RawSocket};
 use snug_protocol::frame::{ClientFrame, Cursor, EntryFrame, ServerFrame};
@@ -7,12 +9,46 @@ use snug_protocol::{Envelope, ErrorBody, ErrorCode, RoomId, Seq};
 
 use crate::in_time;
 
+/// The pause before something is sent again.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
+
 /// A socket that panics when what must come does not.
 pub struct Socket {
     pub(super) raw: RawSocket,
 }
 
 impl Socket {
+    /// Says hello and is welcomed.
+    pub(super) async fn greeted(mut self) -> Self {
+        self.say(&ClientFrame::Hello { client: "test".into() }).await;
+        assert!(matches!(self.hear().await, ServerFrame::Welcome { .. }));
+        self
+    }
+
+    /// Says hello and is welcomed, or not.
+    pub(super) async fn welcomed(mut self) -> Option<Self> {
+        self.raw.send(&ClientFrame::Hello { client: "test".into() }).await.ok()?;
+        matches!(self.next().await, Incoming::Frame(ServerFrame::Welcome { .. })).then_some(self)
+    }
+
+    /// Sends `envelope` until it is acknowledged, again each time that the node cannot; returns its place, and whether it was there.
+    pub async fn insist(&mut self, id: u32, envelope: &Envelope) -> (Seq, bool) {
+        self.send(id, envelope).await;
+        loop {
+            match self.hear().await {
+                ServerFrame::Sent { id: heard, seq, duplicate, .. } if heard == id => return (seq, duplicate),
+                ServerFrame::Heartbeat { .. } => self.say(&ClientFrame::Heartbeat {}).await,
+                ServerFrame::Error { id: Some(heard), error, .. }
+                    if heard == id && error.code == ErrorCode::Unavailable =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                    self.send(id, envelope).await;
+                }
+                other => panic!("expected the acknowledgement of {id}, heard {other:?}"),
+            }
+        }
+    }
+
     /// Sends a control frame.
     pub async fn say(&mut self, frame: &ClientFrame) {
         self.raw.send(frame).await.expect("the socket is open");
@@ -70,9 +106,13 @@ impl Socket {
 
     /// The acknowledgement of `id`.
     pub async fn sent(&mut self, id: u32) -> (Seq, bool) {
-        match self.hear().await {
-            ServerFrame::Sent { id: heard, seq, duplicate, .. } if heard == id => (seq, duplicate),
-            other => panic!("expected the acknowledgement of {id}, heard {other:?}"),
+        loop {
+            match self.hear().await {
+                ServerFrame::Sent { id: heard, seq, duplicate, .. } if heard == id => return (seq, duplicate),
+                // On a slow machine a test may take that long.
+                ServerFrame::Heartbeat { .. } => self.say(&ClientFrame::Heartbeat {}).await,
+                other => panic!("expected the acknowledgement of {id}, heard {other:?}"),
+            }
         }
     }
 

@@ -1,10 +1,13 @@
 //! Removals: hidden from somebody, or undone by the server.
 
+use std::sync::{Arc, Mutex};
+
 use snug_client::crypto::{Body, Device, Message, Prev};
 use snug_client::log::ViolationCode;
 use snug_client::{Client, ClientConfig, Event, RekeyCause};
-use snug_protocol::frame::{EntryFrame, ServerFrame};
+use snug_protocol::frame::{EntryFrame, SendFrame, ServerFrame};
 use snug_protocol::{DeviceId, EntryKind, Seq};
+use snug_tests::hostile::Fate;
 use snug_tests::hostile::scene::{Scene, all_until_now, code, is_text, say, until, violation};
 use snug_tests::{eventually, in_time};
 
@@ -122,6 +125,27 @@ async fn a_removal_for_which_the_removed_members_own_message_is_shown_is_found_w
     assert!(!found.evidence.is_empty());
     let told = all_until_now(&scene, &mut events).await;
     assert!(!told.iter().any(|event| is_text(event, "without Mallory")), "it has no key for it");
+    assert!(told.contains(&Event::KeyMissing { epoch: 1 }));
+    // What it says is not for Mallory.
+    let sealed = sealed_from_now_on(&scene);
+    let waiting = room.send("for those who stay");
+    assert_eq!(code(room.create_invite(None, None).await.map(|(link, _)| link)), Err("key_missing"));
+    let later = scene.say("and again").await;
+    until(&mut events, |event| event.seq() == Some(later)).await;
+    assert_eq!(*sealed.lock().expect("no test panics with it"), Vec::<u32>::new());
+    drop(waiting);
+}
+
+/// The epochs of what the victim sends from here on.
+fn sealed_from_now_on(scene: &Scene) -> Arc<Mutex<Vec<u32>>> {
+    let epochs = Arc::<Mutex<Vec<u32>>>::default();
+    let noted = Arc::clone(&epochs);
+    scene.server.on_send(move |frame| {
+        let frame = SendFrame::parse(frame).expect("the victim speaks the protocol");
+        noted.lock().expect("no test panics with it").push(frame.envelope.header().epoch);
+        Fate::Passed
+    });
+    epochs
 }
 
 #[tokio::test]
@@ -141,6 +165,14 @@ async fn what_is_sealed_under_a_newer_key_than_the_server_shows_is_never_sent_un
     // The victim does not know of it; what it says is refused by the node, and not said to Mallory.
     let refused = in_time("an answer", room.send("a secret")).await.expect_err("the room has another key");
     assert_eq!(refused.code(), "stale_epoch");
+    // Nor does it try again, since a server that hides a removal might take it.
+    until(&mut events, |event| *event == Event::KeyMissing { epoch: 1 }).await;
+    let sealed = sealed_from_now_on(&scene);
+    let waiting = room.send("another secret");
+    assert_eq!(code(room.create_invite(None, None).await.map(|(link, _)| link)), Err("key_missing"));
+    all_until_now(&scene, &mut events).await;
+    assert_eq!(*sealed.lock().expect("no test panics with it"), Vec::<u32>::new());
+    drop(waiting);
 }
 
 #[tokio::test]

@@ -11,10 +11,10 @@ use snug_client::protocol::frame::EntryFrame;
 use snug_client::protocol::http::Role;
 use snug_client::protocol::{Envelope, GrantId, RoomId, Seq};
 use snug_store::{GrantSecret, NewRoom, NewStep, StepEffect, StepError, Store};
+use snug_tests::rng::Rng;
 
 use super::person::{Outcome, Person, Told, device_keys, random};
 use super::rekey::Prepared;
-use snug_tests::rng::Rng;
 
 const PEOPLE: usize = 6;
 

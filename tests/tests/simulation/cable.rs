@@ -100,8 +100,7 @@ async fn run(near: DuplexStream, far: DuplexStream, state: Arc<State>, dice: Arc
 
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, state: &State, dice: &Dice) {
     let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut chunk).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
         sleep(dice.ms(1, 12) + Duration::from_millis(state.drag_ms.load(Ordering::Relaxed))).await;
         if to.write_all(&chunk[..count]).await.is_err() {
             break;

@@ -33,6 +33,9 @@ impl Default for LocalBus {
 #[async_trait]
 impl Bus for LocalBus {
     async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+        if matches!(event, BusEvent::Missed { .. }) {
+            return Ok(());
+        }
         // Without a receiver the node is starting or stopping, and nobody waits for news.
         let _ = self.events.send(event);
         Ok(())

@@ -101,7 +101,8 @@ pub enum ConnectError {
 
 /// Both connections, and how more are made.
 pub(super) struct Opened {
-    pub(super) builder: Builder,
+    pub(super) publishing: Builder,
+    pub(super) subscribing: Builder,
     pub(super) publisher: Connected<Client>,
     pub(super) subscriber: Connected<SubscriberClient>,
     /// Between two rounds.
@@ -113,18 +114,20 @@ pub(super) async fn open(url: &str, options: &RedisOptions, link: &Link) -> Resu
     let config = config(url, options)?;
     let at = config.server.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let round_every = if config.server.is_clustered() { ROUND_EVERY_CLUSTERED } else { ROUND_EVERY };
-    let builder = builder(config);
+    let publishing = builder(config);
+    let mut subscribing = publishing.clone();
+    subscribing.with_performance_config(|performance| performance.broadcast_channel_capacity = MESSAGES_QUEUED_MAX);
     let attempt = async {
-        let publisher = Connected::new(builder.build()?).await?;
+        let publisher = Connected::new(publishing.build()?).await?;
         check(&publisher.client).await?;
-        let subscriber = Connected::new(builder.build_subscriber_client()?).await?;
+        let subscriber = Connected::new(subscribing.build_subscriber_client()?).await?;
         rehearse(link, &publisher.client, &subscriber.client).await?;
         Ok::<_, Failure>((publisher, subscriber))
     };
     match tokio::time::timeout(CONNECT_LIMIT, attempt).await {
         Ok(Ok((publisher, subscriber))) => {
             let round_every = options.round_every.unwrap_or(round_every);
-            Ok(Opened { builder, publisher, subscriber, round_every })
+            Ok(Opened { publishing, subscribing, publisher, subscriber, round_every })
         }
         Ok(Err(failure)) => Err(failure.at(at)),
         Err(_) => Err(ConnectError::Unreachable { at, reason: "no answer".to_owned() }),
@@ -132,6 +135,9 @@ pub(super) async fn open(url: &str, options: &RedisOptions, link: &Link) -> Resu
 }
 
 fn config(url: &str, options: &RedisOptions) -> Result<Config, ConnectError> {
+    if options.prefix.contains(['{', '}']) {
+        return Err(ConnectError::Address("the prefix of its names must not have braces".to_owned()));
+    }
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
     if !SCHEMES.contains(&&*scheme) {
         return Err(ConnectError::Address(format!("it must begin with one of {}, then ://", SCHEMES.join(", "))));
@@ -183,9 +189,6 @@ fn builder(config: Config) -> Builder {
         connection.auto_client_setname = false;
         // Bounded by us. With fred's own bound, a full queue can swallow its note to reconnect.
         connection.max_command_buffer_len = 0;
-    });
-    builder.with_performance_config(|performance| {
-        performance.broadcast_channel_capacity = MESSAGES_QUEUED_MAX;
     });
     // No policy: a client that has lost its connection ends, and a new one takes its place.
     builder

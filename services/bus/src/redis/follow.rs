@@ -37,7 +37,7 @@ impl Link {
     pub(super) async fn follow(&self, room: RoomId) -> Result<(), BusError> {
         let topic = Topic::Room(room);
         let wish = self.table().want(topic);
-        if self.subscriber.answering().is_none() {
+        if self.subscriber.current().is_none() {
             // The round on the next connection subscribes it.
             self.table().owe(topic);
             return Err(BusError::Unavailable);

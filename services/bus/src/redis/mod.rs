@@ -92,28 +92,35 @@ impl RedisBackplane {
 
 /// Keeps both sides connected until `closed`.
 fn keep(link: &Arc<Link>, opened: Opened, tasks: &TaskTracker, closed: &CancellationToken) {
-    let Opened { builder, publisher, subscriber, round_every } = opened;
-    let (side, builder) = (Arc::clone(link), Arc::new(builder));
-    let (make, until) = (Arc::clone(&builder), closed.clone());
-    tasks.spawn(async move { side.publisher.keep("publishing", publisher, || make.build(), |_| {}, until).await });
+    let Opened { publishing, subscribing, publisher, subscriber, round_every } = opened;
+    let first = link.publisher.take(&publisher, closed);
+    let (side, until) = (Arc::clone(link), closed.clone());
+    tasks.spawn(async move {
+        side.publisher.keep("publishing", (publisher, first), || publishing.build(), |_| {}, until).await;
+    });
 
     link.set_hears(true);
     link.table().want(Topic::Everyone);
     link.table().want(Topic::Probe);
+    let first = link.subscriber.take(&subscriber, closed);
     let (side, begun, until) = (Arc::clone(link), tasks.clone(), closed.clone());
+    let listen = move |current: &Current<SubscriberClient>| {
+        let (client, broken) = (current.client.clone(), current.broken.clone());
+        // Before anything is subscribed, so that nothing is overheard.
+        begun.spawn(receive::run(Arc::clone(&side), client.message_rx(), broken.clone()));
+        begun.spawn(follow::run(Arc::clone(&side), client, round_every, broken));
+    };
+    listen(&first);
+    let side = Arc::clone(link);
     tasks.spawn(async move {
-        let mut is_first = true;
         let begin = |current: &Current<SubscriberClient>| {
-            if !std::mem::take(&mut is_first) {
-                side.set_hears(false);
-                side.table().begin_anew();
-            }
-            let (client, broken) = (current.client.clone(), current.broken.clone());
-            // Before anything is subscribed, so that nothing is overheard.
-            begun.spawn(receive::run(Arc::clone(&side), client.message_rx(), broken.clone()));
-            begun.spawn(follow::run(Arc::clone(&side), client, round_every, broken));
+            side.set_hears(false);
+            side.table().begin_anew();
+            listen(current);
         };
-        side.subscriber.keep("subscribing", subscriber, || builder.build_subscriber_client(), begin, until).await;
+        side.subscriber
+            .keep("subscribing", (subscriber, first), || subscribing.build_subscriber_client(), begin, until)
+            .await;
     });
 }
 
@@ -146,7 +153,7 @@ impl Bus for RedisBus {
 
     fn health(&self) -> BusHealth {
         let link = &self.link;
-        let works = link.publisher.answering().is_some() && link.subscriber.answering().is_some() && link.hears();
+        let works = link.publisher.current().is_some() && link.subscriber.current().is_some() && link.hears();
         if works { BusHealth::Connected } else { BusHealth::Away }
     }
 }

@@ -44,7 +44,7 @@ impl Link {
         };
         self.deliver(event);
         // What is queued now could only be sent when it is old.
-        if self.publisher.answering().is_none() || queue.try_send(Parcel { channel, payload }).is_err() {
+        if self.publisher.current().is_none() || queue.try_send(Parcel { channel, payload }).is_err() {
             self.counters.publish_failed.increment();
             return Err(BusError::Unavailable);
         }
@@ -98,9 +98,10 @@ pub(super) async fn run(
 }
 
 async fn send(link: &Link, parcel: Parcel) -> Result<(), Error> {
-    let current = link.publisher.answering().ok_or_else(Error::new_canceled)?;
+    let current = link.publisher.current().ok_or_else(Error::new_canceled)?;
     let client = current.client.with_options(&fail_fast());
-    let _heard_by: i64 = client.spublish(parcel.channel, Value::Bytes(parcel.payload)).await?;
+    let sent = client.spublish(parcel.channel, Value::Bytes(parcel.payload));
+    let _heard_by: i64 = current.unless_broken(sent).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::encoding::{Carried, DecodeError, decode, peek};
 use super::link::Link;
 
 /// Messages that fred may be ahead of us.
-pub(super) const MESSAGES_QUEUED_MAX: usize = 8_192;
+pub(super) const MESSAGES_QUEUED_MAX: usize = 4_096;
 
 /// Takes in messages of one connection until `broken`.
 pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken: CancellationToken) {

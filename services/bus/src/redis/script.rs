@@ -41,8 +41,8 @@ impl Link {
         keys: &[String],
         arguments: &[Bytes],
     ) -> Result<R, BusError> {
-        let Some(current) = self.publisher.answering() else { return Err(BusError::Unavailable) };
-        match self.try_run(&current.client, script, keys, arguments).await {
+        let Some(current) = self.publisher.current() else { return Err(BusError::Unavailable) };
+        match current.unless_broken(self.try_run(&current.client, script, keys, arguments)).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 // After a fail-over: the server that we know has become another's replica.

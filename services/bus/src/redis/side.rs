@@ -4,7 +4,6 @@
 //! nothing is answered, and in a cluster does not replace a connection that merely seems to work. A new client has none of the old one's
 //! state.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,54 +29,57 @@ pub(super) struct Current<C> {
     pub(super) broken: CancellationToken,
 }
 
-/// A connection's present client, if there is one, and whether it answers.
+impl<C> Current<C> {
+    /// Waits for `answer`, unless the client is replaced meanwhile: then nothing would come. fred keeps what is asked of a client whose
+    /// connection has ended.
+    pub(super) async fn unless_broken<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.broken.cancelled() => Err(Error::new_canceled()),
+        }
+    }
+}
+
+/// A connection's present client, if there is one.
 pub(super) struct Side<C> {
     current: RwLock<Option<Current<C>>>,
-    answers: AtomicBool,
 }
 
 impl<C> Default for Side<C> {
     fn default() -> Self {
-        Self { current: RwLock::new(None), answers: AtomicBool::new(false) }
+        Self { current: RwLock::new(None) }
     }
 }
 
 impl<C: ClientLike> Side<C> {
-    /// The client, unless there is no connection at present.
+    /// The client, unless there is none at present or it was found to be broken.
     pub(super) fn current(&self) -> Option<Current<C>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().filter(|current| !current.broken.is_cancelled()).cloned()
     }
 
     fn set(&self, current: Option<Current<C>>) {
-        self.answers.store(current.is_some(), Ordering::Relaxed);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
-    /// The client, unless it has not answered lately.
-    pub(super) fn answering(&self) -> Option<Current<C>> {
-        if self.answers.load(Ordering::Relaxed) { self.current() } else { None }
+    /// Uses a client from now on.
+    pub(super) fn take(&self, connected: &Connected<C>, closed: &CancellationToken) -> Current<C> {
+        let current = Current { client: connected.client.clone(), broken: closed.child_token() };
+        self.set(Some(current.clone()));
+        current
     }
 
-    /// A ping was not answered: the client is to be replaced.
-    pub(super) fn give_up(&self, current: &Current<C>) {
-        self.answers.store(false, Ordering::Relaxed);
-        current.broken.cancel();
-    }
-
-    /// Keeps the side connected until `closed`, beginning with a client that is. `begin` is called with each client.
+    /// Keeps the side connected until `closed`, beginning with a client that was taken. `begin` is called with each further one.
     pub(super) async fn keep(
         &self,
         what: &'static str,
-        first: Connected<C>,
+        (mut connected, mut current): (Connected<C>, Current<C>),
         make: impl Fn() -> Result<C, Error>,
-        mut begin: impl FnMut(&Current<C>),
+        begin: impl Fn(&Current<C>),
         closed: CancellationToken,
     ) {
-        let mut connected = first;
         loop {
-            let current = Current { client: connected.client.clone(), broken: closed.child_token() };
-            self.set(Some(current.clone()));
-            begin(&current);
             tokio::select! {
                 () = current.broken.cancelled() => {}
                 ended = &mut connected.task => {
@@ -97,6 +99,8 @@ impl<C: ClientLike> Side<C> {
                 again = connect_again(what, &make) => again,
             };
             connected = again;
+            current = self.take(&connected, &closed);
+            begin(&current);
             tracing::info!(what, "connected to Redis again");
         }
     }

@@ -136,6 +136,8 @@ impl Table {
         self.entries.retain(|_, entry| entry.wanted);
         for entry in self.entries.values_mut() {
             (entry.confirmed, entry.on_its_way, entry.queued, entry.again) = (false, false, false, false);
+            // The round tells everybody.
+            entry.owed = false;
         }
         self.begin_round(MissedCause::Reconnected);
     }

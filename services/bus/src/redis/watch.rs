@@ -58,11 +58,12 @@ async fn ping<C: ClientLike>(what: &'static str, side: &Side<C>) -> Option<Curre
         let client = client.with_options(&options);
         async move { client.ping::<Value>(None).await }
     });
-    match try_join_all(pings).await {
+    match current.unless_broken(try_join_all(pings)).await {
         Ok(_) => Some(current),
+        Err(_) if current.broken.is_cancelled() => None,
         Err(error) => {
             tracing::warn!(what, %error, "Redis does not answer; connecting anew");
-            side.give_up(&current);
+            current.broken.cancel();
             None
         }
     }

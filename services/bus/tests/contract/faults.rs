@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use snug_bus::redis::MissedCause;
-use snug_bus::{BusError, BusEvent, BusHealth, SharedBucket};
+use snug_bus::{BusError, BusEvent, BusHealth, RedisOptions, SharedBucket};
 use snug_protocol::RoomId;
 use tokio::time::{Instant, sleep};
 
-use crate::fixture::{Events, Node, device, eventually, hint, nodes_on, options, room};
+use crate::fixture::{Events, LEASE, Node, PATIENCE, device, eventually, hint, nodes_on, options, room};
 use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
@@ -25,7 +25,7 @@ pub struct Two {
 
 impl Two {
     /// Both over `urls`, and everything that one says heard by the other.
-    pub async fn over(urls: [&str; 2], options: snug_bus::RedisOptions) -> Self {
+    pub async fn over(urls: [&str; 2], options: RedisOptions) -> Self {
         let talking = Node::on_redis(urls[0], options.clone()).await;
         let hearing = Node::on_redis(urls[1], options).await;
         let (events, rooms) = (hearing.events(), (0..ROOMS).map(|_| room()).collect::<Vec<_>>());
@@ -41,21 +41,28 @@ impl Two {
         }
     }
 
-    /// Every room is heard of, once both are connected.
+    /// Every room is heard of, once both are connected. What was said while a cut was not noticed yet is lost, and said again.
     pub async fn all_is_heard(&mut self) {
-        self.connected().await;
-        self.seq += 1;
-        for room in &self.rooms {
-            self.talking.publish(hint(*room, self.seq)).await;
-        }
-        let (mut silent, seq): (BTreeSet<_>, _) = (self.rooms.iter().copied().collect(), self.seq);
+        let (mut silent, deadline): (BTreeSet<_>, _) =
+            (self.rooms.iter().copied().collect(), Instant::now() + PATIENCE);
         while !silent.is_empty() {
-            let of_now = |event: &BusEvent| match event {
-                BusEvent::Hint { room, seq: of, .. } if of.0 == seq => Some(*room),
-                _ => None,
+            assert!(Instant::now() < deadline, "{} of {} rooms are silent", silent.len(), self.rooms.len());
+            self.connected().await;
+            self.seq += 1;
+            for room in &silent {
+                let _ = self.talking.bus().publish(hint(*room, self.seq)).await;
+            }
+            let (said, seq) = (silent.len(), self.seq);
+            let hear = async {
+                for _ in 0..said {
+                    let of_now = |event: &BusEvent| match event {
+                        BusEvent::Hint { room, seq: of, .. } if of.0 == seq => Some(*room),
+                        _ => None,
+                    };
+                    silent.remove(&self.events.until("a hint of this round", of_now).await);
+                }
             };
-            let what = format!("round {seq}, {} of {ROOMS} rooms are silent", silent.len());
-            silent.remove(&self.events.until(&what, of_now).await);
+            let _ = tokio::time::timeout(Duration::from_secs(5), hear).await;
         }
     }
 }
@@ -81,10 +88,11 @@ async fn all_is_heard_again_after_a_restart_and_nobody_waits_meanwhile() {
     let mut redis = Server::start(&[]).await;
     let mut two = Two::over([&redis.url(), &redis.url()], options()).await;
     redis.kill().await;
-    becomes(&two.talking, BusHealth::Away).await;
     becomes(&two.hearing, BusHealth::Away).await;
+    let (mut own, while_away) = (two.talking.events(), room());
+    eventually("publishing notices, too", async || two.talking.bus().publish(hint(while_away, 0)).await.err()).await;
 
-    let (mut own, begun, while_away) = (two.talking.events(), Instant::now(), room());
+    let begun = Instant::now();
     for seq in 1..=100 {
         let published = two.talking.bus().publish(hint(while_away, seq)).await;
         assert!(matches!(published, Err(BusError::Unavailable)));
@@ -210,10 +218,52 @@ async fn a_burial_that_was_left_half_done_is_finished_by_another() {
 }
 
 #[tokio::test]
-async fn nothing_stays_in_redis_for_ever() {
+async fn nobody_is_thought_dead_because_redis_was_away() {
     let redis = Server::start(&[]).await;
     let nodes = nodes_on(&redis.url(), 2, options()).await;
-    let buckets = [SharedBucket { name: "joins".to_owned(), burst: 5.0, per_second: 0.1 }];
+    let (room, who) = (room(), device());
+    for node in &nodes {
+        node.roster().renew(node.id).await.expect("Redis answers");
+    }
+    nodes[0].roster().enter(nodes[0].id, room, who).await.expect("Redis answers");
+    redis.pause().await;
+    let paused = Instant::now();
+    assert!(nodes[1].roster().renew(nodes[1].id).await.is_err());
+    tokio::time::sleep_until(paused + LEASE + Duration::from_millis(500)).await;
+    redis.go_on().await;
+    becomes(&nodes[1], BusHealth::Connected).await;
+    // The lease of the other has ended, and it is the first to be asked.
+    nodes[1].roster().renew(nodes[1].id).await.expect("Redis answers");
+    assert_eq!(nodes[1].roster().bury().await.expect("Redis answers"), []);
+    becomes(&nodes[0], BusHealth::Connected).await;
+    assert!(nodes[0].roster().renew(nodes[0].id).await.expect("Redis answers"), "nothing is lost");
+    assert_eq!(nodes[1].roster().here(room, 10).await.expect("Redis answers"), (vec![who], 1));
+}
+
+#[tokio::test]
+async fn fleeting_events_make_room_for_news() {
+    let redis = Server::start(&[]).await;
+    let nodes = nodes_on(&redis.url(), 1, options()).await;
+    let (room, mut events) = (room(), nodes[0].events());
+    let fleeting = || BusEvent::Ephemeral { room, frame: "{}".into(), from: device() };
+    let half = u64::try_from(snug_bus::EVENTS_QUEUED_MAX / 2).expect("it fits");
+    for seq in 1..=half {
+        let _ = nodes[0].bus().publish(hint(room, seq)).await;
+    }
+    for _ in 0..snug_bus::EVENTS_QUEUED_MAX {
+        let _ = nodes[0].bus().publish(fleeting()).await;
+    }
+    events.until_hint(room, 1).await;
+    events.until_hint(room, half).await;
+    assert!(nodes[0].counters().shed.get() >= u64::try_from(snug_bus::EVENTS_QUEUED_MAX).expect("it fits"));
+}
+
+#[tokio::test]
+async fn nothing_stays_in_redis_for_ever() {
+    let redis = Server::start(&[]).await;
+    let options = RedisOptions { lease: PATIENCE * 4, ..options() };
+    let nodes = nodes_on(&redis.url(), 2, options).await;
+    let buckets = [SharedBucket { name: "joins".to_owned(), burst: 5.0, per_second: 0.01 }];
     for node in &nodes {
         node.roster().renew(node.id).await.expect("Redis answers");
         for _ in 0..20 {
@@ -230,6 +280,7 @@ async fn nothing_stays_in_redis_for_ever() {
         let life_ms: i64 = redis.cli(&["PTTL", key]).await.parse().expect("a number");
         assert!(life_ms > 0 && life_ms <= 3_600_000, "{key} lives for {life_ms}");
     }
+    assert_eq!(nodes[0].roster().bury().await.expect("Redis answers"), []);
     for node in &nodes {
         assert_eq!(node.roster().resign(node.id).await.expect("Redis answers").len(), 20);
     }

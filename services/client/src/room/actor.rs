@@ -73,8 +73,6 @@ pub(super) struct Actor {
     pub(super) introduced: Option<u32>,
     /// The reader was told that this epoch's key is missing.
     pub(super) told_missing: Option<u32>,
-    /// The newest epoch of which entries came, but not what began it.
-    pub(super) withheld: Option<u32>,
     pub(super) outbox: Outbox,
     pub(super) own: VecDeque<Own>,
     pub(super) session: Option<Session>,
@@ -123,7 +121,6 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
         own_name: parts.own_name,
         introduced: parts.introduced,
         told_missing: None,
-        withheld: None,
         outbox: Outbox::new(),
         own: VecDeque::new(),
         session: None,

@@ -84,8 +84,8 @@ pub enum Event {
     },
     /// An admin has changed something. What holds now is in [`crate::Room::state`].
     Administered(AuditEntry),
-    /// The room has an epoch whose key was not sealed to this device. Nothing more can be read or sent until it joins again by the new
-    /// password.
+    /// The room has an epoch whose key was not sealed to this device, or whose record the server does not show. Nothing more can be read
+    /// or sent until it joins again by the new password, or is shown the record.
     KeyMissing {
         /// Which.
         epoch: u32,

@@ -9,6 +9,7 @@ use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, RoomId, Seq};
 
 use super::RoomSecrets;
 use super::keyring::Keyring;
+use super::retention::Retentions;
 use crate::chain::{Chain, ChainEntry, ChainFault};
 use crate::crypto::{Body, Cause, EpochRecord, Opened, PublicKeys, RoomKey, RoomState, Step, decrypt};
 
@@ -55,12 +56,15 @@ pub(crate) struct Governance {
     /// The newest accepted record.
     record: EpochRecord,
     audit: BTreeMap<Seq, AuditEntry>,
+    retentions: Retentions,
     /// Every entry that took a place in the chain, accepted or not.
     links: BTreeMap<Seq, EnvelopeHash>,
     /// Whoever signed, or may sign. Keys hash to their device's id, so that any source will do.
     signers: HashMap<DeviceId, PublicKeys>,
     /// The fold stops before the record of this epoch, whose key this device does not have.
     missing: Option<u32>,
+    /// The newest epoch that the server showed or named without what began it.
+    withheld: Option<u32>,
 }
 
 /// A record that is trusted for another reason than the chain before it, and what follows and precedes it.
@@ -94,9 +98,11 @@ impl Governance {
             keys: links.keys.get(adopted.header.epoch).cloned().into_iter().collect(),
             record: (**record).clone(),
             audit: BTreeMap::new(),
+            retentions: Retentions::default(),
             links: BTreeMap::new(),
             signers,
             missing: None,
+            withheld: None,
         };
         governance.accept(base, &adopted);
         let mut faults = governance.read_back(&entries, links);
@@ -185,8 +191,14 @@ impl Governance {
         self.links.insert(entry.seq, entry.hash);
         let Some(opened) = &entry.opened else { return };
         let change = match &opened.body {
-            Body::Step(body) => Change::Step(body.step.clone()),
+            Body::Step(body) => {
+                if let Step::Retention { age_ms } = body.step {
+                    self.retentions.note(entry.seq, frame.at_ms(), age_ms);
+                }
+                Change::Step(body.step.clone())
+            }
             Body::EpochRecord(record) => {
+                self.retentions.note(entry.seq, frame.at_ms(), record.state.retention_ms);
                 if record.epoch > self.record.epoch {
                     self.record = (**record).clone();
                 }
@@ -200,7 +212,7 @@ impl Governance {
 
     /// The key to seal under. `None` while a newer epoch is known whose key is not: never under an older one.
     pub(crate) fn sealing_key(&self) -> Option<&RoomKey> {
-        if self.missing.is_some() { None } else { self.keys.get(self.epoch()) }
+        if self.missing().is_some() { None } else { self.keys.get(self.epoch()) }
     }
 
     /// The newest accepted epoch.
@@ -208,14 +220,19 @@ impl Governance {
         self.chain.pin().0
     }
 
-    /// The epoch whose key is missing.
-    pub(crate) const fn missing(&self) -> Option<u32> {
-        self.missing
+    /// The epoch whose key is missing, or whose record is withheld.
+    pub(crate) fn missing(&self) -> Option<u32> {
+        self.missing.or(self.withheld.filter(|epoch| *epoch >= self.chain.next_epoch()))
     }
 
     /// Whether no known link begins this epoch, though all links known are folded.
-    pub(crate) const fn is_ahead(&self, epoch: u32) -> bool {
-        self.missing.is_none() && epoch >= self.chain.next_epoch()
+    pub(crate) fn is_ahead(&self, epoch: u32) -> bool {
+        self.missing().is_none() && epoch >= self.chain.next_epoch()
+    }
+
+    /// The server does not show what began this epoch, also when asked. Nothing is sealed under an older key until it does.
+    pub(crate) fn withhold(&mut self, epoch: u32) {
+        self.withheld = self.withheld.max(Some(epoch));
     }
 
     /// The keys of a device that signed in the chain, or may.
@@ -262,17 +279,9 @@ impl Governance {
         erasing.next().map(|entry| entry.device)
     }
 
-    /// Whether messages of `at_ms` have been erased by age, as of `now_ms`.
-    pub(crate) fn is_past_retention(&self, at_ms: u64, now_ms: u64) -> bool {
-        let steps = self.audit.values().filter_map(|entry| match entry.change {
-            Change::Step(Step::Retention { age_ms }) => Some((entry.at_ms, age_ms)),
-            _ => None,
-        });
-        let periods: Vec<(u64, u64)> = steps.collect();
-        periods.iter().enumerate().any(|(at, (_, age_ms))| {
-            let until = periods.get(at + 1).map_or(now_ms, |(next, _)| *next);
-            *age_ms > 0 && at_ms.saturating_add(*age_ms) <= until
-        })
+    /// Until when messages are kept, so far.
+    pub(super) const fn retentions(&self) -> &Retentions {
+        &self.retentions
     }
 
     /// What to keep to come back.

@@ -36,6 +36,12 @@ impl Actor {
         if unknown || !self.governance.is_consistent(frame.seq(), frame.hash()) {
             self.accuse_of(frame);
         }
+        if let Some(epoch) = frame.header().ok().map(|header| header.epoch)
+            && unknown
+            && self.governance.is_ahead(epoch)
+        {
+            self.withhold(epoch);
+        }
         Ok(())
     }
 
@@ -46,16 +52,23 @@ impl Actor {
     pub(super) async fn expect_epoch(&mut self, frame: &EntryFrame) -> Result<(), ClientError> {
         let Ok(header) = frame.header() else { return Ok(()) };
         let epoch = header.epoch;
-        // Told once, it is not asked for with every entry.
-        if header.room != self.room || !self.governance.is_ahead(epoch) || self.withheld >= Some(epoch) {
+        // Once it counts as missing, it is not asked for with every entry.
+        if header.room != self.room || !self.governance.is_ahead(epoch) {
             return Ok(());
         }
         self.read_chain().await?;
         if self.governance.is_ahead(epoch) {
-            self.withheld = Some(epoch);
             self.accuse_of(frame);
+            self.withhold(epoch);
         }
         Ok(())
+    }
+
+    /// From here on nothing is sealed under an older key than this epoch's, whose record the server does not show.
+    pub(super) fn withhold(&mut self, epoch: u32) {
+        Arc::make_mut(&mut self.governance).withhold(epoch);
+        self.published.send_replace(Arc::clone(&self.governance));
+        self.tell_missing();
     }
 
     /// Reads what the chain has beyond what is known.
@@ -98,6 +111,10 @@ impl Actor {
         if self.governance.chain.newest() != before {
             self.published.send_replace(Arc::clone(&self.governance));
         }
+        self.tell_missing();
+    }
+
+    fn tell_missing(&mut self) {
         let missing = self.governance.missing();
         if let Some(epoch) = missing.filter(|_| self.told_missing != missing) {
             self.tell(Event::KeyMissing { epoch });

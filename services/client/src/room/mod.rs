@@ -18,6 +18,7 @@ mod outbox;
 #[cfg(test)]
 mod outbox_tests;
 mod rekeying;
+mod retention;
 mod saying;
 mod sending;
 mod showing;

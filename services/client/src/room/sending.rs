@@ -145,6 +145,10 @@ impl Actor {
             self.reconnect().await;
             return;
         }
+        // A server that hides a newer key might take the next message, for whoever was removed.
+        if let Some(epoch) = epoch.filter(|epoch| self.governance.is_ahead(*epoch)) {
+            self.withhold(epoch);
+        }
         let Some(at) = self.outbox.position(id) else { return };
         let newest = self.governance.epoch();
         if epoch == Some(newest) && self.outbox.epoch_at(at) < Some(newest) {

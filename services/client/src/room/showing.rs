@@ -104,10 +104,13 @@ impl Actor {
         let mut deletions = self.margin.of(entry.seq).into_iter().flat_map(|marks| marks.deletions());
         let deleted = deletions.find(|(seq, device)| self.may_delete(*device, author, *seq));
         let by = deleted.map(|(_, device)| device).or_else(|| self.governance.eraser(author, entry.seq));
+        let retentions = self.governance.retentions();
         match by {
             Some(device) => Some(DeletedBy::Device(device)),
+            // It is loaded, and must go all the same.
+            None if retentions.have_reached(entry.at_ms, now_ms()) => Some(DeletedBy::Retention),
             None if !entry.is_erased() => None,
-            None if self.governance.is_past_retention(entry.at_ms, now_ms()) => Some(DeletedBy::Retention),
+            None if retentions.may_have_reached(entry.at_ms, now_ms()) => Some(DeletedBy::Retention),
             None => Some(DeletedBy::Server),
         }
     }

@@ -32,7 +32,9 @@ pub fn client_address(extensions: &Extensions, headers: &HeaderMap, proxies: &[A
     let mut hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut address = peer;
     while let Some(hop) = hops.pop() {
-        let Ok(hop) = hop.parse::<IpAddr>().map(|hop| hop.to_canonical()) else { break };
+        // Some proxies (Azure's Application Gateway) write the client's port too.
+        let hop = hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|hop| hop.ip()));
+        let Ok(hop) = hop.map(|hop| hop.to_canonical()) else { break };
         address = hop;
         if !trusted(hop) {
             break;
@@ -130,6 +132,8 @@ mod tests {
         assert_eq!(address("1.1.1.1", &["9.9.9.9"], &[]), "1.1.1.1", "nobody is trusted by default");
         assert_eq!(address("10.0.0.1", &["9.9.9.9, 1.1.1.1"], &["10.0.0.0/8"]), "1.1.1.1");
         assert_eq!(address("10.0.0.1", &["9.9.9.9", "1.1.1.1, 10.0.0.2"], &["10.0.0.0/8"]), "1.1.1.1");
+        assert_eq!(address("10.0.0.1", &["9.9.9.9:1, 1.1.1.1:50000"], &["10.0.0.0/8"]), "1.1.1.1");
+        assert_eq!(address("10.0.0.1", &["9.9.9.9, [2001:db8::1]:50000"], &["10.0.0.0/8"]), "2001:db8::1");
         assert_eq!(address("10.0.0.1", &["9.9.9.9, nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
         assert_eq!(address("10.0.0.1", &[], &["10.0.0.0/8"]), "10.0.0.1");
         assert_eq!(address("[::ffff:10.0.0.1]", &["1.1.1.1"], &["10.0.0.0/8"]), "1.1.1.1");

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::{Listen, Server, accept, chores};
 
 /// How long a stop takes at most, in all.
-const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 /// What of it is kept for closing sockets, whatever the settings say.
 const CLOSING_RESERVE: Duration = Duration::from_secs(8);
 /// And what for ending tasks and closing the database after that.

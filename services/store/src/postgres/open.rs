@@ -57,6 +57,11 @@ impl Opener {
         session::close(connection).await;
     }
 
+    /// Whether a connection still leads to the server.
+    pub async fn is_alive(connection: &mut Connection) -> bool {
+        session::is_alive(connection).await
+    }
+
     /// Ends a connection that may be in the middle of something, without a word that nobody may be there to hear.
     pub async fn discard(connection: Connection) {
         drop(connection);

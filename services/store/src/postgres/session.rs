@@ -65,7 +65,7 @@ pub(super) fn readers(options: PgConnectOptions, count: u32) -> Pool {
             })
         })
         .before_acquire(|connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < FRESH || within(PING_LIMIT, connection.ping()).await.is_ok()) })
+            Box::pin(async move { Ok(meta.idle_for < FRESH || is_alive(connection).await) })
         })
         // Else one that was given up in the middle of a silence would be waited for as long as the silence lasts.
         .after_release(|connection, _| {
@@ -85,6 +85,11 @@ pub(super) async fn prepare(connection: &mut Connection) -> Result<(), sqlx::Err
         return Err(sqlx::Error::Protocol("the server is a standby and takes no writes".into()));
     }
     Ok(())
+}
+
+/// Whether a session still leads to the server.
+pub(super) async fn is_alive(connection: &mut Connection) -> bool {
+    within(PING_LIMIT, connection.ping()).await.is_ok()
 }
 
 /// Ends a session in order.

@@ -74,6 +74,11 @@ impl Opener {
         let _ = connection.close().await;
     }
 
+    /// Whether a connection still leads to the database: a file does not go away.
+    pub async fn is_alive(_: &mut Connection) -> bool {
+        true
+    }
+
     /// Ends a connection that may be in the middle of something.
     pub async fn discard(connection: Connection) {
         let _ = connection.close().await;

@@ -14,7 +14,7 @@ use super::row::{Cell, Kind, Row, Table};
 const LARGE: [(&str, &str); 3] = [
     ("entry", "coalesce(sum(length(envelope)), 0)"),
     ("sender_instance", "coalesce(sum(next), 0)"),
-    ("epoch_key", "0"),
+    ("epoch_key", "coalesce(sum(length(sealed)), 0)"),
 ];
 
 pub(super) struct Source {

@@ -113,6 +113,16 @@ async fn an_installation_moves_with_everything_in_it() {
     assert_moved(&folder, &database).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installation_that_nobody_has_used_yet_moves_too() {
+    let (database, (store, folder)) = (PostgresDatabase::create().await, fixture::sqlite().await);
+    store.close().await;
+    drop(store);
+    let moved = copy(&folder.path().join("snug.db"), &database.url).await.unwrap();
+    assert_eq!((moved.rooms, moved.tables.iter().map(|(_, rows, _)| rows).sum::<u64>()), (0, 0));
+    room_of(&database.open().await, 1, &[device(1)]).await;
+}
+
 /// Not a test: what the next one kills. Copies, and prints a line for each chunk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is started by another test, as a process of its own"]

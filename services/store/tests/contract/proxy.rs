@@ -21,6 +21,7 @@ enum State {
 pub struct Proxy {
     pub address: SocketAddr,
     state: watch::Sender<State>,
+    relays: TaskTracker,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -34,8 +35,10 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (state, _) = watch::channel(State::Open);
-        let accepting = AbortOnDropHandle::new(TaskTracker::new().spawn(accept(listener, server, state.clone())));
-        (Self { address, state, _accepting: accepting }, format!("{}{address}{}", &url[..host], &url[end..]))
+        let relays = TaskTracker::new();
+        let accept = accept(listener, server, state.clone(), relays.clone());
+        let accepting = AbortOnDropHandle::new(TaskTracker::new().spawn(accept));
+        (Self { address, state, relays, _accepting: accepting }, format!("{}{address}{}", &url[..host], &url[end..]))
     }
 
     pub fn pause(&self) {
@@ -49,11 +52,22 @@ impl Proxy {
     pub fn down(&self) {
         self.state.send_replace(State::Down);
     }
+
+    /// Ends all connections, and accepts new ones again.
+    pub async fn restart(&self) {
+        self.down();
+        while !self.relays.is_empty() || TcpStream::connect(self.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        self.open();
+        while TcpStream::connect(self.address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
-async fn accept(listener: TcpListener, server: String, state: watch::Sender<State>) {
-    let (address, mut listener, tasks) =
-        (listener.local_addr().expect("an address"), Some(listener), TaskTracker::new());
+async fn accept(listener: TcpListener, server: String, state: watch::Sender<State>, relays: TaskTracker) {
+    let (address, mut listener) = (listener.local_addr().expect("an address"), Some(listener));
     let mut changes = state.subscribe();
     loop {
         let now = *changes.borrow_and_update();
@@ -68,7 +82,7 @@ async fn accept(listener: TcpListener, server: String, state: watch::Sender<Stat
         let open = listener.as_ref().expect("it listens unless it is down");
         tokio::select! {
             Ok((client, _)) = open.accept() => {
-                tasks.spawn(relay(client, server.clone(), state.subscribe()));
+                relays.spawn(relay(client, server.clone(), state.subscribe()));
             }
             _ = changes.changed() => {}
         }

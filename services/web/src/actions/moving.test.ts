@@ -6,7 +6,7 @@ import { b64 } from "../core/base64url.ts";
 import { random } from "../core/bytes.ts";
 import { parseMove } from "../core/crypto/move.ts";
 import { type RoomRecord } from "../core/store.ts";
-import { Movers } from "../core/testing/movers.ts";
+import { Movers, roomToMove } from "../core/testing/movers.ts";
 import { type PageSession } from "../page-session.ts";
 import type { MoveView } from "../view.ts";
 import { moving } from "./moving.ts";
@@ -36,11 +36,10 @@ function pageOf(side: "old" | "new" | "none", records: readonly RoomRecord[] = [
   const view: { move: MoveView | null; myName: string } = { move: null, myName: "Ana" };
   const store = side === "old" ? movers.oldStore : movers.newStore;
   const api = movers.house.api(store.identity.device);
-  const room = (record: RoomRecord) => ({
-    record,
-    keys: { current: {} },
-    chain: { ready: () => Promise.resolve() },
-  });
+  const room = (record: RoomRecord) => {
+    const { chain, ...rest } = roomToMove(record);
+    return { ...rest, chain: { ...chain, ready: () => Promise.resolve() } };
+  };
   const entered: string[] = [];
   const session = {
     store,

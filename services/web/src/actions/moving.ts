@@ -2,7 +2,7 @@
 
 import { type Bytes } from "../core/bytes.ts";
 import { fingerprint } from "../core/crypto/device.ts";
-import { type RoomToMove } from "../core/moving/answer.ts";
+import { type InvitingRoom } from "../core/make-invite.ts";
 import { memberName } from "../core/names.ts";
 import { realClock } from "../core/patience.ts";
 import { type Session } from "../core/session.ts";
@@ -101,8 +101,8 @@ function nameOf(myName: string, device: string): string {
   return checked.ok ? checked.name : fingerprint(device);
 }
 
-async function roomsOf(session: Session): Promise<readonly RoomToMove[]> {
+async function roomsOf(session: Session): Promise<readonly InvitingRoom[]> {
   const living = [...session.rooms.values()].filter(({ record }) => record.ended === undefined);
   await Promise.all(living.map((room) => room.chain.ready()));
-  return living.map(({ record, keys }) => ({ record, current: keys.current !== undefined }));
+  return living;
 }

@@ -101,7 +101,7 @@ async function comeBack(
   const { device, local } = world.store.identity;
   await steward.key();
   const limits = { expiresInMs: INVITE_LIFE_MS, usesMax: 1 };
-  const { invite, link } = await makeInvite({ api, local, origin: world.origin }, steward.room.record, limits);
+  const { invite, link } = await makeInvite({ api, local, origin: world.origin }, steward.room, limits);
   const secret = parseInvite(link);
   if (secret === undefined) throw new RoomUntrusted();
   const joined = await joinByInvite(world, secret, myName, onStep);

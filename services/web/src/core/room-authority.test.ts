@@ -41,6 +41,8 @@ async function enter(page?: number): Promise<RoomClient> {
 
 const topic = (text: string) => server.step(ana, { type: "topic", topic: text });
 const found = ({ room }: RoomClient) => room.log.violations.map(({ code, seq }) => `${code} ${seq}`);
+/** The epoch that is sealed under. */
+const keyOf = ({ room }: RoomClient) => room.keys.current?.epoch;
 const topicOf = ({ room }: RoomClient) => room.chain.state?.topic;
 
 /** A record by `by`, who makes itself the owner in it, with its key sealed to `to`. */
@@ -186,6 +188,76 @@ describe("a chain entry that is withheld", () => {
     server.tamper = (call, entries) => (call === "chain" ? entries.slice(0, 1) : entries);
     await page.room.chain.load();
     expect([page.room.chain.fold, found(page)]).toEqual([undefined, ["authority 1"]]);
+  });
+});
+
+describe("a removal that is withheld from who stays", () => {
+  /** The page is shown a message of Ben's, who is removed, in the record's place, and a chain without the record. */
+  async function withheld(page: RoomClient): Promise<number> {
+    const instead = await server.seal(ben, EntryType.message, messageBody("still here"));
+    const record = server.head + 1;
+    server.tamper = (call, entries) => {
+      if (call === "chain") return entries.filter(({ seq }) => seq < record);
+      return entries.map((raw) => (raw.seq === record ? { ...raw, envelope: instead } : raw));
+    };
+    const cause = { type: "remove", devices: [ben.device.id], ban: false } as const;
+    expect(await server.rekey(ana, cause, [ana.device, recovery, page.device])).toBe(record);
+    return record;
+  }
+
+  it("is found with the next entry, and nothing is sealed under the old key any more", async () => {
+    const page = await enter();
+    const record = await withheld(page);
+    const next = await server.say(ana, EntryType.message, messageBody("without Ben"));
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${next}`]));
+    const [violation] = page.room.log.violations;
+    expect(violation?.entries.at(-1)?.seq).toBe(next);
+    const sealed = page.sent.length;
+    await page.room.sending.send("for those who stay");
+    await server.say(ana, EntryType.message, messageBody("and again"));
+    await vi.waitFor(() => expect(page.room.log.newest?.seq).toBe(record + 2));
+    expect([keyOf(page), page.room.keys.missing, page.sent.length]).toEqual([undefined, true, sealed]);
+    // Told once, it is not told with every entry.
+    expect(found(page)).toEqual([`authority ${next}`]);
+  });
+
+  it("is found with a loaded page, and by a page that is loaded anew", async () => {
+    const page = await enter();
+    page.disconnect();
+    const record = await withheld(page);
+    const next = await server.say(ana, EntryType.message, messageBody("without Ben"));
+    await page.restart();
+    expect([found(page), keyOf(page)]).toEqual([[`authority ${next}`], undefined]);
+    expect(next).toBe(record + 1);
+  });
+
+  it("is not suspected while the chain cannot be had, nor when it only comes late", async () => {
+    const page = await enter();
+    const record = await withheld(page);
+    const hostile = server.tamper;
+    server.down = (call) => call === "chain";
+    await server.say(ana, EntryType.message, messageBody("without Ben"));
+    await page.settled();
+    expect([found(page), keyOf(page)]).toEqual([[], undefined]);
+    // It is asked for again by itself.
+    server.tamper = (call, entries) => (call === "live" ? hostile(call, entries) : entries);
+    server.down = () => false;
+    await vi.waitFor(() => expect(page.room.keys.epoch).toBe(1));
+    expect(keyOf(page)).toBe(1);
+    // What was shown in its place is found, once its place in the chain is known.
+    await vi.waitFor(() => expect(found(page)).toContain(`fork ${record}`));
+    expect(found(page)).not.toContain(`authority ${record + 1}`);
+  });
+
+  it("leaves what is to be sent unsealed, and says that a key is missing, when all later entries are withheld too", async () => {
+    const page = await enter();
+    const record = await withheld(page);
+    const hostile = server.tamper;
+    server.tamper = (call, entries) => hostile(call, entries).filter(({ seq }) => call !== "live" || seq < record);
+    await page.room.sending.send("for those who stay");
+    await vi.waitFor(() => expect(page.room.keys.missing).toBe(true));
+    expect([found(page), keyOf(page), page.room.outbox.items.length]).toEqual([[], undefined, 1]);
+    expect(server.log.filter(({ content }) => content.kind === "message" && content.text.includes("stay"))).toEqual([]);
   });
 });
 

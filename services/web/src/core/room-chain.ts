@@ -5,6 +5,7 @@ import { type Chain } from "./chain/chain.ts";
 import { type RoomState } from "./chain/state.ts";
 import { foldChain, isChainEntry } from "./chain-fold.ts";
 import { faultAt, foldNext, type ChainFault, type ChainLink } from "./chain-links.ts";
+import { type Header } from "./crypto/envelope.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
 import { type EntryOpener } from "./open-entry.ts";
@@ -43,6 +44,8 @@ export class RoomChain {
   #founding: string | undefined;
   #history: string | undefined;
   #loading: Promise<void> | undefined;
+  /** The newest epoch that was looked for here after an entry of it had come. */
+  #lookedFor = 0;
   /** Counts the lives of the log: what was fetched of an earlier one is not taken. */
   #life = 0;
 
@@ -99,12 +102,19 @@ export class RoomChain {
     return loading;
   }
 
+  /** As `load`, with all that was committed before the call: what is being fetched already may be from before. */
+  async refresh(): Promise<void> {
+    await this.#loading?.catch(() => undefined);
+    await this.load();
+  }
+
   /** The log is of another life: what was folded is not of it. */
   forget(): void {
     this.#life++;
     this.#loading = undefined;
     this.#history = undefined;
     this.#founding = undefined;
+    this.#lookedFor = 0;
     this.#take(undefined, []);
   }
 
@@ -113,6 +123,33 @@ export class RoomChain {
     if (this.#history !== undefined && this.#history !== history) this.forget();
     if (newest < from && (this.#chain?.newest.seq ?? 0) < newest) await this.load().catch(() => undefined);
     else await this.ready();
+  }
+
+  /** Fetches the chain if it is not known how the epoch of one of these headers began. Failing leaves that open. */
+  async lookFor(headers: readonly Header[]): Promise<void> {
+    const { keys } = this.#world;
+    const epoch = Math.max(0, ...headers.flatMap(({ room, epoch }) => (room === this.#room ? [epoch] : [])));
+    if (!keys.isAhead(epoch)) return;
+    keys.expect(epoch);
+    const life = this.#life;
+    const loaded = await this.refresh().then(
+      () => true,
+      () => false,
+    );
+    if (loaded && life === this.#life) this.#lookedFor = Math.max(this.#lookedFor, epoch);
+  }
+
+  /**
+   * Finds that the record of an epoch is withheld: the server takes entries of the room's epoch only, so what began the
+   * epoch of `entry` must be in the chain that was fetched after it came.
+   */
+  expectEpochOf(entry: LogEntry): void {
+    const [chain, { keys }, epoch] = [this.#chain, this.#world, entry.header?.epoch ?? 0];
+    if (chain === undefined || !keys.isAhead(epoch) || epoch < chain.nextEpoch || epoch > this.#lookedFor) return;
+    // Nothing is sealed under the older key from here on.
+    keys.lack(epoch);
+    this.#report([faultAt(entry, this.#links)]);
+    this.#world.changed();
   }
 
   /** Takes a chain entry that came live, in its order. */

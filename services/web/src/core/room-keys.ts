@@ -42,9 +42,9 @@ export class RoomKeys {
   readonly #room: string;
   readonly #bytes: Bytes;
   readonly #world: KeysWorld;
-  /** The newest epoch whose record is there while its key could not be had. */
+  /** The newest epoch that has begun while its key could not be had. */
   #missing: number | undefined;
-  /** The epoch that the server named when it refused one as stale. */
+  /** The newest epoch that the server said or showed the room to be in. */
   #expected = 0;
   #rolledBack = false;
 
@@ -59,9 +59,14 @@ export class RoomKeys {
     return this.#world.record().pinned.epoch;
   }
 
-  /** Whether the room has a newer key that this device has not been given. */
+  /** Whether the room has a newer key that this device has not been given, or whose record it was not shown. */
   get missing(): boolean {
     return this.#missing !== undefined && this.#missing > this.epoch;
+  }
+
+  /** Whether the room has a newer key by anything that the server said or showed. */
+  get behind(): boolean {
+    return this.missing || this.#expected > this.epoch;
   }
 
   /** The key of an epoch for opening and sealing. */
@@ -80,7 +85,7 @@ export class RoomKeys {
     return key;
   }
 
-  /** The server refused an envelope since its room is in `epoch`. */
+  /** By what the server says or shows, the room is in `epoch`. */
   expect(epoch: number): void {
     if (epoch > this.epoch) this.#expected = Math.max(this.#expected, epoch);
     // A server in an older epoch than the one pinned was rolled back. Nothing is sealed for it.
@@ -92,6 +97,11 @@ export class RoomKeys {
     this.#rolledBack = false;
   }
 
+  /** Whether nothing is known of how this epoch began, although nothing is known to be missing. */
+  isAhead(epoch: number): boolean {
+    return epoch > this.epoch && !this.missing;
+  }
+
   /** Whether the entry is the record of a newer epoch, whose key has not been asked for. */
   mustReceive(raw: RawEntry): boolean {
     const header = recordHeader(raw);
@@ -101,6 +111,11 @@ export class RoomKeys {
   /** The key of this epoch, or of the record that claimed it, cannot be had for now. */
   lack(epoch: number): void {
     this.#missing = Math.max(this.#missing ?? 0, epoch);
+  }
+
+  /** What the server said to have begun, it does not show. */
+  lackExpected(): void {
+    if (this.#expected > this.epoch) this.lack(this.#expected);
   }
 
   /** The key that was sealed to this device for the epoch that the record `raw` begins. Waits at most some seconds. */

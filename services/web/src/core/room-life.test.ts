@@ -6,7 +6,7 @@ import { DELETION_BODY, editBody, messageBody, pinBody, profileBody, reactionBod
 import { generateDevice } from "./crypto/device.ts";
 import { EntryType, readHeader } from "./crypto/envelope.ts";
 import { deviceKeys } from "./crypto/epoch-record.ts";
-import { erasureOf } from "./room-erasure.ts";
+import { Erasures } from "./room-erasure.ts";
 import { RoomMessages, type Message } from "./room-messages.ts";
 import { RoomClient } from "./testing/room-client.ts";
 import { author, RoomServer, type Author } from "./testing/room-server.ts";
@@ -41,7 +41,7 @@ function messageAt({ room }: RoomClient, seq: number): Message | undefined {
     me: room.me,
     changes: room.changes,
     deletionCounts: (device, of, at) => room.chain.fold?.mayDeleteAt(device, of, at) ?? false,
-    erasureOf: (entry, of) => erasureOf(entry, of, room.chain.links, server.atMs),
+    erasureOf: (entry, of) => new Erasures(room.chain.links, server.atMs).of(entry, of),
     pending: () => room.outbox.items,
   });
   messages.refresh();

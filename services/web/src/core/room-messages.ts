@@ -35,8 +35,8 @@ export interface MessagesWorld {
   readonly changes: RoomChanges;
   /** Whether a deletion by `device` at `seq` of a message by `author` counts; an own one always does. */
   readonly deletionCounts: (device: string, author: string, seq: number) => boolean;
-  /** Why a message is gone of which only a tombstone is left, when nobody deleted it by itself. */
-  readonly erasureOf: (entry: LogEntry, author: string) => Erasure;
+  /** Why a message is gone that nobody deleted by itself; `undefined` when it is not. */
+  readonly erasureOf: (entry: LogEntry, author: string) => Erasure | undefined;
   /** What this device has on its way about messages, in the order written and not in the log yet. */
   readonly pending: () => readonly OutboxItem[];
 }
@@ -66,12 +66,12 @@ export class RoomMessages {
     const author = header?.device;
     if (author === undefined || header?.type !== EntryType.message) return undefined;
     const changes = this.#world.changes.about(entry.seq);
+    const isMessage = content.kind === "message";
     const deletion = this.#deletion(changes, author);
-    if (deletion !== undefined) return { state: "deleted", entry, author, erasure: deletion };
-    if (content.kind === "erased") {
-      return { state: "deleted", entry, author, erasure: this.#world.erasureOf(entry, author) };
-    }
-    if (content.kind !== "message") return undefined;
+    const erasure =
+      deletion ?? (isMessage || content.kind === "erased" ? this.#world.erasureOf(entry, author) : undefined);
+    if (erasure !== undefined) return { state: "deleted", entry, author, erasure };
+    if (!isMessage) return undefined;
     const pending = this.#pending.get(entry.seq) ?? [];
     return {
       state: "here",

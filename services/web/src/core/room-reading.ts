@@ -45,6 +45,7 @@ export class RoomReading {
   readonly #room: string;
   readonly #world: ReadingWorld;
   #asked = 0;
+  #asking = false;
 
   constructor(room: string, world: ReadingWorld) {
     this.#room = room;
@@ -95,6 +96,8 @@ export class RoomReading {
   note(entries: readonly LogEntry[]): void {
     for (const entry of entries) this.changes.note(entry);
     this.chain.compare(entries);
+    for (const entry of entries) this.chain.expectEpochOf(entry);
+    this.#askAgain();
   }
 
   /** Takes a live entry into the log and what follows from it; whether it is new. */
@@ -112,20 +115,35 @@ export class RoomReading {
   /** Gets the key that the live record `raw` of a newer epoch is sealed under, or goes on without it. */
   async receiveKey(raw: RawEntry): Promise<void> {
     await this.chain.receive(raw);
-    if (this.keys.missing) this.#askAgain();
+    this.#askAgain();
     // Who was left out of the new epoch is no member any more.
     void this.members.load();
   }
 
+  /** The server says that the room is in `epoch`; it must show how that began. */
+  expectEpoch(epoch: number): void {
+    this.keys.expect(epoch);
+    this.#askAgain();
+  }
+
   /** A key that could not be had may only have been late. */
   #askAgain(): void {
-    if (this.#asked >= KEY_TRIES_MAX) return;
+    if (this.#asking || !this.keys.behind || this.#asked >= KEY_TRIES_MAX) return;
+    this.#asking = true;
     this.#asked++;
-    this.#world.setTimeout(() => {
-      if (!this.keys.missing) return;
-      const ask = () => (this.keys.missing ? this.#askAgain() : undefined);
-      void this.chain.load().then(ask, ask);
-    }, KEY_PERIOD_MS);
+    this.#world.setTimeout(() => void this.#ask(), KEY_PERIOD_MS);
+  }
+
+  async #ask(): Promise<void> {
+    if (this.keys.behind) {
+      await this.chain.load().then(
+        () => this.keys.lackExpected(),
+        () => undefined,
+      );
+      this.#world.changed();
+    }
+    this.#asking = false;
+    this.#askAgain();
   }
 
   async #fetchKeys(device: string): Promise<PublicKeys | undefined> {
@@ -137,8 +155,9 @@ export class RoomReading {
     }
   }
 
-  /** Older keys are reached through the chain, and who signs a step may be known from nowhere else. */
+  /** Older and newer keys are reached through the chain, and who signs a step may be known from nowhere else. */
   async #prepare(headers: readonly Header[]): Promise<void> {
+    await this.chain.lookFor(headers);
     const needsChain = ({ type, epoch }: Header) =>
       type === EntryType.step || (epoch < this.keys.epoch && this.keys.of(epoch) === undefined);
     if (headers.some(needsChain)) await this.chain.ready();

@@ -169,7 +169,7 @@ export class Room {
     this.outbox.connected();
     this.quotes.retry();
     // A key that could not be had may be there by now.
-    if (this.keys.missing) void this.chain.load().catch(() => undefined);
+    if (this.keys.behind) void this.chain.load().catch(() => undefined);
   }
 
   disconnected(): void {
@@ -251,7 +251,7 @@ export class Room {
       }
       return;
     }
-    if (code === "stale_epoch" && frame.epoch !== undefined) this.keys.expect(frame.epoch);
+    if (code === "stale_epoch" && frame.epoch !== undefined) this.#reading.expectEpoch(frame.epoch);
     if (code === "slow_mode") this.slow.refused(this.#world.now() + (retryAfterMs ?? 0));
     void this.outbox.answered(id, { ok: false, code, retryAfterMs, expected });
   }

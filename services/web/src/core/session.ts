@@ -7,13 +7,13 @@ import { type PasswordHash } from "./crypto/argon2id.ts";
 import { type Device } from "./crypto/device.ts";
 import { type EnterWorld } from "./enter.ts";
 import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
-import { makeInvite, type InviteLimits } from "./make-invite.ts";
+import { makeInvite, type InviteLimits, type NewInvite } from "./make-invite.ts";
 import { type OutboxNews } from "./outbox-world.ts";
 import type { RecoverWorld } from "./recovering.ts";
 import { Room } from "./room.ts";
 import { SessionRequests } from "./session-requests.ts";
 import { type RoomRecord, type Store } from "./store.ts";
-import { ROOMS_PER_SESSION_MAX, type ClientFrame, type Invite, type ServerFrame } from "../protocol.gen.ts";
+import { ROOMS_PER_SESSION_MAX, type ClientFrame, type ServerFrame } from "../protocol.gen.ts";
 
 /** What the page gives a session. */
 export interface SessionWorld extends Omit<ConnectionWorld, "renew"> {
@@ -198,9 +198,9 @@ export class Session {
   // ---- invites
 
   /** As `makeInvite`. */
-  createInvite({ record }: Room, limits: InviteLimits): Promise<{ invite: Invite; link: string }> {
+  createInvite(room: Room, limits: InviteLimits): Promise<NewInvite> {
     const { local } = this.store.identity;
-    return makeInvite({ api: this.api, local, origin: this.#world.origin }, record, limits);
+    return makeInvite({ api: this.api, local, origin: this.#world.origin }, room, limits);
   }
 
   // ---- the connection

@@ -113,7 +113,7 @@ impl Session {
     }
 
     async fn turn(&mut self, open: &mut Open, stop: &CancellationToken) -> Result<(), Ended> {
-        for message in self.to_send() {
+        for message in self.take_due() {
             write(&mut open.socket, message).await?;
         }
         let silent_at = open.heard_at + SILENCE_LIMIT;
@@ -143,7 +143,7 @@ impl Session {
     }
 
     /// Requests to follow, and what is to be said where that has been answered.
-    fn to_send(&mut self) -> Vec<Message> {
+    fn take_due(&mut self) -> Vec<Message> {
         let (scene, person) = (Arc::clone(&self.scene), Arc::clone(&self.person));
         let (mut messages, mut books) = (Vec::new(), person.books());
         let mut next_id = || {

@@ -4,24 +4,27 @@
 //! the term is over for good, the node begins the next one and writes its entries again, and what the old term has left is buried in
 //! peace. So removing the entries of a node that was only thought dead never meets its new ones.
 //!
+//! After Redis was away nobody is buried for the length of a lease, in which everyone who lives can renew.
+//!
 //! Whatever has entries can be found: a term's rooms are noted before the room has the entry, and a term without a lease has a grave.
 //! Every key expires some time after nobody renews it.
 
 mod scripts;
 mod terms;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::types::Value;
+use fred::types::{FromValue, Value};
 use futures_util::future::{join_all, try_join, try_join_all};
 use snug_protocol::{DeviceId, RoomId};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::link::Link;
+use super::script::Script;
 use crate::{BusError, Departure, NodeId, Roster, Stand};
 use terms::{Term, Terms};
 
@@ -42,8 +45,31 @@ pub(super) struct RedisRoster {
     link: Arc<Link>,
     lease: Duration,
     terms: Terms,
+    steadiness: std::sync::Mutex<Steadiness>,
     /// A room's note must not be removed by a departure while an arrival relies on it.
     locks: [Mutex<()>; LOCKS],
+}
+
+/// Whether Redis has done what the roster asked.
+#[derive(Clone, Copy, Debug, Default)]
+enum Steadiness {
+    /// As far as this process remembers.
+    #[default]
+    Always,
+    /// Not the last time.
+    Fails,
+    /// Again, from this time on.
+    Since(Instant),
+}
+
+impl Steadiness {
+    fn note(&mut self, worked: bool) {
+        *self = match *self {
+            _ if !worked => Self::Fails,
+            Self::Fails => Self::Since(Instant::now()),
+            other => other,
+        };
+    }
 }
 
 fn ms(duration: Duration) -> Bytes {
@@ -70,7 +96,13 @@ fn number_and_ids(answer: &[Value]) -> (u32, impl Iterator<Item = [u8; 16]>) {
 
 impl RedisRoster {
     pub(super) fn new(link: Arc<Link>, lease: Duration) -> Self {
-        Self { link, lease, terms: Terms::default(), locks: std::array::from_fn(|_| Mutex::default()) }
+        Self {
+            link,
+            lease,
+            terms: Terms::default(),
+            steadiness: std::sync::Mutex::default(),
+            locks: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 
     async fn lock(&self, room: RoomId) -> MutexGuard<'_, ()> {
@@ -78,18 +110,28 @@ impl RedisRoster {
         self.locks[usize::from(room.as_bytes()[0]) % LOCKS].lock().await
     }
 
+    /// Runs a script, and notes whether Redis works.
+    async fn run<R: FromValue>(&self, script: &Script, keys: &[String], arguments: &[Bytes]) -> Result<R, BusError> {
+        let outcome = self.link.run(script, keys, arguments).await;
+        self.steadiness.lock().unwrap_or_else(PoisonError::into_inner).note(outcome.is_ok());
+        outcome
+    }
+
+    /// Whether Redis has worked for the length of a lease. Until then a lease may have ended because nobody could renew it.
+    fn is_steady(&self) -> bool {
+        match *self.steadiness.lock().unwrap_or_else(PoisonError::into_inner) {
+            Steadiness::Always => true,
+            Steadiness::Fails => false,
+            Steadiness::Since(at) => at.elapsed() >= self.lease,
+        }
+    }
+
     fn lease_keys(&self) -> [String; 2] {
         [self.link.names.leases(), self.link.names.graves()]
     }
 
-    async fn stand(
-        &self,
-        script: &super::script::Script,
-        room: RoomId,
-        arguments: &[Bytes],
-    ) -> Result<Stand, BusError> {
-        let (changed, here_count): (bool, u32) =
-            self.link.run(script, &[self.link.names.here(room)], arguments).await?;
+    async fn stand(&self, script: &Script, room: RoomId, arguments: &[Bytes]) -> Result<Stand, BusError> {
+        let (changed, here_count): (bool, u32) = self.run(script, &[self.link.names.here(room)], arguments).await?;
         Ok(Stand { changed, here_count })
     }
 
@@ -98,7 +140,7 @@ impl RedisRoster {
         for term in left {
             let key = self.link.names.rooms_of(&term.name());
             // A note too many does no harm.
-            let _ = self.link.run::<u64>(&scripts::FORGET, &[key], &[room_bytes(room)]).await;
+            let _ = self.run::<u64>(&scripts::FORGET, &[key], &[room_bytes(room)]).await;
         }
     }
 
@@ -108,11 +150,10 @@ impl RedisRoster {
             return Ok(true);
         }
         let life = [ms(LIFE)];
-        let mut complete: bool =
-            self.link.run(&scripts::TOUCH, &[self.link.names.rooms_of(&term.name())], &life).await?;
+        let mut complete: bool = self.run(&scripts::TOUCH, &[self.link.names.rooms_of(&term.name())], &life).await?;
         for rooms in rooms.chunks(ROOMS_AT_ONCE).filter(|_| all) {
             let keys: Vec<_> = rooms.iter().map(|room| [self.link.names.here(*room)]).collect();
-            let touches = keys.iter().map(|key| self.link.run::<bool>(&scripts::TOUCH, key, &life));
+            let touches = keys.iter().map(|key| self.run::<bool>(&scripts::TOUCH, key, &life));
             complete &= try_join_all(touches).await?.into_iter().all(|exists| exists);
         }
         Ok(complete)
@@ -123,13 +164,13 @@ impl RedisRoster {
         let names = &self.link.names;
         let rooms_key = [names.rooms_of(term)];
         let Some(tag) = Term::parse(term).map(Term::tag) else {
-            return self.link.run(&scripts::BURIED, &[names.graves()], &[Bytes::from(term.to_owned())]).await;
+            return self.run(&scripts::BURIED, &[names.graves()], &[Bytes::from(term.to_owned())]).await;
         };
         loop {
             let count = [Bytes::from(ROOMS_AT_ONCE.to_string())];
-            let rooms: Vec<Value> = self.link.run(&scripts::SOME_ROOMS, &rooms_key, &count).await?;
+            let rooms: Vec<Value> = self.run(&scripts::SOME_ROOMS, &rooms_key, &count).await?;
             if rooms.is_empty() {
-                return self.link.run(&scripts::BURIED, &[names.graves()], &[Bytes::from(term.to_owned())]).await;
+                return self.run(&scripts::BURIED, &[names.graves()], &[Bytes::from(term.to_owned())]).await;
             }
             let ids: Vec<RoomId> = rooms.iter().filter_map(id).map(RoomId).collect();
             let burials = ids.iter().map(|room| self.bury_in(*room, &tag));
@@ -144,15 +185,15 @@ impl RedisRoster {
                 return Err(BusError::Unavailable);
             }
             let done: Vec<Bytes> = rooms.iter().filter_map(Value::as_bytes).map(Bytes::copy_from_slice).collect();
-            let () = self.link.run(&scripts::FORGET, &rooms_key, &done).await?;
+            let () = self.run(&scripts::FORGET, &rooms_key, &done).await?;
             let claim = [Bytes::from(term.to_owned()), ms(CLAIM), ms(LIFE)];
-            let () = self.link.run(&scripts::CLAIM_ONE, &self.lease_keys(), &claim).await?;
+            let () = self.run(&scripts::CLAIM_ONE, &self.lease_keys(), &claim).await?;
         }
     }
 
     async fn bury_in(&self, room: RoomId, tag: &[u8; 12]) -> Result<Vec<Departure>, BusError> {
         let tag = [Bytes::copy_from_slice(tag)];
-        let answer: Vec<Value> = self.link.run(&scripts::BURY, &[self.link.names.here(room)], &tag).await?;
+        let answer: Vec<Value> = self.run(&scripts::BURY, &[self.link.names.here(room)], &tag).await?;
         let (here_count, gone) = number_and_ids(&answer);
         Ok(gone.map(|device| Departure { room, device: DeviceId(device), here_count }).collect())
     }
@@ -179,8 +220,8 @@ impl Roster for RedisRoster {
         let (rooms_key, lease_keys) = ([self.link.names.rooms_of(&term.name())], self.lease_keys());
         let (note, ensure) = ([room_bytes(room), ms(LIFE)], [Bytes::from(term.name()), ms(self.lease), ms(LIFE)]);
         try_join(
-            self.link.run::<u64>(&scripts::NOTE, &rooms_key, &note),
-            self.link.run::<u64>(&scripts::ENSURE, &lease_keys, &ensure),
+            self.run::<u64>(&scripts::NOTE, &rooms_key, &note),
+            self.run::<u64>(&scripts::ENSURE, &lease_keys, &ensure),
         )
         .await?;
         let tag = Bytes::copy_from_slice(&term.tag());
@@ -203,7 +244,7 @@ impl Roster for RedisRoster {
 
     async fn here(&self, room: RoomId, listed_max: usize) -> Result<(Vec<DeviceId>, u32), BusError> {
         let count = [Bytes::from(listed_max.to_string())];
-        let answer: Vec<Value> = self.link.run(&scripts::HERE, &[self.link.names.here(room)], &count).await?;
+        let answer: Vec<Value> = self.run(&scripts::HERE, &[self.link.names.here(room)], &count).await?;
         let (here_count, listed) = number_and_ids(&answer);
         Ok((listed.map(DeviceId).collect(), here_count))
     }
@@ -212,7 +253,7 @@ impl Roster for RedisRoster {
         let (term, rooms) = self.terms.of(node);
         let arguments = [term.name(), term.next().name()].map(Bytes::from);
         let arguments = [&arguments[..], &[ms(self.lease), ms(LIFE)]].concat();
-        let had: bool = self.link.run(&scripts::RENEW, &self.lease_keys(), &arguments).await?;
+        let had: bool = self.run(&scripts::RENEW, &self.lease_keys(), &arguments).await?;
         if !had {
             self.terms.begin_next(node, term);
             return Ok(false);
@@ -222,15 +263,18 @@ impl Roster for RedisRoster {
     }
 
     async fn bury(&self) -> Result<Vec<Departure>, BusError> {
+        if !self.is_steady() {
+            return Ok(Vec::new());
+        }
         let arguments = [ms(CLAIM), Bytes::from(TERMS_CLAIMED_MAX.to_string())];
-        let claimed: Vec<String> = self.link.run(&scripts::CLAIM, &self.lease_keys(), &arguments).await?;
+        let claimed: Vec<String> = self.run(&scripts::CLAIM, &self.lease_keys(), &arguments).await?;
         self.bury_terms(claimed).await
     }
 
     async fn resign(&self, node: NodeId) -> Result<Vec<Departure>, BusError> {
         let (term, _) = self.terms.of(node);
         let arguments = [Bytes::from(term.name()), ms(CLAIM), ms(LIFE)];
-        let () = self.link.run(&scripts::CLAIM_ONE, &self.lease_keys(), &arguments).await?;
+        let () = self.run(&scripts::CLAIM_ONE, &self.lease_keys(), &arguments).await?;
         self.terms.begin_next(node, term);
         self.bury_terms(vec![term.name()]).await
     }

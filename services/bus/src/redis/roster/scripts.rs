@@ -34,7 +34,7 @@ if had then
   redis.call('ZADD', KEYS[1], now() + ARGV[3], ARGV[1])
 else
   redis.call('ZADD', KEYS[1], now() + ARGV[3], ARGV[2])
-  redis.call('ZADD', KEYS[2], 'NX', now(), ARGV[1])
+  redis.call('ZADD', KEYS[2], now(), ARGV[1])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])

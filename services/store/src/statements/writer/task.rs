@@ -23,6 +23,9 @@ const WRITES_A_TURN: usize = 16;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// A connection that was used this short a time ago need not show that it still leads to the database.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Since the last connection could not be opened.
 struct Away {
     until: Instant,
@@ -38,6 +41,7 @@ pub(super) struct Task {
     awaited: Option<RoomId>,
     /// `None` after a failure, until the next work.
     connection: Option<Connection>,
+    used_at: Instant,
     away: Option<Away>,
     opener: Arc<Opener>,
     readers: Pool,
@@ -61,6 +65,7 @@ impl Task {
             waiting: VecDeque::new(),
             awaited: None,
             connection: Some(connection),
+            used_at: Instant::now(),
             away: None,
             opener,
             readers,
@@ -161,6 +166,13 @@ impl Task {
 
     /// The connection, a new one after a failure. While the database does not let one in, most work is refused at once.
     async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if let Some(connection) = &mut self.connection
+            && self.used_at.elapsed() > FRESH
+            && !Opener::is_alive(connection).await
+        {
+            // Nobody's work was lost with it, so nobody need hear of it.
+            self.connection = None;
+        }
         if self.connection.is_none() {
             if self.away.as_ref().is_some_and(|away| Instant::now() < away.until) {
                 return Err(StoreError::unavailable("the database is away"));
@@ -183,6 +195,7 @@ impl Task {
 
     /// Throws the connection away unless it is usable: closing it ends whatever it had begun.
     async fn keep(&mut self, is_usable: bool) {
+        self.used_at = Instant::now();
         if !is_usable && let Some(connection) = self.connection.take() {
             Opener::discard(connection).await;
         }

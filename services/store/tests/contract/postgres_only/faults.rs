@@ -153,6 +153,20 @@ async fn a_server_that_goes_away_is_unavailable_at_once_and_used_again_when_it_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_while_nothing_was_written_is_not_noticed() {
+    let database = PostgresDatabase::create().await;
+    let (proxy, store, mut instance) = behind_a_proxy(&database).await;
+    for _ in 0..3 {
+        instance.say(&store).await;
+        // As long as a connection counts as fresh.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        proxy.restart().await;
+        instance.say(&store).await;
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_whose_node_has_fallen_silent_is_ended_by_the_server() {
     use sqlx::Connection as _;
     let database = PostgresDatabase::create().await;

@@ -116,6 +116,14 @@ describe("a new key", () => {
     await remainsReadable(owner);
   });
 
+  it("is told of in the order that it is shown in", async () => {
+    const told: string[] = [];
+    await rekey(governing.steward(owner), ROTATE, ({ step }) => told.push(step));
+    expect([...new Set(told)]).toEqual(["deriving", "collecting", "sealing", "committing"]);
+    // Nothing is gone back to.
+    expect(told.filter((step, at) => step !== told[at - 1])).toEqual([...new Set(told)]);
+  });
+
   it("is sealed to nobody whom the server added by itself", async () => {
     const stranger = await generateDevice();
     server.join(stranger);

@@ -138,6 +138,39 @@ describe("a deleted message", () => {
     expect(room.at(seq)).toMatchObject({ kind: "deleted", by: "age" });
   });
 
+  test("is one that a retention has reached, though it is loaded", () => {
+    const [seq, later] = [room.message(other, "old"), room.message(other, "young")];
+    room.step(owner, { type: "retention", ageMs: 3_600_000 });
+    room.nowMs = timeOf(seq) + 3_600_000 - 1;
+    expect([room.shown(seq).text, room.now().nextAtMs]).toEqual(["old", room.nowMs + 1]);
+    room.nowMs += 1;
+    expect(room.at(seq)).toMatchObject({ kind: "deleted", by: "age", authorName: "Otto" });
+    expect([room.shown(later).text, room.now().nextAtMs]).toEqual(["young", timeOf(later) + 3_600_000]);
+    // Longer now: what is gone stays gone.
+    room.step(owner, { type: "retention", ageMs: 0 });
+    expect([room.shown(later).text, room.now().nextAtMs]).toEqual(["young", Infinity]);
+  });
+
+  test("is also one that a retention had reached which is not in force any more", () => {
+    const old = room.message(other, "old");
+    const set = room.step(owner, { type: "retention", ageMs: 3_600_000 });
+    while (room.next < 4_000) room.say(other, { kind: "reaction", emoji: "👍", on: true }, { target: set });
+    const young = room.message(other, "young");
+    room.step(owner, { type: "retention", ageMs: 0 });
+    room.nowMs = timeOf(room.next);
+    expect(room.at(old)).toMatchObject({ kind: "deleted", by: "age" });
+    expect(room.shown(young).text).toBe("young");
+  });
+
+  test("is not one that a retention could only just have reached before it was lifted", () => {
+    const seq = room.message(other, "lucky");
+    room.step(owner, { type: "retention", ageMs: 3_600_000 });
+    while (room.next <= seq + 3_600) room.say(other, { kind: "leave" });
+    room.step(owner, { type: "retention", ageMs: 0 });
+    room.nowMs = timeOf(room.next);
+    expect(room.shown(seq).text).toBe("lucky");
+  });
+
   test("blames nobody while the chain is not known", () => {
     const seq = room.tombstone(other);
     room.chain.loaded = false;

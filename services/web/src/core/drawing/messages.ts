@@ -3,10 +3,9 @@
 import { EntryType } from "../crypto/envelope.ts";
 import { type LogEntry } from "../log-entry.ts";
 import { type OutboxItem } from "../outbox-items.ts";
-import { erasureOf } from "../room-erasure.ts";
+import { Erasures } from "../room-erasure.ts";
 import { RoomMessages, talkOf, type Message, type Reacted } from "../room-messages.ts";
 import { type Room } from "../room.ts";
-import { type ChainLink } from "../chain-links.ts";
 import { mentionsIn } from "./mentions.ts";
 import { type Names } from "./names.ts";
 import { Quotes } from "./quotes.ts";
@@ -24,9 +23,7 @@ export class Messages {
   readonly #names: Names;
   readonly #messages: RoomMessages;
   #nowMs = 0;
-  #links: readonly ChainLink[] = [];
-  /** Those that erased all messages of a member. */
-  #erasing: readonly ChainLink[] = [];
+  #erasures = new Erasures([], 0);
   #pending: readonly OutboxItem[] = [];
 
   constructor(room: Room, names: Names) {
@@ -38,7 +35,7 @@ export class Messages {
       // Where it is not known who governed, nothing counts that takes a right.
       deletionCounts: (device, author, seq) =>
         device === author || room.chain.fold?.mayDeleteAt(device, author, seq) === true,
-      erasureOf: (entry, author) => erasureOf(entry, author, this.#links, this.#nowMs),
+      erasureOf: (entry, author) => this.#erasures.of(entry, author),
       pending: () => this.#pending,
     });
     this.quotes = new Quotes(room, names, (entry) => this.of(entry));
@@ -52,21 +49,26 @@ export class Messages {
   /** Takes what holds now. Call before a series of questions. */
   refresh(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#links = this.#room.chain.links;
-    this.#erasing = this.#links.filter(
-      ({ counts, entry: { content } }) => counts && content.kind === "step" && content.step.type === "erase",
-    );
+    this.#erasures = new Erasures(this.#room.chain.links, nowMs);
     this.#pending = this.#room.outbox.items.filter((item) => !this.#isInLog(item));
     this.#messages.refresh();
   }
 
   /** What became of the message in `entry`; `undefined` when it is none. */
   of(entry: LogEntry): Message | undefined {
-    const message = this.#messages.of(entry);
-    if (message?.state !== "here" || this.#erasing.length === 0) return message;
-    // It was loaded before all messages of its author were erased.
-    const erasure = erasureOf(entry, message.author, this.#erasing, this.#nowMs);
-    return erasure.by === "admin" ? { state: "deleted", entry, author: message.author, erasure } : message;
+    return this.#messages.of(entry);
+  }
+
+  /** When the next loaded message becomes too old to be kept; `Infinity` if none does. */
+  nextAtMs(): number {
+    let next = Infinity;
+    for (const { entries } of this.#room.log.runs) {
+      for (const { content, atMs } of entries) {
+        const at = content.kind === "message" ? this.#erasures.reachesAtMs(atMs) : Infinity;
+        if (at > this.#nowMs && at < next) next = at;
+      }
+    }
+    return next;
   }
 
   /** The message in `entry`; `undefined` when it is none. */

@@ -54,7 +54,7 @@ export class RoomDrawing {
 
   /** When something of this changes by itself; `Infinity`: never. */
   get nextAtMs(): number {
-    return this.#rights.nextAtMs();
+    return Math.min(this.#rights.nextAtMs(), this.#messages.nextAtMs());
   }
 
   entries(): readonly Entry[] {

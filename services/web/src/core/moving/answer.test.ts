@@ -9,6 +9,7 @@ import { keepRoomKey } from "../crypto/room-key.ts";
 import { Patience } from "../patience.ts";
 import { type RoomRecord } from "../store.ts";
 import { hastyClock } from "../testing/hasty-clock.ts";
+import { roomToMove } from "../testing/movers.ts";
 import { HandedRooms } from "./answer.ts";
 
 /** More keys than an answer has place for. */
@@ -28,7 +29,7 @@ async function handed(rooms: readonly number[]) {
   const records = await Promise.all(rooms.map((epochs) => roomOf(local, epochs)));
   const patience = new Patience(hastyClock(1), 60_000);
   await taken.take(
-    records.map((record) => ({ record, current: true })),
+    records.map((record) => roomToMove(record)),
     patience,
   );
   return taken.answer("Ana");
@@ -41,6 +42,26 @@ describe("what is handed over", () => {
   it("holds all older keys, newest first, and not the one that the invite gives", async () => {
     const answer = await handed([4, 1]);
     expect([epochs(answer, 0), epochs(answer, 1)]).toEqual([[2, 1, 0], []]);
+  });
+
+  it("is of the epoch that began while it was gathered", async () => {
+    const local = await generateLocalKey();
+    const both = await roomOf(local, 2);
+    const before: RoomRecord = { ...both, keys: both.keys.slice(0, 1), pinned: { epoch: 0, hash: b64(random(32)) } };
+    const calls: string[] = [];
+    const api = {
+      createInvite: (_: string, { grant }: { readonly grant: string }) => {
+        calls.push("createInvite");
+        return Promise.resolve({ grant });
+      },
+      revokeInvite: () => Promise.resolve(void calls.push("revokeInvite")),
+    } as unknown as Pick<Api, "createInvite" | "revokeInvite">;
+    const taken = new HandedRooms({ api, local, origin: "https://chat.example" });
+    const room = { ...roomToMove(before), record: before };
+    room.chain = { refresh: () => Promise.resolve(void (room.record = both)) };
+    await taken.take([room], new Patience(hastyClock(1), 60_000));
+    expect(calls).toEqual(["createInvite", "revokeInvite", "createInvite"]);
+    expect(taken.answer("Ana").rooms[0]?.keys.map(({ epoch }) => epoch)).toEqual([0]);
   });
 
   it("leaves the oldest keys out where there is no place for all", async () => {

@@ -1,47 +1,32 @@
 //! What the old device hands over: a way into each room, and the keys of its older epochs.
 
-import { ApiError, type Api } from "../api.ts";
+import { ApiError } from "../api.ts";
 import { b64, fromB64 } from "../base64url.ts";
 import { concat } from "../bytes.ts";
 import { parseInvite } from "../crypto/invite-link.ts";
 import { answerFits, type MoveAnswer } from "../crypto/move.ts";
 import { rawRoomKey } from "../crypto/room-key.ts";
-import { makeInvite } from "../make-invite.ts";
+import { makeInvite, type InvitingRoom, type InviteWorld } from "../make-invite.ts";
 import { CalledOff, type Patience } from "../patience.ts";
 import { type RoomRecord } from "../store.ts";
 
 /** How long each invite is good, for one use. */
 const INVITE_LIFE_MS = 3_600_000;
 
-export interface AnswerWorld {
-  readonly api: Pick<Api, "createInvite" | "revokeInvite">;
-  /** What keys are kept under. */
-  readonly local: CryptoKey;
-  /** The page's, without a trailing slash. */
-  readonly origin: string;
-}
-
-/** A room to be handed over. */
-export interface RoomToMove {
-  readonly record: RoomRecord;
-  /** False: the room has a newer key that this device has not been given, so that nobody can be let in. */
-  readonly current: boolean;
-}
-
 type MovedRoom = MoveAnswer["rooms"][number];
 
 /** The rooms as they go into an answer. */
 export class HandedRooms {
-  readonly #world: AnswerWorld;
+  readonly #world: InviteWorld;
   readonly #rooms: MovedRoom[] = [];
   readonly #left: string[] = [];
   readonly #invites: { readonly room: string; readonly grant: string }[] = [];
 
-  constructor(world: AnswerWorld) {
+  constructor(world: InviteWorld) {
     this.#world = world;
   }
 
-  /** Names of the rooms that cannot be handed over, such as locked ones. */
+  /** Names of the rooms that cannot be handed over: those that are locked, and those whose newest key is not here. */
   get left(): readonly string[] {
     return this.#left;
   }
@@ -50,19 +35,19 @@ export class HandedRooms {
    * Makes the invites. A room that the server makes none for is left. Rejects with `ApiError` when it does not answer, and with
    * `CalledOff`.
    */
-  async take(rooms: readonly RoomToMove[], patience: Patience): Promise<void> {
-    for (const { record, current } of rooms) {
-      const join = current ? await this.#invite(record, patience) : undefined;
-      if (join === undefined) this.#left.push(record.name);
-      else this.#rooms.push({ join, keys: await this.#olderKeys(record) });
+  async take(rooms: readonly InvitingRoom[], patience: Patience): Promise<void> {
+    for (const room of rooms) {
+      const join = await this.#invite(room, patience);
+      if (join === undefined) this.#left.push(room.record.name);
+      else this.#rooms.push({ join, keys: await this.#olderKeys(room.record) });
     }
   }
 
-  async #invite(record: RoomRecord, patience: Patience): Promise<string | undefined> {
+  async #invite(room: InvitingRoom, patience: Patience): Promise<string | undefined> {
     const limits = { expiresInMs: INVITE_LIFE_MS, usesMax: 1 };
     try {
-      const { invite, link } = await patience.call(() => makeInvite(this.#world, record, limits));
-      this.#invites.push({ room: record.room, grant: invite.grant });
+      const { invite, link } = await patience.call(() => makeInvite(this.#world, room, limits));
+      this.#invites.push({ room: room.record.room, grant: invite.grant });
       const secret = parseInvite(link);
       return secret && b64(concat(secret.room, secret.grant, secret.secret));
     } catch (error) {

@@ -6,20 +6,21 @@ import { b64 } from "../base64url.ts";
 import { type Bytes } from "../bytes.ts";
 import { canAgree, type PublicKeys } from "../crypto/device.ts";
 import { generateMoveSecret, moveCode, moveId, moveLink, openOffer, sealAnswer } from "../crypto/move.ts";
+import { type InvitingRoom, type InviteWorld } from "../make-invite.ts";
 import { CalledOff, Patience, type Clock } from "../patience.ts";
 import { problemOf } from "../problems.ts";
 import { MOVE_LIFE_MS } from "../../protocol.gen.ts";
 import type { MoveView } from "../../view.ts";
-import { HandedRooms, type AnswerWorld, type RoomToMove } from "./answer.ts";
+import { HandedRooms } from "./answer.ts";
 import { expired, waitFor } from "./mailbox.ts";
 
 export type OldMove = Extract<MoveView, { side: "old" }>;
 
-export interface HandingWorld extends AnswerWorld {
-  readonly api: AnswerWorld["api"] & Pick<Api, "offer" | "putAnswer">;
+export interface HandingWorld extends InviteWorld {
+  readonly api: InviteWorld["api"] & Pick<Api, "offer" | "putAnswer">;
   /** Under which the new device introduces itself; one that may be a member's. */
   readonly name: () => string;
-  readonly rooms: () => Promise<readonly RoomToMove[]>;
+  readonly rooms: () => Promise<readonly InvitingRoom[]>;
   readonly clock: Clock;
   readonly show: (move: OldMove) => void;
 }

@@ -7,6 +7,7 @@ import { generateDevice, type Device } from "../crypto/device.ts";
 import { parseMove } from "../crypto/move.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { type EnterWorld } from "../enter.ts";
+import { type InvitingRoom } from "../make-invite.ts";
 import { handOver, type OldMove } from "../moving/handing-over.ts";
 import { takeOver, type NewMove } from "../moving/taking-over.ts";
 import { Store, type RoomRecord } from "../store.ts";
@@ -89,7 +90,7 @@ export class Movers {
       local,
       origin: "https://chat.example",
       name: () => "Ana",
-      rooms: () => Promise.resolve(records.map((record) => ({ record, current }))),
+      rooms: () => Promise.resolve(records.map((record) => roomToMove(record, current))),
       clock: hastyClock(haste),
       show: (move: OldMove) => shown.push(move),
     };
@@ -127,6 +128,12 @@ export class Movers {
     this.#calls.push(call);
     return { signal: call.signal, stop: () => call.abort() };
   }
+}
+
+/** A room as it is remembered, to which nothing happens. */
+export function roomToMove(record: RoomRecord, current = true): InvitingRoom {
+  const [key] = record.keys;
+  return { record, keys: { current: current ? key : undefined }, chain: { refresh: () => Promise.resolve() } };
 }
 
 /** What the link says that the old device shows. */

@@ -113,6 +113,7 @@ export class RoomClient {
   }
 
   close(): void {
+    this.#online = false;
     this.room.stop();
     this.server.listeners.delete(this.#hear);
     this.store.close();
@@ -129,7 +130,7 @@ export class RoomClient {
     const chain = server.chain.newest.seq;
     const frame = { type: "followed", id, room: server.id, history, head, from, skipped: false, chain } as const;
     this.room.followed({ ...frame, role: "member", here: [], here_count: 0 });
-    for (let seq = from; seq <= head; seq++) this.room.entry(server.raw(seq));
+    for (let seq = from; seq <= head; seq++) for (const shown of server.delivered(seq)) this.room.entry(shown);
   }
 
   #world(): RoomWorld {

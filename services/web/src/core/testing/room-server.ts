@@ -45,10 +45,12 @@ export class RoomServer {
   readonly sealed = new Map<number, Map<string, string>>();
   /** Whoever listens to the log. */
   readonly listeners = new Set<(raw: RawEntry) => void>();
-  /** Changes what calls are answered with, by the name of the call. */
+  /** Changes what calls are answered with, by the name of the call, and what the socket delivers (`live`). */
   tamper: (call: string, entries: readonly RawEntry[]) => readonly RawEntry[] = (_, entries) => entries;
   /** Whether a call gets no answer. */
   down: (call: string) => boolean = () => false;
+  /** What an answer waits for once it has been decided. */
+  late: (call: string) => Promise<unknown> = () => Promise.resolve();
   /** Refuses an envelope. */
   refuse: (header: Header) => Answer | undefined = () => undefined;
   /** The time of commit. */
@@ -180,7 +182,7 @@ export class RoomServer {
     if (this.#chain === undefined) this.#chain = Chain.found(placed);
     else this.#chain.apply(placed);
     if (header.type === EntryType.deletion) this.erase(header.targetSeq);
-    for (const listener of this.listeners) listener(this.raw(entry.seq));
+    for (const shown of this.delivered(entry.seq)) for (const listener of this.listeners) listener(shown);
     return entry.seq;
   }
 
@@ -226,10 +228,19 @@ export class RoomServer {
     return { seq, atMs, envelope: envelope.slice(0, 76), erased: fromB64(hash) };
   }
 
+  /** What a socket brings for the entry at `seq`. */
+  delivered(seq: number): readonly RawEntry[] {
+    return this.tamper("live", [this.raw(seq)]);
+  }
+
   /** What `device` gets from the calls that a room makes. */
   api(device: Device): Api {
-    const answer = <T>(call: string, give: () => T): Promise<T> =>
-      this.down(call) ? Promise.reject(new ApiError({ code: "offline" })) : Promise.resolve().then(give);
+    const answer = async <T>(call: string, give: () => T): Promise<T> => {
+      if (this.down(call)) throw new ApiError({ code: "offline" });
+      const given = give();
+      await this.late(call);
+      return given;
+    };
     const calls = {
       history: (_: string, before: number, limit: number) => answer("history", () => this.#history(before, limit)),
       chain: (_: string, before = Infinity, limit: number) => answer("chain", () => this.#chainPage(before, limit)),

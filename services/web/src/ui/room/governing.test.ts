@@ -158,6 +158,24 @@ test("a removal shows the new password, who was left out, and the links that end
   expect(room.members.some((each) => each.device === LINH.device)).toBe(false);
 });
 
+test("the progress of a new key begins at its first line and never goes back", async () => {
+  const { actions } = open(RekeyDialog, { dialog: "rotate" });
+  const shown: number[] = [];
+  const lines = () => [...document.querySelectorAll(".progress li")];
+  const look = () => {
+    const at = lines().findIndex((line) => line.getAttribute("aria-current") === "step");
+    if (at >= 0 && at !== shown.at(-1)) shown.push(at);
+  };
+  const watching = new MutationObserver(look);
+  watching.observe(document.body, { subtree: true, childList: true, attributes: true });
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Replace the key");
+  await vi.waitFor(() => expect(said()).toContain("The room has a new key"), { timeout: 5000 });
+  watching.disconnect();
+  expect(actions.calls).toHaveLength(1);
+  expect(shown).toEqual([0, 1, 2, 3]);
+});
+
 test("a weak password begins no removal", async () => {
   const { actions } = open(RekeyDialog, { dialog: { about: "remove", device: LINH.device } });
   await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));

@@ -31,9 +31,9 @@ export const rekey = {
   working: "The room gets its new key",
   keepOpen: "Keep this page open until it is done.",
   steps: {
+    deriving: "Turning the new password into a key",
     collecting: "Looking who is in the room",
     sealing: "Sealing the new key for each person",
-    deriving: "Turning the new password into a key",
     committing: "Putting it into force",
   },
   sealed: (done: number, all: number) => `${done.toLocaleString(LANGUAGE)} of ${all.toLocaleString(LANGUAGE)}`,
