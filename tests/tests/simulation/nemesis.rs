@@ -44,7 +44,7 @@ impl Nemesis {
     /// Strikes until `end`.
     pub async fn run(&mut self, end: Instant) {
         loop {
-            sleep(self.dice.ms(100, 2500)).await;
+            sleep(self.dice.ms(100, 2000)).await;
             if Instant::now() >= end {
                 return;
             }

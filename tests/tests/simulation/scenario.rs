@@ -47,12 +47,12 @@ impl Plan {
             rooms: 1 + dice.below(2),
             people: 2 + dice.below(3),
             nodes: 1 + dice.below(3),
-            length: dice.ms(10_000, 25_000),
+            length: dice.ms(7_000, 18_000),
             pause_ms_max: 1000 + dice.below(4000),
             filled: if dice.one_in(4) { 20 + dice.below(300) } else { 0 },
             flood: dice.one_in(40),
             rewinds: dice.one_in(8),
-            waits: dice.one_in(3),
+            waits: dice.one_in(4),
         }
     }
 }

@@ -117,6 +117,7 @@ impl Rooms {
             let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
             if row.history != room.history() || row.head < reached || room.is_replaced() {
                 self.replace(room);
+                self.shared.store.begin_new_life(id, room.history()).await?;
                 continue;
             }
             let announced = room.change_tail(|tail| tail.announce(row.head));

@@ -38,6 +38,9 @@ pub use tail::{Accepted, Read, Tail, may_erase};
 /// How old a frame in memory may get; half the age at which the store may erase it, since clocks differ.
 const TAIL_AGE_MAX: Duration = RETENTION_MIN.checked_div(2).expect("two is not zero");
 
+/// How long to wait after the database failed to begin a new life of a log.
+const LIFE_RETRY: Duration = Duration::from_millis(500);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while holding one of these locks leaves plain collections behind, which stay usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -55,6 +58,8 @@ pub struct Room {
     access_version: AtomicU64,
     /// Another log has taken its place, as after a restored backup or a fail-over that lost commits.
     replaced: AtomicBool,
+    /// That is being arranged.
+    replacing: AtomicBool,
     crowd: Mutex<Crowd>,
 }
 
@@ -69,6 +74,7 @@ impl Room {
             repairing: AtomicBool::new(false),
             access_version: AtomicU64::new(0),
             replaced: AtomicBool::new(false),
+            replacing: AtomicBool::new(false),
             crowd: Mutex::default(),
         }
     }
@@ -190,7 +196,10 @@ impl Rooms {
         lock(&self.shared.rooms).get(&id).cloned()
     }
 
-    /// Another log has taken the place of this one: whoever follows it must go, and whoever comes begins with the other.
+    /// The store's log is not the one that was followed: whoever follows it must go, and whoever comes begins with the other.
+    ///
+    /// If the history is the same, entries were lost that some have seen, and others have been seen in their places. Then a new life of
+    /// the log begins, so that no cursor passes for one of it that is not.
     fn replace(&self, room: &Arc<Room>) {
         {
             let mut rooms = lock(&self.shared.rooms);
@@ -198,10 +207,22 @@ impl Rooms {
                 rooms.remove(&room.id);
             }
         }
-        if !room.replaced.swap(true, Ordering::AcqRel) {
-            tracing::warn!(room = %room.id, "the store has another log than the one that was followed; those who follow are to come again");
+        if room.replacing.swap(true, Ordering::AcqRel) {
+            return;
         }
-        room.recheck_access(None);
+        tracing::warn!(room = %room.id, "the store has another log than the one that was followed; its followers are to come again");
+        let (rooms, room) = (self.clone(), Arc::clone(room));
+        self.shared.tasks.spawn(async move {
+            while let Err(error) = rooms.shared.store.begin_new_life(room.id, room.history()).await {
+                tracing::warn!(room = %room.id, %error, "could not begin a new life of a log");
+                tokio::select! {
+                    () = rooms.shared.stop.cancelled() => return,
+                    () = tokio::time::sleep(LIFE_RETRY) => {}
+                }
+            }
+            room.replaced.store(true, Ordering::Release);
+            room.recheck_access(None);
+        });
     }
 
     async fn run_events(self, mut events: tokio::sync::broadcast::Receiver<BusEvent>) {

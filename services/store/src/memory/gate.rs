@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::{HistoryId, RoomId, Seq};
+use snug_protocol::{RoomId, Seq};
 
+use super::room::new_history;
 use super::{Memory, State};
 use crate::{Store, StoreError};
 
@@ -78,9 +79,7 @@ impl MemoryStore {
         *state = copy.0.clone();
         if new_life {
             for log in state.rooms.values_mut() {
-                let mut history = [0; 16];
-                getrandom::fill(&mut history).expect("the operating system has random bytes");
-                log.room.history = HistoryId(history);
+                log.room.history = new_history();
             }
         }
     }

@@ -62,6 +62,13 @@ impl Memory {
         Ok(rooms)
     }
 
+    pub fn begin_new_life(&self, room: RoomId, history: HistoryId) -> Result<bool, StoreError> {
+        let mut state = self.open()?;
+        let Some(log) = state.rooms.get_mut(&room).filter(|log| log.room.history == history) else { return Ok(false) };
+        log.room.history = new_history();
+        Ok(true)
+    }
+
     pub fn delete_room(&self, room: RoomId) -> Result<bool, StoreError> {
         let mut state = self.open()?;
         let Some(log) = state.rooms.remove(&room) else { return Ok(false) };
@@ -142,6 +149,12 @@ impl Memory {
     }
 }
 
+pub(super) fn new_history() -> HistoryId {
+    let mut history = [0; 16];
+    getrandom::fill(&mut history).expect("the operating system has random bytes");
+    HistoryId(history)
+}
+
 impl Grant {
     /// The grant with `expired` as it is at `now_ms`.
     pub(super) fn read_at(&self, now_ms: u64) -> Self {
@@ -151,12 +164,10 @@ impl Grant {
 
 impl Log {
     fn new(new: NewRoom, now_ms: u64) -> Self {
-        let mut history = [0; 16];
-        getrandom::fill(&mut history).expect("the operating system has random bytes");
         let room = Room {
             room: new.room,
             name: new.name,
-            history: HistoryId(history),
+            history: new_history(),
             head: Seq::ZERO,
             epoch: new.epoch_record.header().epoch,
             chain: Seq(1),

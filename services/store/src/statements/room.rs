@@ -55,6 +55,25 @@ impl Database {
         let rows = sqlx::query(SELECT).bind(&device.0[..]).fetch_all(&self.readers).await?;
         rows.iter().map(|row| Ok((room_of(row)?, row::role(row)?))).collect()
     }
+
+    pub async fn begin_new_life(&self, room: RoomId, history: HistoryId) -> Result<bool, StoreError> {
+        const UPDATE: &str = "update room set history = $3 where room = $1 and history = $2";
+        let new = new_history();
+        self.writer
+            .write(Scope::Room(room), move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(UPDATE).bind(&room.0[..]).bind(&history.0[..]).bind(&new.0[..]);
+                    Ok(query.execute(connection).await?.rows_affected() > 0)
+                })
+            })
+            .await
+    }
+}
+
+fn new_history() -> HistoryId {
+    let mut history = [0; 16];
+    getrandom::fill(&mut history).expect("the operating system has random bytes");
+    HistoryId(history)
 }
 
 fn room_of(row: &Row) -> Result<Room, StoreError> {
@@ -116,12 +135,10 @@ async fn create_room(
         return Err(CreateRoomError::TooManyRooms);
     }
     let now_ms = select_now_ms(connection).await?;
-    let mut history = [0; 16];
-    getrandom::fill(&mut history).expect("the operating system has random bytes");
     let room = Room {
         room: new.room,
         name: new.name,
-        history: HistoryId(history),
+        history: new_history(),
         head: Seq(1),
         epoch: new.epoch_record.header().epoch,
         chain: Seq(1),

@@ -2,7 +2,7 @@
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
-use snug_protocol::{DeviceId, GrantId, RoomId};
+use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId};
 
 use super::{Backend, Store, on, through};
 use crate::{CreateInviteError, CreateRoomError, Grant, GrantSecret, Lookup, NewInvite, NewRoom, Room, StoreError};
@@ -47,6 +47,15 @@ impl Store {
     /// The store failed.
     pub async fn rooms_of(&self, device: DeviceId) -> Result<Vec<(Room, Role)>, StoreError> {
         on!(self, backend => backend.rooms_of(device))
+    }
+
+    /// Begins a new life of the room's log, unless it has begun one since `history`: the log has lost entries that somebody has seen, so
+    /// none of that history's cursors is to be trusted. Returns whether it did.
+    ///
+    /// # Errors
+    /// The store failed; it may have been done.
+    pub async fn begin_new_life(&self, room: RoomId, history: HistoryId) -> Result<bool, StoreError> {
+        on!(self, backend => backend.begin_new_life(room, history))
     }
 
     /// Erases a room: it is gone for everyone in one commit, then its entries are erased in batches between which others may write;

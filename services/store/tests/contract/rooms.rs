@@ -3,7 +3,7 @@
 use snug_protocol::http::Role;
 use snug_protocol::{GrantId, RoomId, Seq};
 use snug_store::{
-    AppendError, CreateRoomError, EnterError, GrantKind, Lookup, NewRoom, Quotas, Standing, Store, StoreError,
+    AppendError, CreateRoomError, EnterError, GrantKind, Lookup, NewRoom, Quotas, Room, Standing, Store, StoreError,
 };
 
 use crate::fixture::{Instance, contract, device, envelope, id, invite, log, new_room, room_of, secret, together};
@@ -19,6 +19,7 @@ contract![
     heads_tell_what_grew_and_leave_out_what_is_gone,
     a_deleted_room_is_erased_and_its_name_is_free,
     a_room_made_again_is_another_history,
+    a_log_begins_a_new_life_once,
     a_closed_store_is_unavailable_and_may_be_closed_again,
     peppers_keep_their_first_check_value,
     time_is_in_milliseconds_of_this_century,
@@ -171,6 +172,17 @@ async fn a_closed_store_is_unavailable_and_may_be_closed_again(store: Store) {
     assert!(matches!(refused, Err(AppendError::Store(StoreError::Unavailable(_)))), "{refused:?}");
     let refused = store.create_room(new_room(2, device(1))).await;
     assert!(matches!(refused, Err(CreateRoomError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+}
+
+async fn a_log_begins_a_new_life_once(store: Store) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let before = store.room(room).await.unwrap().unwrap();
+    let answers = together((0..4).map(|_| store.begin_new_life(room, before.history))).await;
+    assert_eq!(answers.into_iter().filter(|began| *began.as_ref().unwrap()).count(), 1);
+    let after = store.room(room).await.unwrap().unwrap();
+    assert_ne!(after.history, before.history);
+    assert_eq!(after, Room { history: after.history, ..before }, "and nothing else is changed");
+    assert!(!store.begin_new_life(RoomId([9; 16]), before.history).await.unwrap());
 }
 
 async fn peppers_keep_their_first_check_value(store: Store) {
