@@ -108,6 +108,16 @@ async fn finish(mut scene: Scene, began: Instant) {
     report::print(&scene.strikes, &scene.figures);
     println!("{acknowledged} messages acknowledged, {stored} stored, {visits} visits, {:.0?} in all", began.elapsed());
     breaches.extend(report::missed_goals(&scene.figures));
+    if setting("SNUG_CHAOS_SECONDS").is_none() {
+        // Among other tests on a busy machine, being late says nothing of the cluster: told, and held to by `make chaos`.
+        breaches.retain(|breach| {
+            let is_late = matches!(breach, Breach::Late(_));
+            if is_late {
+                println!("late: {breach}");
+            }
+            !is_late
+        });
+    }
     let breaches: Vec<String> = breaches.iter().map(ToString::to_string).collect();
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
     for fault in faults::chosen(&Fault::ALL) {
