@@ -37,7 +37,6 @@ const EXPECTED: [&str; 34] = [
     "bus deaf",
     "bus weather",
     "deletion",
-    "entry came again",
     "event lost",
     "event not heard",
     "event twice",
