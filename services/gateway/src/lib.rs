@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `config`: settings. `server`: listening, draining. `http`: routes. `session`: one socket. `room`: followed rooms and their tails.
-//! - `chat`: one message's path. `presence`: who is here. `auth`: peppers, sign-ins, tokens. `limit`: rates.
+//! - `chat`: one message's path. `presence`: who is here. `auth`: peppers, sign-ins, tokens. `limit`: rates. `wire`: WebSockets.
 //!
 //! What is absent: SQL (in `snug-store`), anything that opens an envelope, and environment variables outside `config`.
 
@@ -20,6 +20,7 @@ pub mod server;
 pub mod session;
 pub mod telemetry;
 mod tls;
+pub mod wire;
 
 pub use config::Settings;
 #[cfg(all(feature = "sabotage", debug_assertions))]

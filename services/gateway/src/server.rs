@@ -215,7 +215,7 @@ impl<L: Listen> Server<L> {
         let rate = Rate::per_second(limits.sends_per_second, limits.sends_burst);
         let chat = Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), rate);
         let tokens = Tokens::new(store.clone());
-        let session = SessionParts {
+        let session = Arc::new(SessionParts {
             chat: chat.clone(),
             rooms: Rooms::start(store.clone(), Arc::clone(&bus), tasks.clone(), stop.clone()),
             presence,
@@ -225,7 +225,7 @@ impl<L: Listen> Server<L> {
             node: node.to_string().into(),
             clock: clock.clone(),
             stop: close_sockets.clone(),
-        };
+        });
         let door = Door {
             secrets: GrantSecrets::new(Arc::clone(&peppers)),
             nonces: Arc::new(Nonces::new(&peppers)),

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -67,7 +69,7 @@ pub async fn keys(
     request_body = NewEpoch, responses((status = 200, body = Committed)))]
 pub async fn begin(
     State(door): State<Door>,
-    State(session): State<SessionParts>,
+    State(session): State<Arc<SessionParts>>,
     caller: Authenticated,
     ClientAddress(address): ClientAddress,
     At(room): At<RoomId>,

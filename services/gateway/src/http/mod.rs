@@ -88,7 +88,7 @@ pub struct Handles {
     /// Believed proxies.
     pub proxies: Arc<[AddressRange]>,
     /// Sessions.
-    pub session: SessionParts,
+    pub session: Arc<SessionParts>,
     /// Whether to send traffic here.
     pub readiness: Readiness,
 }

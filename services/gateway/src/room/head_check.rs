@@ -105,7 +105,7 @@ impl Rooms {
             let Some(room) = self.get(id).filter(|room| room.begun.initialized()) else { continue };
             match heads.get(&id) {
                 Some(head) if head.history == room.history() && head.head >= reached => {
-                    room.change_tail(|tail| tail.announce(head.head));
+                    self.change_tail(&room, |tail| tail.announce(head.head));
                     self.repair_if_behind(&room);
                     if room.access_version.swap(head.access_version, Ordering::AcqRel) != head.access_version {
                         room.recheck_access(None);

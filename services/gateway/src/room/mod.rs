@@ -4,10 +4,12 @@
 //! seq (`repair`) and by comparing heads with the store (`head_check`). What is absent: sockets, and anything that writes to the store.
 
 mod crowd;
+mod due;
 mod ephemeral;
 mod follower;
 mod following;
 mod head_check;
+mod pace;
 mod repair;
 mod tail;
 #[cfg(test)]
@@ -28,11 +30,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crowd::Crowd;
+use due::SharedTail;
 use following::Leaving;
 use head_check::Wanted;
+use pace::{Pace, Round};
 
-pub use follower::{Follower, Wake};
-pub use following::Following;
+pub use due::Due;
+pub use follower::{Follower, News, Wake};
+pub use following::{FLUSH_BYTES_MAX, Following};
 pub use tail::{Accepted, Read, Tail, may_erase};
 
 /// How old a frame in memory may get; half the age at which the store may erase it, since clocks differ.
@@ -49,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One followed room.
 pub struct Room {
     id: RoomId,
-    tail: Mutex<Tail>,
+    tail: Mutex<SharedTail>,
     /// Copy of the tail's head, so that sessions can look without the lock.
     head: AtomicU64,
     followers: Mutex<HashMap<u64, Arc<Follower>>>,
@@ -61,6 +66,7 @@ pub struct Room {
     /// That is being arranged.
     replacing: AtomicBool,
     crowd: Mutex<Crowd>,
+    pace: Pace,
 }
 
 impl Room {
@@ -76,6 +82,7 @@ impl Room {
             replaced: AtomicBool::new(false),
             replacing: AtomicBool::new(false),
             crowd: Mutex::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -103,19 +110,10 @@ impl Room {
         self.replaced.load(Ordering::Acquire)
     }
 
-    fn change_tail(&self, change: impl FnOnce(&mut Tail) -> Accepted) -> Accepted {
-        let (accepted, grew) = {
-            let mut tail = lock(&self.tail);
-            let accepted = change(&mut tail);
-            let head = tail.head().0;
-            (accepted, self.head.swap(head, Ordering::AcqRel) != head)
-        };
-        if grew {
-            for follower in lock(&self.followers).values() {
-                follower.wake();
-            }
+    fn tell_followers(&self) {
+        for follower in lock(&self.followers).values() {
+            follower.wake();
         }
-        accepted
     }
 
     fn recheck_access(&self, device: Option<DeviceId>) {
@@ -139,6 +137,7 @@ pub struct Counters {
 struct Shared {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     leaving: Leaving,
+    round: Round,
     head_checks: Wanted,
     counters: Counters,
     store: Store,
@@ -155,12 +154,14 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// An empty table, and its tasks: one takes events from the bus, one compares heads, one counts crowds.
+    /// An empty table, and its tasks: one takes events from the bus, one compares heads, one tells of
+    /// growth that was held back, one counts crowds.
     #[must_use]
     pub fn start(store: Store, bus: Arc<dyn Bus>, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let shared = Shared {
             rooms: Mutex::default(),
             leaving: Leaving::default(),
+            round: Round::default(),
             head_checks: Wanted::default(),
             counters: Counters::default(),
             store,
@@ -173,6 +174,7 @@ impl Rooms {
         let events = rooms.shared.bus.events();
         rooms.shared.tasks.spawn(rooms.clone().run_events(events));
         rooms.shared.tasks.spawn(head_check::run(rooms.clone(), rooms.shared.stop.clone()));
+        rooms.shared.tasks.spawn(rooms.clone().run_rounds());
         rooms.shared.tasks.spawn(rooms.clone().run_crowds());
         rooms
     }
@@ -190,6 +192,19 @@ impl Rooms {
         for room in rooms {
             lock(&room.tail).forget_before(now_ms.saturating_sub(age_ms));
         }
+    }
+
+    fn change_tail(&self, room: &Arc<Room>, change: impl FnOnce(&mut Tail) -> Accepted) -> Accepted {
+        let (accepted, grew) = {
+            let mut tail = lock(&room.tail);
+            let accepted = tail.change(change);
+            let head = tail.tail().head().0;
+            (accepted, room.head.swap(head, Ordering::AcqRel) != head)
+        };
+        if grew {
+            self.tell_growth(room);
+        }
+        accepted
     }
 
     fn get(&self, id: RoomId) -> Option<Arc<Room>> {
@@ -246,7 +261,7 @@ impl Rooms {
         match event {
             BusEvent::Hint { room, seq, frame, trace: _ } => {
                 let Some(room) = self.get(room) else { return };
-                let accepted = room.change_tail(|tail| match frame {
+                let accepted = self.change_tail(&room, |tail| match frame {
                     Some(frame) => tail.accept(frame),
                     None => tail.announce(seq),
                 });

@@ -15,7 +15,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 impl Rooms {
     pub(super) fn repair_if_behind(&self, room: &Room) {
-        if !lock(&room.tail).is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+        if !lock(&room.tail).tail().is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
             return;
         }
         let Some(room) = self.get(room.id) else { return };
@@ -32,13 +32,13 @@ async fn run(rooms: Rooms, room: Arc<Room>) {
         }
         wait = Duration::ZERO;
         let (head, behind) = {
-            let tail = lock(&room.tail);
-            (tail.head(), tail.is_behind())
+            let shared = lock(&room.tail);
+            (shared.tail().head(), shared.tail().is_behind())
         };
         if !behind {
             room.repairing.store(false, Ordering::Release);
             // Something may have been announced between the look and the flag.
-            if !lock(&room.tail).is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+            if !lock(&room.tail).tail().is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
                 return;
             }
             continue;
@@ -49,7 +49,7 @@ async fn run(rooms: Rooms, room: Arc<Room>) {
             Ok(frames) if frames.last().is_none_or(|last| last.seq() <= head) => wait = RETRY_AFTER,
             Ok(frames) => {
                 tracing::debug!(room = %room.id, from = head.0 + 1, count = frames.len(), "filled a gap from the store");
-                if room.change_tail(|tail| tail.accept_all(frames)) == Accepted::Other {
+                if rooms.change_tail(&room, |tail| tail.accept_all(frames)) == Accepted::Other {
                     return rooms.replace(&room);
                 }
             }

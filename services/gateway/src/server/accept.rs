@@ -10,11 +10,9 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,13 +20,12 @@ use tower::ServiceExt;
 
 use crate::config::{AddressRange, Limits};
 use crate::limit::subject;
+use crate::wire::{Connection, Stream};
 
 /// From the first byte to the end of the headers. axum's own server sets none.
 const HEADERS_LIMIT: Duration = Duration::from_secs(10);
 /// For the TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// A connection whose peer takes nothing of an answer for this long is closed. Sockets have a shorter limit of their own.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,7 +47,7 @@ pub struct Connections {
 /// Where connections come from.
 pub trait Listen: Send + 'static {
     /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+    type Stream: Stream + 'static;
 
     /// The next connection, and whose it is. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
@@ -100,31 +97,18 @@ pub async fn run<L: Listen>(mut listener: L, connections: Connections) {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
-    stream: S,
-    peer: SocketAddr,
-    connections: Connections,
-    place: Place,
-) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_LIMIT));
-    let stream = Box::pin(stream);
+async fn serve<S: Stream + 'static>(stream: S, peer: SocketAddr, connections: Connections, place: Place) {
     match connections.tls.clone() {
-        None => speak_http(stream, peer, connections, place).await,
+        None => speak_http(Connection::new(stream), peer, connections, place).await,
         Some(tls) => match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => speak_http(stream, peer, connections, place).await,
+            Ok(Ok(stream)) => speak_http(Connection::new(stream), peer, connections, place).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn speak_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    peer: SocketAddr,
-    connections: Connections,
-    place: Place,
-) {
+async fn speak_http(stream: Connection, peer: SocketAddr, connections: Connections, place: Place) {
     let Connections { router, stop, .. } = connections;
     let place = Arc::new(place);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {

@@ -48,6 +48,7 @@ impl<L: Listen> Server<L> {
             let _ = timeout_at(closes_at, moved).await;
         }
         self.close_sockets.cancel();
+        table.close_all();
         let quiet = async { tokio::join!(table.empty(), http.wait()) };
         if timeout_at(deadline - ENDING_RESERVE, quiet).await.is_err() {
             tracing::warn!(sockets = table.count(), requests = http.len(), "not everything ended in time");

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
 use snug_bus::BusEvent;
 use snug_protocol::frame::{BinaryFrameError, ClientFrame, Cursor, Resync, SendFrame, ServerFrame, close};
@@ -12,22 +11,11 @@ use snug_store::{Standing, Store, StoreError};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Ending, Session, Subscription};
+use super::{CONTROLS, Ending, Session, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
 use crate::room::Room;
-
-/// The close code for a socket that failed while being read.
-pub(super) fn ending_of(error: &axum::Error) -> Ending {
-    // axum hides the library's error type; its text is stable enough to tell a frame that is too large from a broken connection.
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    let mut too_large = false;
-    while let Some(error) = cause {
-        too_large |= error.to_string().contains("too long");
-        cause = error.source();
-    }
-    if too_large { Ending::of(close::TOO_LARGE, ErrorCode::TooLarge) } else { Ending::GONE }
-}
+use crate::wire::Message;
 
 fn envelope_code(error: &BinaryFrameError) -> ErrorCode {
     match error {
@@ -69,12 +57,10 @@ impl Session {
     }
 
     pub(super) async fn read(&mut self, frame: Message) -> Result<(), Ending> {
-        // Anything heard is a sign of life.
-        self.heartbeat.due = None;
         match frame {
             Message::Binary(bytes) => self.send(&bytes),
-            Message::Text(text) => self.control(&text).await,
-            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Text(text) => Box::pin(self.control(&text)).await,
+            Message::Ping(_) | Message::Pong => {}
             Message::Close(_) => return Err(Ending::GONE),
         }
         Ok(())
@@ -85,7 +71,7 @@ impl Session {
             Ok(frame) => frame,
             Err((id, error)) => {
                 // A client that only sends nonsense is slowed down like one that asks too much.
-                if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+                if let Err(wait) = self.controls.charge(CONTROLS, std::time::Instant::now()) {
                     let error = ChatError::TooFast { retry_after: wait }.body();
                     return self.replies.push(ServerFrame::Error { id, room: None, error });
                 }
@@ -99,18 +85,18 @@ impl Session {
         let chat = self.parts.chat.clone();
         let span = tracing::debug_span!("send_message", %room, bytes = bytes.len());
         let append = async move { (id, room, chat.send_message(frame.envelope).await) };
-        self.in_flight.push_back(Box::pin(append.instrument(span)));
+        self.appends.push(append.instrument(span));
     }
 
-    async fn control(&mut self, text: &Utf8Bytes) {
-        if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+    async fn control(&mut self, text: &str) {
+        if let Err(wait) = self.controls.charge(CONTROLS, std::time::Instant::now()) {
             let error = ChatError::TooFast { retry_after: wait }.body();
             return self.replies.push(ServerFrame::Error { id: None, room: None, error });
         }
-        match decode(text.as_str()) {
+        match decode(text) {
             Ok(ClientFrame::Follow { id, room, cursor }) => self.follow(id, room, cursor).await,
             Ok(ClientFrame::Unfollow { room }) => {
-                self.subscriptions.remove(&room);
+                self.unsubscribe(room);
             }
             Ok(ClientFrame::Typing { room }) => self.typing(room).await,
             Ok(ClientFrame::Heartbeat {}) => {}
@@ -125,7 +111,7 @@ impl Session {
 
     async fn typing(&mut self, room: RoomId) {
         let now = Instant::now();
-        let is_present = self.subscriptions.get(&room).is_some_and(|subscription| subscription.present.is_some());
+        let is_present = self.subscription(room).is_some_and(|subscription| subscription.present.is_some());
         if !is_present || self.typing.get(&room).is_some_and(|last| now - *last < TYPING_PERIOD) {
             return;
         }
@@ -136,14 +122,17 @@ impl Session {
     }
 
     async fn follow(&mut self, id: u32, room: RoomId, cursor: Option<Cursor>) {
-        if !self.subscriptions.contains_key(&room) && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
+        if self.subscription(room).is_none() && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
             return self.fail(Some(id), Some(room), ErrorCode::TooManyRooms);
         }
-        self.subscriptions.remove(&room);
+        self.unsubscribe(room);
         match self.try_follow(id, room, cursor).await {
             Ok((subscription, followed)) => {
-                self.typing.retain(|room, _| self.subscriptions.contains_key(room));
-                self.subscriptions.insert(room, subscription);
+                let rooms: Vec<RoomId> = self.subscriptions.iter().map(Subscription::room).collect();
+                self.typing.retain(|known, _| *known == room || rooms.contains(known));
+                // One by one: most sessions follow one room.
+                self.subscriptions.reserve_exact(1);
+                self.subscriptions.push(subscription);
                 self.replies.push(followed);
             }
             Err(FollowError::Refused(code)) => self.fail(Some(id), Some(room), code),
