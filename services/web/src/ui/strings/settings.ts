@@ -106,12 +106,14 @@ export const settings = {
   },
   audit: {
     heading: "What was changed, and by whom",
-    value: "Every change since the room began",
+    value: "Each change is signed by whoever made it",
     action: "Show",
     actionLabel: "Show what was changed, and by whom",
-    body: "Every change to this room since it began, newest first. Each is signed by whoever made it, so nobody can alter this list unseen.",
+    whole: "Every change to this room since it began, newest first.",
+    part: "The changes to this room as far back as this device can follow them, newest first. What was before the history was closed to newcomers is not among them.",
+    signed: "Each is signed by whoever made it, so nobody can alter this list unseen.",
     loading: "Loading…",
-    empty: "Nothing has been changed yet.",
+    none: "This device cannot read the list at the moment.",
     more: "Show older changes",
   },
   deleteRoom: {
