@@ -200,7 +200,7 @@ export class Room {
       this.outbox.startInstance();
       this.#introduction.forget();
       this.#reading.reset();
-    } else if (frame.skipped) void this.pins.load();
+    } else if (frame.skipped) void this.#reading.load();
     void this.chain.followed(frame.history, frame.chain, frame.from);
     this.#logChanged();
   }

@@ -14,8 +14,10 @@ import { type RoomServer } from "./room-server.ts";
 
 /** Waits in this many times less than they take. */
 const HASTE = 100;
-/** A page that a follow without a cursor begins with. */
+/** A page that a follow begins with that has no cursor, or one too far behind. */
 const PAGE = 50;
+/** What is further behind than so much is not sent. */
+const BEHIND_MAX = 1_000;
 
 let databases = 0;
 
@@ -125,10 +127,11 @@ export class RoomClient {
     const { server } = this;
     const id = this.#requests++;
     const cursor = this.room.follow(id);
-    const from = cursor === undefined ? Math.max(1, server.head - page + 1) : cursor.seq + 1;
     const { history, head } = server;
+    const skipped = cursor !== undefined && head - cursor.seq > BEHIND_MAX;
+    const from = cursor === undefined || skipped ? Math.max(1, head - page + 1) : cursor.seq + 1;
     const chain = server.chain.newest.seq;
-    const frame = { type: "followed", id, room: server.id, history, head, from, skipped: false, chain } as const;
+    const frame = { type: "followed", id, room: server.id, history, head, from, skipped, chain } as const;
     this.room.followed({ ...frame, role: "member", here: [], here_count: 0 });
     for (let seq = from; seq <= head; seq++) for (const shown of server.delivered(seq)) this.room.entry(shown);
   }
