@@ -39,6 +39,7 @@ export type LocalCode =
   | "topic_too_long"
   | "topic_forbidden"
   | "key_missing" // this device has not received the room's newest key
+  | "unanswered" // the room ended before the server had said whether it arrived
   | "room_untrusted" // the room's own records do not verify: wrong key, wrong signer, unknown kdf
   | "local_storage" // IndexedDB refused
   | "unexpected"; // a bug of ours; never shown with internals

@@ -208,7 +208,8 @@ export class Room {
   #applyLive(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
       const isNew = this.#reading.live(entry);
-      const { content, header, atMs } = entry;
+      const { content, header, atMs, hash } = entry;
+      if (header?.device === this.me) void this.outbox.arrived(hash).catch(() => undefined);
       if (content.kind !== "message" || header === undefined) continue;
       if (header.device === this.me) this.slow.wrote(atMs, this.#world.now());
       if (isNew) this.presence.wrote(header.device);

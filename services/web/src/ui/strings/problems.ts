@@ -77,6 +77,7 @@ export const problems = {
   topic_too_long: "That topic is too long. 200 characters are the most.",
   topic_forbidden: "That topic has invisible characters or line breaks in it. Try plain text.",
   key_missing: "This device has not been given the room's newest key. Join again with the new password.",
+  unanswered: "The room ended before the server had answered.",
   room_untrusted: "The server's answer does not fit this room's key, so nothing was opened. Ask whoever invited you.",
   local_storage: "This browser did not let the page store anything. Free some space or allow site data.",
   unexpected: "Something went wrong in this page. Reload it and try again.",
