@@ -66,6 +66,7 @@ export class RoomState implements RoomView {
   mutedUntilMs = $state.raw<number | null>(null);
   slowUntilMs = $state.raw<number | null>(null);
   keyMissing = $state.raw(false);
+  contradicted = $state.raw(false);
   fingerprint = $state.raw("");
 
   constructor(id: string) {

@@ -41,6 +41,7 @@ export type LocalCode =
   | "key_missing" // this device has not received the room's newest key
   | "unanswered" // the room ended before the server had said whether it arrived
   | "room_untrusted" // the room's own records do not verify: wrong key, wrong signer, unknown kdf
+  | "room_contradicted" // the server shows an older state of the room than this device knows, or another one
   | "local_storage" // IndexedDB refused
   | "unexpected"; // a bug of ours; never shown with internals
 
@@ -181,6 +182,8 @@ export interface RoomView {
   readonly slowUntilMs: number | null;
   /** The room has a newer key that this device has not been given: it must join again with the new password. */
   readonly keyMissing: boolean;
+  /** The server does not have what this device knows to hold in the room: an older state of it, or another one. */
+  readonly contradicted: boolean;
   /** To be compared between members by another channel: the same for all, for the life of the room. Groups of digits. */
   readonly fingerprint: string;
 }

@@ -188,6 +188,10 @@ describe("a chain entry that is withheld", () => {
     server.tamper = (call, entries) => (call === "chain" ? entries.slice(0, 1) : entries);
     await page.room.chain.load();
     expect([page.room.chain.fold, found(page)]).toEqual([undefined, ["authority 1"]]);
+    expect(page.room.chain.isContradicted).toBe(true);
+    server.tamper = (_, entries) => entries;
+    await page.room.chain.load();
+    expect(page.room.chain.isContradicted).toBe(false);
   });
 });
 

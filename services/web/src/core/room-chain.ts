@@ -43,6 +43,7 @@ export class RoomChain {
   #bySeq = new Map<number, ChainLink>();
   #founding: string | undefined;
   #history: string | undefined;
+  #contradicted = false;
   #loading: Promise<void> | undefined;
   /** The newest epoch that was looked for here after an entry of it had come. */
   #lookedFor = 0;
@@ -76,6 +77,11 @@ export class RoomChain {
   /** What became of the chain entry at `seq`. */
   linkAt(seq: number): ChainLink | undefined {
     return this.#bySeq.get(seq);
+  }
+
+  /** Whether the server's chain lacks the record that this device has pinned. */
+  get isContradicted(): boolean {
+    return this.#contradicted;
   }
 
   /** The envelope hash of the room's first entry. */
@@ -114,6 +120,7 @@ export class RoomChain {
     this.#loading = undefined;
     this.#history = undefined;
     this.#founding = undefined;
+    this.#contradicted = false;
     this.#lookedFor = 0;
     this.#take(undefined, []);
   }
@@ -221,6 +228,7 @@ export class RoomChain {
     const epochOf = (entry: LogEntry) => entry.header?.epoch ?? 0;
     const fold = foldChain(entries, pinned().hash, { whole, keyed: (entry) => keyed(epochOf(entry)) });
     this.#history = history;
+    this.#contradicted = whole && entries.every(({ hash }) => hash !== pinned().hash);
     this.#founding = entries[0]?.seq === 1 ? entries[0].hash : undefined;
     this.#take(fold.chain, fold.links);
     this.#report(fold.faults);

@@ -85,6 +85,7 @@ export class DrawnRoom {
       return this.links.find(({ entry }) => entry.seq === seq);
     },
     founding: chains.founding.hash,
+    isContradicted: false,
   };
   readonly drawing: RoomDrawing;
   nowMs = timeOf(1_000);

@@ -46,7 +46,7 @@ function open(
   actions.audited = audited;
   set(room);
   const [onclose, ondialog] = [vi.fn(), vi.fn()];
-  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn() };
+  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn(), onrejoin: vi.fn() };
   const component = mount(shown, { target: document.body, props });
   flushSync();
   cleanUp = () => void unmount(component);

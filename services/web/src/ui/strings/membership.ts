@@ -19,6 +19,19 @@ export const membership = {
 export const keyMissing = {
   heading: "The room has a new key that this device does not have",
   body: "New messages cannot be opened here and you cannot write. Ask someone inside for the new password, then join again. What you have read stays.",
+  action: "Join again",
+} as const;
+
+/** The server does not have the newest key's record that this device knows. */
+export const contradicted = {
+  heading: "The server shows another state of this room than this device knows",
+  body: "The room's newest key is missing there, so nothing can be written or read on. That happens when a server is restored from an older backup, or when someone wants to deceive you. Ask whoever looks after it, by another way.",
+  action: "Forget and join anew",
+  anewHeading: "Forget this room and join anew?",
+  anewBody:
+    "Do this only if the server was restored from a backup. You join the room as it is there, with the password that it had then: whoever was removed since may be in it again.",
+  anewLost:
+    "This device forgets the room's keys and what it knows of its past, with what waits to be sent here. What was written after the backup stays lost.",
 } as const;
 
 export const ended = {
