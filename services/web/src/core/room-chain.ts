@@ -44,6 +44,8 @@ export class RoomChain {
   #founding: string | undefined;
   #history: string | undefined;
   #contradicted = false;
+  /** The server has told of entries that could not be fetched yet. */
+  #behind = false;
   #loading: Promise<void> | undefined;
   /** The newest epoch that was looked for here after an entry of it had come. */
   #lookedFor = 0;
@@ -84,6 +86,19 @@ export class RoomChain {
     return this.#contradicted;
   }
 
+  /** Whether what is known may be less than what stands before the newest entries of the log. */
+  get isBehind(): boolean {
+    return this.#behind || this.#loading !== undefined;
+  }
+
+  /** The link since which `device` is banned at the place `seq`; `undefined` when it is not. */
+  banAt(device: string, seq: number): ChainLink | undefined {
+    let at = this.#links.findLastIndex(({ entry }) => entry.seq < seq);
+    if (this.#links[at]?.state.banned.includes(device) !== true) return undefined;
+    while (this.#links[at - 1]?.state.banned.includes(device) === true) at--;
+    return this.#links[at];
+  }
+
   /** The envelope hash of the room's first entry. */
   get founding(): string | undefined {
     return this.#founding;
@@ -121,6 +136,7 @@ export class RoomChain {
     this.#history = undefined;
     this.#founding = undefined;
     this.#contradicted = false;
+    this.#behind = false;
     this.#lookedFor = 0;
     this.#take(undefined, []);
   }
@@ -128,8 +144,9 @@ export class RoomChain {
   /** The server has answered a follow: fetches the chain if entries of it came that the socket will not bring. */
   async followed(history: string, newest: number, from: number): Promise<void> {
     if (this.#history !== undefined && this.#history !== history) this.forget();
-    if (newest < from && (this.#chain?.newest.seq ?? 0) < newest) await this.load().catch(() => undefined);
-    else await this.ready();
+    if (newest >= from || (this.#chain?.newest.seq ?? 0) >= newest) return this.ready();
+    this.#behind = true;
+    await this.load().catch(() => undefined);
   }
 
   /** Fetches the chain if it is not known how the epoch of one of these headers began. Failing leaves that open. */
@@ -228,6 +245,7 @@ export class RoomChain {
     const epochOf = (entry: LogEntry) => entry.header?.epoch ?? 0;
     const fold = foldChain(entries, pinned().hash, { whole, keyed: (entry) => keyed(epochOf(entry)) });
     this.#history = history;
+    this.#behind = false;
     this.#contradicted = whole && entries.every(({ hash }) => hash !== pinned().hash);
     this.#founding = entries[0]?.seq === 1 ? entries[0].hash : undefined;
     this.#take(fold.chain, fold.links);
