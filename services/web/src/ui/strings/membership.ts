@@ -34,14 +34,15 @@ export const contradicted = {
     "This device forgets the room's keys and what it knows of its past, with what waits to be sent here. What was written after the backup stays lost.",
 } as const;
 
+/** All on the server's word: what a room's admins sign when they remove somebody is sealed under a key that those do not get. */
 export const ended = {
-  deleted: "This room was deleted by its owner. Its messages are gone from the server.",
+  deleted: "The server says that this room was deleted by its owner, and its messages with it.",
   not_a_member:
-    "You are not a member of this room any more. Join again with its password, or ask someone inside for an invite.",
+    "The server says that you are not a member of this room any more. Join again with its password, or ask someone inside for an invite.",
   removed:
-    "You were removed from this room. It has a new password since. If that was a mistake, ask someone inside for it and join again.",
+    "The server says that you were removed from this room, and that it has a new password since. If that was a mistake, ask someone inside for it and join again.",
   banned:
-    "This device is banned from the room, and no password lets it in. Only those who look after the room can lift that.",
+    "The server says that this device is banned from the room, and that no password lets it in. Only those who look after the room can lift that.",
 } satisfies Record<RoomEnd, string>;
 
 export const rejoin = "Join again";
