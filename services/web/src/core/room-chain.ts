@@ -2,9 +2,9 @@
 
 import { ApiError, type Api } from "./api.ts";
 import { type Chain } from "./chain/chain.ts";
-import { type RoomState } from "./chain/state.ts";
+import { type Muted, type RoomState } from "./chain/state.ts";
 import { foldChain, isChainEntry } from "./chain-fold.ts";
-import { faultAt, foldNext, type ChainFault, type ChainLink } from "./chain-links.ts";
+import { faultAt, foldNext, mutesOf, type ChainFault, type ChainLink } from "./chain-links.ts";
 import { type Header } from "./crypto/envelope.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
@@ -41,6 +41,7 @@ export class RoomChain {
   #chain: Chain | undefined;
   #links: readonly ChainLink[] = [];
   #bySeq = new Map<number, ChainLink>();
+  #mutes: readonly Muted[] = [];
   #founding: string | undefined;
   #history: string | undefined;
   #contradicted = false;
@@ -74,6 +75,11 @@ export class RoomChain {
   /** All links known, oldest first. */
   get links(): readonly ChainLink[] {
     return this.#links;
+  }
+
+  /** Until when devices may not write, or could not. */
+  get mutes(): readonly Muted[] {
+    return this.#mutes;
   }
 
   /** What became of the chain entry at `seq`. */
@@ -273,6 +279,7 @@ export class RoomChain {
     this.#chain = chain;
     this.#links = links;
     this.#bySeq = new Map(links.map((link) => [link.entry.seq, link]));
+    this.#mutes = mutesOf(links);
   }
 
   #report(faults: readonly ChainFault[]): void {

@@ -5,7 +5,7 @@ import { type Chain, type ChainEntry } from "../chain/chain.ts";
 import { type Cause } from "../chain/record.ts";
 import { type Step } from "../chain/step.ts";
 import { type DeviceKeys } from "../chain/state.ts";
-import { type ChainLink } from "../chain-links.ts";
+import { mutesOf, type ChainLink } from "../chain-links.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { Directory } from "../directory.ts";
 import { RoomDrawing } from "../drawing/room-drawing.ts";
@@ -83,6 +83,9 @@ export class DrawnRoom {
     links: [] as ChainLink[],
     linkAt(seq: number) {
       return this.links.find(({ entry }) => entry.seq === seq);
+    },
+    get mutes() {
+      return mutesOf(this.links);
     },
     founding: chains.founding.hash,
     isContradicted: false,
@@ -170,9 +173,9 @@ export class DrawnRoom {
     return this.#link(entry, chains.chain.apply(entry).kind === "applied");
   }
 
-  /** A new epoch. */
-  begin(signer: DeviceKeys, cause: Cause): number {
-    const entry = chains.nextRecord(signer, cause, { seq: this.next });
+  /** A new epoch; `sentAtMs` is the time of whoever makes it. */
+  begin(signer: DeviceKeys, cause: Cause, sentAtMs = 2_000): number {
+    const entry = chains.nextRecord(signer, cause, { seq: this.next, sentAtMs });
     return this.#link(entry, chains.chain.apply(entry).kind === "applied");
   }
 
