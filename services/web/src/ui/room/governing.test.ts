@@ -49,7 +49,10 @@ function open(
   const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn(), onrejoin: vi.fn() };
   const component = mount(shown, { target: document.body, props });
   flushSync();
-  cleanUp = () => void unmount(component);
+  cleanUp = () => {
+    void unmount(component);
+    cleanUp = () => {};
+  };
   return { room, actions, onclose, ondialog };
 }
 

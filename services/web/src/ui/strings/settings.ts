@@ -47,7 +47,7 @@ export const settings = {
     all: "Everything written so far",
     cut: "Only what was written since the history was last closed",
     body: "Closes what was written so far to everyone who comes in from now on. People who are inside keep reading all of it. The room gets a new key and a new password for this, and the invites end. It cannot be taken back.",
-    action: "Close",
+    action: "Close…",
     actionLabel: "Close the history to newcomers",
   },
 
@@ -79,7 +79,7 @@ export const settings = {
     heading: "New key",
     value: (n: number) => (n === 0 ? "The first key is in use" : `Replaced ${count(n, "time", "times")} so far`),
     body: "Gives the room a new key and a new password and ends all invites, without removing anyone. Good when a password or a link may have come into wrong hands.",
-    action: "Replace",
+    action: "Replace…",
     actionLabel: "Replace the room's key",
   },
   transfer: {
@@ -89,7 +89,7 @@ export const settings = {
     label: "New owner",
     choose: "Choose a person",
     submit: "Hand over",
-    action: "Hand over",
+    action: "Hand over…",
     nobody: "There is nobody else in the room yet.",
     done: (name: string) => `${name} owns the room now`,
   },
