@@ -91,6 +91,9 @@ export type Connection =
 
 export type Role = "owner" | "moderator" | "member";
 
+/** What the server does not have: the newest state of the `room` that is known here, or this `device` as a member of anything. */
+export type Contradiction = "room" | "device";
+
 /** One of *my* rooms, for the list and the switcher; newest activity first. */
 export interface RoomSummary {
   readonly id: RoomId;
@@ -182,8 +185,8 @@ export interface RoomView {
   readonly slowUntilMs: number | null;
   /** The room has a newer key that this device has not been given: it must join again with the new password. */
   readonly keyMissing: boolean;
-  /** The server does not have what this device knows to hold in the room: an older state of it, or another one. */
-  readonly contradicted: boolean;
+  /** The server does not have what this device knows. */
+  readonly contradicted: Contradiction | null;
   /** To be compared between members by another channel: the same for all, for the life of the room. Groups of digits. */
   readonly fingerprint: string;
 }

@@ -96,7 +96,7 @@ export class RoomDrawing {
       historyFrom: chain.state?.historyFrom ?? 0,
       epoch: keys.epoch,
       keyMissing: keys.missing,
-      contradicted: chain.isContradicted,
+      contradicted: this.room.isStranger ? "device" : chain.isContradicted ? "room" : null,
       fingerprint: this.#fingerprint(),
       mutedUntilMs: rights.mutedUntilMs(me),
       slowUntilMs: rights.slowUntilMs(),

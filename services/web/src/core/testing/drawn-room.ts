@@ -65,6 +65,7 @@ export class DrawnRoom {
   readonly outbox: { items: OutboxItem[] } = { items: [] };
   readonly noticedAtMs: number[] = [];
   readonly slow = { until: null as number | null, untilMs: () => this.slow.until };
+  isStranger = false;
   readonly pins = { seqs: [] as readonly number[] };
   readonly asked: number[] = [];
   readonly quoted = new Map<number, Quoted>();

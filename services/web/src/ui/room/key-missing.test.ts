@@ -40,7 +40,7 @@ function open(set: (room: FixtureRoom) => void) {
   const component = mount(Room, { target: document.body, props });
   flushSync();
   cleanUp = () => void unmount(component);
-  return { room, actions, onrejoin };
+  return { view, room, actions, onrejoin };
 }
 
 const said = () => document.body.textContent ?? "";
@@ -76,13 +76,25 @@ test("that is gone once the key is there, and is not said in a room that has end
   expect(said()).not.toContain("The room has a new key that this device does not have");
 });
 
+test("whom the server does not know is told so, and not that there is no connection", () => {
+  const { view, room } = open((each) => (each.contradicted = "device"));
+  view.connection = { state: "waiting", sinceMs: 0, retryAtMs: Date.now() + 9_000 };
+  flushSync();
+  expect(said()).toContain("The server does not know this device any more");
+  expect(said()).not.toContain("No connection");
+  room.contradicted = null;
+  flushSync();
+  expect(said()).toContain("No connection");
+  expect(buttons(ANEW)).toHaveLength(0);
+});
+
 test("who is shown another state of the room begins anew only after having read what that means", async () => {
   const { room, actions, onrejoin } = open((each) => {
-    [each.contradicted, each.keyMissing, each.draft] = [true, true, "Half a sentence"];
+    [each.contradicted, each.keyMissing, each.draft] = ["room", true, "Half a sentence"];
   });
   expect(buttons(REJOIN)).toHaveLength(0);
   expect(said()).toContain("when a server is restored from an older backup, or when someone wants to deceive you");
-  expect(said()).toContain("You cannot write while the server shows another state of the room");
+  expect(said()).toContain("You cannot write while the server does not know what this device knows");
   press(ANEW);
   const dialog = () => document.querySelector("dialog")?.textContent;
   await vi.waitFor(() => expect(dialog()).toContain("Do this only if the server was restored from a backup"));

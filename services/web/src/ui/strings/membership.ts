@@ -1,6 +1,6 @@
 /** What one is in a room, and what is said once one is in it no longer. */
 
-import type { Role, RoomEnd } from "../../view.ts";
+import type { Contradiction, Role, RoomEnd } from "../../view.ts";
 
 export const roles = { owner: "Owner", moderator: "Moderator", member: "Member" } satisfies Record<Role, string>;
 
@@ -22,11 +22,23 @@ export const keyMissing = {
   action: "Join again",
 } as const;
 
-/** The server does not have the newest key's record that this device knows. */
+const ANEW = "Forget and join anew";
+
+/** The server has not what this device knows: the record of the newest key, or the device itself. */
 export const contradicted = {
-  heading: "The server shows another state of this room than this device knows",
-  body: "The room's newest key is missing there, so nothing can be written or read on. That happens when a server is restored from an older backup, or when someone wants to deceive you. Ask whoever looks after it, by another way.",
-  action: "Forget and join anew",
+  banners: {
+    room: {
+      heading: "The server shows another state of this room than this device knows",
+      body: "The room's newest key is missing there, so nothing can be written or read on. That happens when a server is restored from an older backup, or when someone wants to deceive you. Ask whoever looks after it, by another way.",
+      action: ANEW,
+    },
+    device: {
+      heading: "The server does not know this device any more",
+      body: "It says that this device has never been in a room there, so nothing can be written or read on. That happens when a server is restored from a backup of before you came in, or set up anew. Ask whoever looks after it, by another way.",
+      action: ANEW,
+    },
+  } satisfies Record<Contradiction, object>,
+  action: ANEW,
   anewHeading: "Forget this room and join anew?",
   anewBody:
     "Do this only if the server was restored from a backup. You join the room as it is there, with the password that it had then: whoever was removed since may be in it again.",

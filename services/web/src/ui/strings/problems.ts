@@ -77,11 +77,11 @@ export const problems = {
     "That is not a whole recovery key, or a letter is mistyped. It begins with snug-recovery- and has 13 groups of four characters.",
   topic_too_long: "That topic is too long. 200 characters are the most.",
   topic_forbidden: "That topic has invisible characters or line breaks in it. Try plain text.",
-  unanswered: "The room ended before the server had answered.",
   key_missing: "This device has not been given the room's newest key. Join again with the new password.",
+  unanswered: "The room ended before the server had answered.",
   room_untrusted: "The server's answer does not fit this room's key, so nothing was opened. Ask whoever invited you.",
   room_contradicted:
-    "This device knows a newer state of the room than the server shows, so nothing was opened. Open the room from your list: it says what you can do.",
+    "This device knows a newer state of the room than the server shows, so nothing was opened. If the server was restored from a backup, open the room from your list and have it forgotten there; then you can join anew.",
   local_storage: "This browser did not let the page store anything. Free some space or allow site data.",
   unexpected: "Something went wrong in this page. Reload it and try again.",
 } satisfies Record<ProblemCode, string>;

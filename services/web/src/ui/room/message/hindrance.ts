@@ -12,7 +12,7 @@ type Asked = Pick<RoomView, "keyMissing" | "contradicted" | "mutedUntilMs" | "sl
 
 /** The one that lasts longest. Slow mode is about new messages: an edit need not wait. */
 export function hindranceOf(room: Asked, editing: boolean, nowMs: number): Hindrance | null {
-  if (room.contradicted) return { kind: "contradicted" };
+  if (room.contradicted !== null) return { kind: "contradicted" };
   if (room.keyMissing) return { kind: "key" };
   if (room.mutedUntilMs !== null && room.mutedUntilMs > nowMs) return { kind: "muted", untilMs: room.mutedUntilMs };
   const seconds = room.slowUntilMs === null || editing ? 0 : secondsUntil(room.slowUntilMs, nowMs);
