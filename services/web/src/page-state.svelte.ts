@@ -5,6 +5,7 @@ import type {
   BannedView,
   Boot,
   Connection,
+  Contradiction,
   Entry,
   Limits,
   MemberView,
@@ -66,6 +67,7 @@ export class RoomState implements RoomView {
   mutedUntilMs = $state.raw<number | null>(null);
   slowUntilMs = $state.raw<number | null>(null);
   keyMissing = $state.raw(false);
+  contradicted = $state.raw<Contradiction | null>(null);
   fingerprint = $state.raw("");
 
   constructor(id: string) {

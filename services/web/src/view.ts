@@ -39,7 +39,9 @@ export type LocalCode =
   | "topic_too_long"
   | "topic_forbidden"
   | "key_missing" // this device has not received the room's newest key
+  | "unanswered" // the room ended before the server had said whether it arrived
   | "room_untrusted" // the room's own records do not verify: wrong key, wrong signer, unknown kdf
+  | "room_contradicted" // the server shows an older state of the room than this device knows, or another one
   | "local_storage" // IndexedDB refused
   | "unexpected"; // a bug of ours; never shown with internals
 
@@ -88,6 +90,9 @@ export type Connection =
   | { readonly state: "offline"; readonly sinceMs: number };
 
 export type Role = "owner" | "moderator" | "member";
+
+/** What the server does not have: the newest state of the `room` that is known here, or this `device` as a member of anything. */
+export type Contradiction = "room" | "device";
 
 /** One of *my* rooms, for the list and the switcher; newest activity first. */
 export interface RoomSummary {
@@ -180,6 +185,8 @@ export interface RoomView {
   readonly slowUntilMs: number | null;
   /** The room has a newer key that this device has not been given: it must join again with the new password. */
   readonly keyMissing: boolean;
+  /** The server does not have what this device knows. */
+  readonly contradicted: Contradiction | null;
   /** To be compared between members by another channel: the same for all, for the life of the room. Groups of digits. */
   readonly fingerprint: string;
 }

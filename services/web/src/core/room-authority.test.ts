@@ -11,7 +11,7 @@ import { EntryType } from "./crypto/envelope.ts";
 import { deviceKeys, sealNextRecord } from "./crypto/epoch-record.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
 import { sealRoomKey } from "./crypto/sealed-key.ts";
-import { RoomClient } from "./testing/room-client.ts";
+import { PAGE, RoomClient } from "./testing/room-client.ts";
 import { author, RoomServer, type Author } from "./testing/room-server.ts";
 
 let server: RoomServer;
@@ -130,6 +130,59 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     expect(page.room.members.present).toContain(ben.device.id);
   });
 
+  it("when the server lets in again who was banned, and it stays off the list", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: true } as const;
+    const ban = await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    server.join(ben.device);
+    // Somebody inside has given it the new key.
+    const seq = await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    await page.settled();
+    expect(page.room.members.present).not.toContain(ben.device.id);
+    const shown = page.room.log.violations.find((violation) => violation.seq === seq);
+    expect([shown?.code, shown?.entries.map(({ seq: at }) => at)]).toEqual(["authority", [ban, seq]]);
+    const late = await enter();
+    expect(found(late).sort()).toEqual([`authority ${ban}`, `authority ${seq}`].sort());
+    expect(late.room.members.present).not.toContain(ben.device.id);
+  });
+
+  it("but not when the ban was lifted before", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: true } as const;
+    await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    page.disconnect();
+    await server.step(ana, { type: "unban", device: ben.device.id });
+    server.join(ben.device);
+    await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    await page.room.members.load();
+    await page.reconnect();
+    const late = await enter();
+    await vi.waitFor(() => expect(page.room.members.present).toContain(ben.device.id));
+    expect([found(page), found(late)]).toEqual([[], []]);
+    expect(late.room.members.present).toContain(ben.device.id);
+  });
+
+  it("nor when what lifted it is not sent, and cannot be fetched at first", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: true } as const;
+    await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    page.disconnect();
+    await server.step(ana, { type: "unban", device: ben.device.id });
+    server.join(ben.device);
+    await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    for (let count = 0; count < PAGE; count++) await server.say(ben, EntryType.message, messageBody(`${count}`));
+    server.down = (call) => call === "chain";
+    await page.reconnect(PAGE);
+    expect(page.room.log.holes).toHaveLength(1);
+    server.down = () => false;
+    await page.room.chain.load();
+    expect(found(page)).toEqual([]);
+    await vi.waitFor(() => expect(page.room.members.present).toContain(ben.device.id));
+  });
+
   it("when it is a message under an epoch that is over", async () => {
     const page = await enter();
     await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, page.device]);
@@ -188,6 +241,10 @@ describe("a chain entry that is withheld", () => {
     server.tamper = (call, entries) => (call === "chain" ? entries.slice(0, 1) : entries);
     await page.room.chain.load();
     expect([page.room.chain.fold, found(page)]).toEqual([undefined, ["authority 1"]]);
+    expect(page.room.chain.isContradicted).toBe(true);
+    server.tamper = (_, entries) => entries;
+    await page.room.chain.load();
+    expect(page.room.chain.isContradicted).toBe(false);
   });
 });
 

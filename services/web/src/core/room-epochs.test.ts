@@ -174,6 +174,40 @@ describe("a member that was away", () => {
     expect([page.room.keys.epoch, page.room.chain.links.length, codes(page)]).toEqual([3, 7, []]);
   });
 
+  it(
+    "for so long that only the newest page is sent reads the newest epoch at once, and the others as they are loaded",
+    { timeout: 60_000 },
+    async () => {
+      const page = await enter();
+      await say("before");
+      await page.settled();
+      page.disconnect();
+      await rotate(page);
+      await server.step(ana, { type: "topic", topic: "one" });
+      const first = await say("in the first");
+      await remove(ben.device, page);
+      for (let count = 0; count < 1_000; count++) await say(`chat ${count}`);
+      await server.step(ana, { type: "topic", topic: "two" });
+      await say("in the second");
+      await page.reconnect();
+      expect(page.room.log.holes).toHaveLength(1);
+      expect([page.room.keys.epoch, page.room.chain.state?.topic, page.reloads]).toEqual([2, "two", 0]);
+      expect([texts(page).at(0), texts(page).at(-1)]).toEqual(["before", "in the second"]);
+      expect(texts(page)).not.toContain("unreadable");
+      // What removed Ben is not loaded.
+      await vi.waitFor(() => expect(page.room.members.present).not.toContain(ben.device.id));
+      await page.room.sending.send("I am back");
+      await page.settled();
+      expect(sent(page).slice(-2)).toEqual(["2 2", "3 2"]);
+      for (let [hole] = page.room.log.holes; hole !== undefined; [hole] = page.room.log.holes) {
+        await page.room.pages.loadHole(hole);
+      }
+      expect(page.room.log.at(first)?.content).toMatchObject({ text: "in the first" });
+      expect([texts(page).length, codes(page)]).toEqual([1_004, []]);
+      expect(texts(page)).not.toContain("unreadable");
+    },
+  );
+
   it("reads an epoch whose key it was not given by the next one's record", async () => {
     const page = await enter();
     page.disconnect();

@@ -2,6 +2,7 @@
 //! them is a noun of its own.
 
 import { ApiError } from "./api.ts";
+import { EntryType } from "./crypto/envelope.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
 import { Outbox } from "./outbox.ts";
@@ -48,6 +49,8 @@ export class Room {
   problem: ApiError | undefined;
   /** When this page noticed each of the log's violations, in their order. */
   readonly noticedAtMs: number[] = [];
+  /** The server says that this device has never been a member of a room there. */
+  isStranger = false;
   readonly #reading: RoomReading;
   readonly #memory: RoomMemory;
   readonly #feed: RoomFeed;
@@ -200,7 +203,7 @@ export class Room {
       this.outbox.startInstance();
       this.#introduction.forget();
       this.#reading.reset();
-    } else if (frame.skipped) void this.pins.load();
+    } else if (frame.skipped) void this.#reading.load();
     void this.chain.followed(frame.history, frame.chain, frame.from);
     this.#logChanged();
   }
@@ -208,7 +211,8 @@ export class Room {
   #applyLive(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
       const isNew = this.#reading.live(entry);
-      const { content, header, atMs } = entry;
+      const { content, header, atMs, hash } = entry;
+      if (header?.device === this.me) void this.outbox.arrived(hash).catch(() => undefined);
       if (content.kind !== "message" || header === undefined) continue;
       if (header.device === this.me) this.slow.wrote(atMs, this.#world.now());
       if (isNew) this.presence.wrote(header.device);
@@ -254,6 +258,12 @@ export class Room {
     if (code === "stale_epoch" && frame.epoch !== undefined) this.#reading.expectEpoch(frame.epoch);
     if (code === "slow_mode") this.slow.refused(this.#world.now() + (retryAfterMs ?? 0));
     void this.outbox.answered(id, { ok: false, code, retryAfterMs, expected });
+  }
+
+  /** Introduces this device under the room's present key, if nothing has been said under that yet. */
+  async introduce(): Promise<void> {
+    const body = await this.#introduction.body(this.keys.epoch);
+    if (body !== undefined) await this.outbox.add(EntryType.profile, body);
   }
 
   typingHere(): void {

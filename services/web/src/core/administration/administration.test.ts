@@ -7,6 +7,7 @@ import { type Step } from "../chain/step.ts";
 import { generateDevice, type Device } from "../crypto/device.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { deviceKeys } from "../crypto/epoch-record.ts";
+import { auditEntries } from "../drawing/admin.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
 import { fromB64 } from "../base64url.ts";
 import { Governing } from "../testing/governed-room.ts";
@@ -178,6 +179,49 @@ describe("a new key", () => {
     await owner.restart();
     expect(owner.room.keys.epoch).toBe(1);
     await remainsReadable(owner, member);
+  });
+
+  it("that closes the history is sealed to everybody who stays, and leads no newcomer back", async () => {
+    const before = await server.say(ana, EntryType.message, messageBody("between us"));
+    await owner.settled();
+    await rekey(governing.steward(owner), { ...ROTATE, cutHistory: true }, NOT_HEARD);
+    expect(governing.epoch).toMatchObject({ remove: [], ban: false, excluded: [] });
+    expect(server.chain.state.historyFrom).toBe(1);
+    const stay = [ana.device.id, recovery.id, owner.device.id, member.device.id];
+    expect([...governing.recipients].sort()).toEqual(stay.sort());
+    const record = server.chain.newest.seq;
+    await remainsReadable(owner, member);
+    for (const { room } of [owner, member]) {
+      expect(room.log.at(before)?.content).toMatchObject({ text: "between us" });
+      expect(room.chain.fold?.beginsAt).toBe(1);
+    }
+    const newcomer = await RoomClient.enter(server);
+    await newcomer.connect();
+    try {
+      await remainsReadable(newcomer);
+      const { room } = newcomer;
+      expect(room.log.at(before)?.content.kind).toBe("unreadable");
+      expect([room.keys.of(0), room.chain.fold?.beginsAt, room.chain.state?.historyFrom]).toEqual([
+        undefined,
+        record,
+        1,
+      ]);
+      // What was done before is not for it to know, and the list does not say that it is whole.
+      expect(auditEntries(room).map(({ change }) => change.what)).toEqual(["history"]);
+      expect(auditEntries(member.room).map(({ change }) => change.what)).toEqual(["history", "role", "created"]);
+    } finally {
+      newcomer.close();
+    }
+  });
+
+  it("that closes the history is an owner's to make, and removes nobody in the same go", async () => {
+    await setRole(governing.steward(owner), member.device.id, "moderator");
+    await member.settled();
+    const cut = { ...ROTATE, cutHistory: true };
+    await expect(rekey(governing.steward(member), cut, NOT_HEARD)).rejects.toMatchObject({ code: "not_allowed" });
+    const both = { ...cut, remove: [member.device.id] };
+    await expect(rekey(governing.steward(owner), both, NOT_HEARD)).rejects.toMatchObject({ code: "bad_request" });
+    expect([server.epoch, governing.calls]).toEqual([0, ["step"]]);
   });
 
   it("of two admins at once is one's; the other is told, and can decide again", async () => {

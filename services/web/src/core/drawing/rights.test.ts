@@ -112,6 +112,20 @@ describe("a mute", () => {
     ).toBe(true);
   });
 
+  test("lasts by my clock, also when who made a new key has one that is ahead", () => {
+    const room = roomOf(member);
+    const untilMs = room.nowMs + 500;
+    for (const each of [member, other]) room.step(owner, { type: "mute", device: each.device, untilMs });
+    room.begin(owner, { type: "rotate" }, untilMs);
+    expect(room.chain.state?.muted).toEqual([]);
+    expect(room.now().rules().mutedUntilMs).toBe(untilMs);
+    // Removing somebody ends it, and so does lifting it.
+    room.begin(owner, { type: "remove", devices: [other.device], ban: false }, untilMs);
+    expect(room.chain.mutes).toEqual([{ device: member.device, untilMs }]);
+    room.step(owner, { type: "mute", device: member.device, untilMs: 0 });
+    expect(room.now().rules().mutedUntilMs).toBeNull();
+  });
+
   test("without an end lasts until it is lifted", () => {
     const room = roomOf(member);
     room.step(owner, { type: "mute", device: member.device, untilMs: Number.MAX_SAFE_INTEGER });

@@ -38,7 +38,7 @@ export class Rights {
 
   /** When the mute of `device` ends; `Infinity`: when it is lifted; null when it is not muted. */
   mutedUntilMs(device: string): number | null {
-    const untilMs = this.state?.muted.find((muted) => muted.device === device)?.untilMs ?? 0;
+    const untilMs = this.#room.chain.mutes.find((muted) => muted.device === device)?.untilMs ?? 0;
     return untilMs > this.#nowMs ? muteEnd(untilMs) : null;
   }
 
@@ -49,7 +49,7 @@ export class Rights {
 
   /** The next point in time at which any of this becomes different by itself; `Infinity` if there is none. */
   nextAtMs(): number {
-    const ends = (this.state?.muted ?? []).map(({ untilMs }) => untilMs).filter((untilMs) => untilMs > this.#nowMs);
+    const ends = this.#room.chain.mutes.map(({ untilMs }) => untilMs).filter((untilMs) => untilMs > this.#nowMs);
     return Math.min(this.slowUntilMs() ?? Infinity, ...ends);
   }
 

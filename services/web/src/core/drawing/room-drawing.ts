@@ -22,6 +22,7 @@ export type Rules = Pick<
   | "historyFrom"
   | "epoch"
   | "keyMissing"
+  | "contradicted"
   | "fingerprint"
   | "mutedUntilMs"
   | "slowUntilMs"
@@ -95,6 +96,7 @@ export class RoomDrawing {
       historyFrom: chain.state?.historyFrom ?? 0,
       epoch: keys.epoch,
       keyMissing: keys.missing,
+      contradicted: this.room.isStranger ? "device" : chain.isContradicted ? "room" : null,
       fingerprint: this.#fingerprint(),
       mutedUntilMs: rights.mutedUntilMs(me),
       slowUntilMs: rights.slowUntilMs(),

@@ -18,6 +18,7 @@ export type DialogName =
   | "shortcuts"
   | "leave"
   | "delete"
+  | "anew"
   | "switcher";
 
 /** A dialog about one member. */
@@ -41,6 +42,8 @@ export interface RoomDialogProps {
   readonly onopen: (room: RoomId) => void;
   /** One is in the room no longer. */
   readonly onleft: () => void;
+  /** One comes into the room of this name once more. */
+  readonly onrejoin: (name: string) => void;
 }
 
 type Loaded = Promise<{ default: Component<RoomDialogProps> }>;
@@ -64,6 +67,7 @@ const LOADERS: Record<DialogName | MemberDialogName["about"], () => Loaded> = {
   shortcuts: () => import("./ShortcutSheet.svelte"),
   leave: () => import("./LeaveDialog.svelte"),
   delete: () => import("./DeleteDialog.svelte"),
+  anew: () => import("./AnewDialog.svelte"),
   switcher: () => import("./Switcher.svelte"),
 };
 

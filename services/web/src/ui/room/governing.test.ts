@@ -4,11 +4,14 @@ import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { AUDIT, governed, powerless } from "../../fixture/administration.ts";
 import { FixtureActions, FixtureRoom, FixtureView } from "../../fixture/fixture.svelte.ts";
 import { LINH, SAM } from "../../fixture/people.ts";
+import type { AdminEntry } from "../../view.ts";
 import type { RoomDialog, RoomDialogProps } from "./dialogs.ts";
 import LeaveDialog from "./LeaveDialog.svelte";
+import BannedDialog from "./people/BannedDialog.svelte";
 import MemberDialog from "./people/MemberDialog.svelte";
 import RekeyDialog from "./people/RekeyDialog.svelte";
 import AuditDialog from "./settings/AuditDialog.svelte";
+import PasswordDialog from "./settings/PasswordDialog.svelte";
 import SettingsDialog from "./settings/SettingsDialog.svelte";
 
 let cleanUp = () => {};
@@ -32,16 +35,24 @@ afterEach(() => {
 
 function open(
   shown: Component<RoomDialogProps>,
-  { dialog = "settings", set = governed }: { dialog?: RoomDialog; set?: (room: FixtureRoom) => void } = {},
+  {
+    dialog = "settings",
+    set = governed,
+    audited = AUDIT,
+  }: { dialog?: RoomDialog; set?: (room: FixtureRoom) => void; audited?: readonly AdminEntry[] } = {},
 ) {
   const [view, room] = [new FixtureView(), new FixtureRoom()];
   const actions = new FixtureActions(view, room);
+  actions.audited = audited;
   set(room);
   const [onclose, ondialog] = [vi.fn(), vi.fn()];
-  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn() };
+  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn(), onrejoin: vi.fn() };
   const component = mount(shown, { target: document.body, props });
   flushSync();
-  cleanUp = () => void unmount(component);
+  cleanUp = () => {
+    void unmount(component);
+    cleanUp = () => {};
+  };
   return { room, actions, onclose, ondialog };
 }
 
@@ -72,6 +83,53 @@ test("the audit list says who changed what, newest first", async () => {
   const lines = [...document.querySelectorAll("ol li p")].map((line) => line.textContent);
   expect(lines[0]).toContain("Sam (m5ca) tried a change that was not allowed");
   expect(lines.at(-1)).toBe("Ana created the room");
+});
+
+test("the audit list claims to be whole only where it begins with the room", async () => {
+  const claims = () => [said().includes("since it began"), said().includes("as far back as")];
+  open(AuditDialog, { dialog: "audit" });
+  await vi.waitFor(() => expect(claims()).toEqual([true, false]));
+  cleanUp();
+  // Who came after a cut of the history has the chain from there on.
+  open(AuditDialog, { dialog: "audit", audited: AUDIT.filter(({ change }) => change.what !== "created") });
+  await vi.waitFor(() => expect(document.querySelectorAll("ol li")).toHaveLength(AUDIT.length - 1));
+  expect(claims()).toEqual([false, true]);
+  cleanUp();
+  open(SettingsDialog);
+  expect(said()).not.toContain("since the room began");
+});
+
+test.each([
+  ["the settings", SettingsDialog, "settings" as RoomDialog, ["Topic", "New people", "Slow mode", "Keep messages"]],
+  [
+    "a member",
+    MemberDialog,
+    { about: "member", device: LINH.device } as RoomDialog,
+    ["Mute", "Change role", "Delete all their messages"],
+  ],
+  ["those who are banned", BannedDialog, "banned" as RoomDialog, ["Kim", "Kim"]],
+])("every step in the dialog of %s is explained in a sentence", (_, shown, dialog, steps) => {
+  open(shown, { dialog });
+  const closed = () => [...document.querySelectorAll<HTMLButtonElement>("button[aria-expanded=false]")];
+  const sentences = closed().map((button) => {
+    button.click();
+    flushSync();
+    const form = document.querySelector(`form[id="${button.getAttribute("aria-controls")}"]`);
+    return document.getElementById(form?.getAttribute("aria-describedby") ?? "")?.textContent ?? "";
+  });
+  expect(sentences).toHaveLength(steps.length);
+  for (const sentence of sentences) expect(sentence).toMatch(/^[A-Z].{30,}\.$/);
+});
+
+test.each([
+  ["remove", { about: "remove", device: LINH.device }],
+  ["ban", { about: "ban", device: LINH.device }],
+  ["rotate", "rotate"],
+  ["history", "history"],
+] as const)("what a new key does is said before it is made (%s)", (_, dialog) => {
+  open(RekeyDialog, { dialog });
+  expect(document.querySelector("form > p")?.textContent).toMatch(/^[A-Z].{30,}\.$/);
+  expect(document.querySelectorAll(".happens li")).toHaveLength(3);
 });
 
 test("a step says what it does before it is taken", async () => {
@@ -198,6 +256,26 @@ test("a dialog whose result must not be missed cannot be closed while it works",
   document.querySelector("dialog")?.close();
   expect(onclose).not.toHaveBeenCalled();
   expect(document.querySelector("dialog")?.open).toBe(true);
+});
+
+test.each([
+  ["a new key", RekeyDialog, "rotate", "Replace the key", "The room has a new key"],
+  ["a new password", PasswordDialog, "password", "Change the password", "The password has been changed"],
+] as const)("a page that is left asks first, from the beginning of %s until its password was seen", async (...of) => {
+  const [, shown, dialog, submit, done] = of;
+  const { onclose } = open(shown, { dialog });
+  const asks = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  expect(asks()).toBe(false);
+  press(submit);
+  await vi.waitFor(() => expect(document.querySelector("dialog")?.ariaBusy).toBe("true"));
+  expect(asks()).toBe(true);
+  await vi.waitFor(() => expect(said()).toContain(done), { timeout: 5000 });
+  expect(asks()).toBe(true);
+  press("Done");
+  expect(onclose).toHaveBeenCalled();
+  cleanUp();
+  expect(asks()).toBe(false);
 });
 
 test("the only owner is led to hand the room over instead of leaving it", () => {

@@ -11,6 +11,8 @@ export const start = {
   joinHint: "With its name and password, or with a link.",
   yourRooms: "Your rooms",
   noAccount: "No account, no e-mail address. A name is enough.",
+  noRooms:
+    "Missing a room that you were in? Rooms are kept in this browser alone: if its site data was cleared, join again with the room's password or an invite. An owner can use the recovery key.",
   unread: (n: number) => count(n, "new message", "new messages"),
   ended: {
     deleted: "Deleted",
