@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use snug_protocol::{Envelope, RoomId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -100,7 +101,7 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let lane = self.lane(envelope.header().room);
         let hash = envelope.hash();
-        let waiting = Waiting { draft: Draft { envelope, hash }, answer };
+        let waiting = Waiting { draft: Draft { envelope, hash }, since: Instant::now(), answer };
         lane.appends.send_timeout(waiting, QUEUE_LIMIT).await.map_err(|error| refused(&error))?;
         answered.await.map_err(|_| StoreError::closed())?
     }
@@ -115,7 +116,7 @@ impl Writer {
     {
         let lane = match scope {
             Scope::Room(room) => self.lane(room),
-            Scope::Elsewhere => self.idlest_lane(),
+            Scope::Batch | Scope::Elsewhere => self.idlest_lane(),
         };
         let (answer, answered) = oneshot::channel();
         let write = write(scope, work, answer);
