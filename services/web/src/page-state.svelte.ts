@@ -33,6 +33,7 @@ const NOTHING: RoomPermissions = {
   transfer: false,
   retention: false,
   history: false,
+  recovery: false,
   deleteRoom: false,
   invite: false,
 };
@@ -66,6 +67,7 @@ export class RoomState implements RoomView {
   mutedUntilMs = $state.raw<number | null>(null);
   slowUntilMs = $state.raw<number | null>(null);
   keyMissing = $state.raw(false);
+  recoveryAstray = $state.raw(false);
   fingerprint = $state.raw("");
 
   constructor(id: string) {

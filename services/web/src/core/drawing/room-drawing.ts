@@ -22,6 +22,7 @@ export type Rules = Pick<
   | "historyFrom"
   | "epoch"
   | "keyMissing"
+  | "recoveryAstray"
   | "fingerprint"
   | "mutedUntilMs"
   | "slowUntilMs"
@@ -95,6 +96,7 @@ export class RoomDrawing {
       historyFrom: chain.state?.historyFrom ?? 0,
       epoch: keys.epoch,
       keyMissing: keys.missing,
+      recoveryAstray: rights.recoveryIsAstray(),
       fingerprint: this.#fingerprint(),
       mutedUntilMs: rights.mutedUntilMs(me),
       slowUntilMs: rights.slowUntilMs(),

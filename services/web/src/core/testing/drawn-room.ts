@@ -170,8 +170,8 @@ export class DrawnRoom {
   }
 
   /** A new epoch. */
-  begin(signer: DeviceKeys, cause: Cause): number {
-    const entry = chains.nextRecord(signer, cause, { seq: this.next });
+  begin(signer: DeviceKeys, cause: Cause, recovery?: DeviceKeys): number {
+    const entry = chains.nextRecord(signer, cause, { seq: this.next }, undefined, recovery);
     return this.#link(entry, chains.chain.apply(entry).kind === "applied");
   }
 
