@@ -117,7 +117,7 @@ body! {
         pub sign_key: Base64Bytes,
         /// X25519 public key, 32 bytes.
         pub agree_key: Base64Bytes,
-        /// The key of epoch 0, sealed to it, 80 bytes.
+        /// The key of the epoch that begins with it, sealed to it, 80 bytes.
         pub key: Base64Bytes,
     }
 }
@@ -410,6 +410,10 @@ body! {
         pub ban: bool,
         /// Members that get no key since they never proved that they had one.
         pub excluded: Vec<DeviceId>,
+        /// The recovery device from now on, in place of the one before. Owners.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub recovery: Option<RecoveryDevice>,
         /// The new password's grant, 16 random bytes.
         pub grant: GrantId,
         /// The key derivation.

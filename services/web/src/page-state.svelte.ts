@@ -34,6 +34,7 @@ const NOTHING: RoomPermissions = {
   transfer: false,
   retention: false,
   history: false,
+  recovery: false,
   deleteRoom: false,
   invite: false,
 };
@@ -68,6 +69,7 @@ export class RoomState implements RoomView {
   slowUntilMs = $state.raw<number | null>(null);
   keyMissing = $state.raw(false);
   contradicted = $state.raw<Contradiction | null>(null);
+  recoveryAstray = $state.raw(false);
   fingerprint = $state.raw("");
 
   constructor(id: string) {

@@ -187,6 +187,8 @@ export interface RoomView {
   readonly keyMissing: boolean;
   /** The server does not have what this device knows. */
   readonly contradicted: Contradiction | null;
+  /** I own the room, and whoever made its recovery key owns it no more: they may still have the key, which makes owners. */
+  readonly recoveryAstray: boolean;
   /** To be compared between members by another channel: the same for all, for the life of the room. Groups of digits. */
   readonly fingerprint: string;
 }
@@ -204,6 +206,8 @@ export interface RoomPermissions {
   readonly transfer: boolean;
   readonly retention: boolean;
   readonly history: boolean;
+  /** Replace the recovery key. */
+  readonly recovery: boolean;
   readonly deleteRoom: boolean;
   readonly invite: boolean;
 }
@@ -233,6 +237,8 @@ export interface MemberView {
   /** The whole device id as groups of digits, to be compared by another channel. */
   readonly safetyNumber: string;
   readonly mutedUntilMs: number | null;
+  /** Made the room's recovery key or has owned the room, and so may have the key. */
+  readonly mayHaveRecovery: boolean;
   /** What I may do to this member. */
   readonly may: { readonly mute: boolean; readonly remove: boolean; readonly erase: boolean; readonly role: boolean };
 }
@@ -316,6 +322,8 @@ export interface AdminEntry {
   readonly fingerprint: string | null;
   /** Done with the room's recovery key, whose device has no name. */
   readonly byRecovery: boolean;
+  /** Another recovery key took the place of the one there was, in the same step. */
+  readonly newRecovery: boolean;
   readonly change: AdminChange;
 }
 
@@ -483,6 +491,8 @@ export interface Rekeyed {
   readonly revoked: readonly InviteView[];
   /** Members who never proved that they had the old key; they come back by the new password. */
   readonly excluded: readonly string[];
+  /** The room's new recovery key, shown once; null where it was not replaced. */
+  readonly recoveryKey: string | null;
 }
 
 /** A file for the user to save. */
@@ -567,13 +577,17 @@ export interface Actions {
   setRole(room: RoomId, device: DeviceId, role: Role): Promise<Result>;
   transfer(room: RoomId, device: DeviceId): Promise<Result>;
   changePassword(room: RoomId, password: string, onStep: (step: EnterStep) => void): Promise<Result>;
-  /** A new key and password; everyone else stays in. `devices` may be empty: a new key only. `cutHistory` is the owner's. */
+  /**
+   * A new key and password; everyone else stays in. `remove` may be empty: a new key only. `cutHistory` and `newRecovery`, another
+   * recovery key in the place of the one there is, are the owner's.
+   */
   rekey(
     room: RoomId,
     change: {
       readonly remove: readonly DeviceId[];
       readonly ban: boolean;
       readonly cutHistory: boolean;
+      readonly newRecovery: boolean;
       readonly password: string;
     },
     onStep: (step: RekeyStep) => void,

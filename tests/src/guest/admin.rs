@@ -73,6 +73,7 @@ impl Guest {
             remove: remove.to_vec(),
             ban: false,
             excluded: Vec::new(),
+            recovery: None,
             grant,
             kdf: 1,
             auth: GrantKeys::derive(&secret, room.room, grant).auth().into(),

@@ -52,6 +52,7 @@ impl Prepared {
             previous_key: present,
             recipients: &sealed_to,
             cause: cause.clone(),
+            recovery: None,
             state,
         };
         let envelope = next_record(&admin.device, &key, next, admin.newest(), 1).expect("in bounds");
@@ -72,7 +73,7 @@ impl Prepared {
             keys: keys.collect(),
             told,
             cause,
-            new: NewEpoch { record: envelope, remove, ban, excluded, grant, kdf: 1, secret },
+            new: NewEpoch { record: envelope, remove, ban, excluded, recovery: None, grant, kdf: 1, secret },
         })
     }
 

@@ -225,8 +225,8 @@ async fn remove(scene: &Scene, node: &Node, room: RoomId, person: &Person, insta
     scene.store.stage_epoch_keys(room, scene.admin, row.epoch + 1, record.hash(), keys).await.ok()?;
     let grant = snug_protocol::GrantId(instance.0);
     let hash = record.hash();
-    let new =
-        NewEpoch { record, remove: vec![person.device], ban: false, excluded: vec![], grant, kdf: 1, secret: secret() };
+    let (remove, secret) = (vec![person.device], secret());
+    let new = NewEpoch { record, remove, ban: false, excluded: vec![], recovery: None, grant, kdf: 1, secret };
     scene.journal.note(format_args!(
         "{} is to be removed from {} by {}",
         person.name,

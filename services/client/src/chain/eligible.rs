@@ -26,6 +26,19 @@ pub struct Eligible {
     pub excluded: Vec<DeviceId>,
 }
 
+impl Eligible {
+    /// The same, with this recovery device in the place of those in `state`, if one is given.
+    #[must_use]
+    pub fn with_recovery(mut self, state: &RoomState, recovery: Option<PublicKeys>) -> Self {
+        if let Some(keys) = recovery {
+            self.sealed_to.retain(|(device, _)| !state.is_recovery(*device));
+            self.sealed_to.push((keys.id(), keys));
+            self.sealed_to.sort_by_key(|(device, _)| *device);
+        }
+        self
+    }
+}
+
 /// The server's list of recipients is not the one that the present epoch's record names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the server shows other recipients than the record names")]

@@ -24,6 +24,8 @@ pub enum Change {
         epoch: u32,
         /// Why.
         cause: Cause,
+        /// Another recovery key took the place of the one there was.
+        recovery: bool,
     },
 }
 
@@ -202,7 +204,7 @@ impl Governance {
                 if record.epoch > self.record.epoch {
                     self.record = (**record).clone();
                 }
-                Change::Epoch { epoch: record.epoch, cause: record.cause.clone() }
+                Change::Epoch { epoch: record.epoch, cause: record.cause.clone(), recovery: record.recovery.is_some() }
             }
             _ => return,
         };
@@ -304,7 +306,7 @@ impl Governance {
     pub(crate) fn secrets(&self) -> RoomSecrets {
         let (epoch, record_hash) = self.chain.pin();
         let cuts = self.audit.values().filter_map(|entry| match &entry.change {
-            Change::Epoch { epoch, cause } if !cause.keeps_history() => epoch.checked_sub(1),
+            Change::Epoch { epoch, cause, .. } if !cause.keeps_history() => epoch.checked_sub(1),
             _ => None,
         });
         let older = cuts.filter_map(|epoch| self.keys.get(epoch).cloned()).collect();

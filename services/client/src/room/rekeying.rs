@@ -10,7 +10,7 @@ use super::stewarding::NewKey;
 use super::{Change, Command, Governance, Room};
 use crate::chain::{Eligible, Membership, eligible};
 use crate::client::hash_password;
-use crate::crypto::{Cause, GrantKeys, PublicKeys, RoomKey, Step, profile_of, random};
+use crate::crypto::{Cause, GrantKeys, PublicKeys, RecoveryKey, RoomKey, Step, profile_of, random};
 use crate::error::ClientError;
 use crate::text;
 
@@ -86,9 +86,30 @@ impl Room {
     /// `password_…`, `bad_request` for none or too many devices, `not_allowed`, `key_missing`, `recipients_refused`, `chain_moved`,
     /// `members_changed`, `too_many_entries`, `closed`, `network` (then it may be done, and [`Room::epoch`] will tell), or another server's
     /// code.
-    pub async fn rekey(
+    pub async fn rekey(&self, rekey: Rekey<'_>, progress: impl FnMut(Progress) + Send) -> Result<Rekeyed, ClientError> {
+        self.rekey_and(rekey, None, progress).await
+    }
+
+    /// As [`Room::rekey`], and puts a fresh recovery key in the place of the one there is, in the same commit. Owners.
+    ///
+    /// Whoever has the old one can neither come back by it nor read what is written from then on. Show the new one, to be saved, before
+    /// or when it is done: it is nowhere else.
+    ///
+    /// # Errors
+    /// As [`Room::rekey`].
+    pub async fn rekey_with_recovery(
         &self,
         rekey: Rekey<'_>,
+        recovery: &RecoveryKey,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<Rekeyed, ClientError> {
+        self.rekey_and(rekey, Some(*recovery.device().keys()), progress).await
+    }
+
+    async fn rekey_and(
+        &self,
+        rekey: Rekey<'_>,
+        recovery: Option<PublicKeys>,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Rekeyed, ClientError> {
         let cause = Cause::from(rekey.cause);
@@ -97,7 +118,7 @@ impl Room {
         }
         text::password(rekey.password)?;
         let seen = self.governance();
-        seen.chain.next_state(self.inner.device.id(), &cause, super::now_ms())?;
+        seen.chain.next_state_with(self.inner.device.id(), &cause, recovery.as_ref(), super::now_ms())?;
         let (room, grant) = (self.id(), GrantId(random()));
         let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
         let mut tries = 1;
@@ -106,8 +127,8 @@ impl Room {
             if !leaves_alone(&seen, &governance) {
                 return Err(ErrorCode::ChainMoved.into());
             }
-            let eligible = self.eligible(&governance, &cause).await?;
-            let new = NewKey { cause: cause.clone(), eligible: &eligible, grant, grant_keys: &grant_keys };
+            let eligible = self.eligible(&governance, &cause).await?.with_recovery(governance.state(), recovery);
+            let new = NewKey { cause: cause.clone(), recovery, eligible: &eligible, grant, grant_keys: &grant_keys };
             let error = match self.begin(&governance, &new, &mut progress).await {
                 Ok((epoch, seq, revoked)) => return Ok(Rekeyed { epoch, seq, revoked, excluded: eligible.excluded }),
                 Err(error) => error,
@@ -136,7 +157,7 @@ impl Room {
         let steward = self.steward();
         let prev = self.edge(&steward).await?;
         let begun = steward.seal(governance, prev, new)?;
-        steward.stage(&begun, new.eligible, progress).await?;
+        steward.stage(&begun, new, progress).await?;
         let epoch = begun.key.epoch();
         match steward.begin(&begun, new).await {
             Ok((frame, revoked)) => {

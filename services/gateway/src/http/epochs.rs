@@ -14,6 +14,7 @@ use snug_store::Store;
 
 use super::Door;
 use super::address::ClientAddress;
+use super::create::recovery_device;
 use super::error::ApiError;
 use super::extract::{At, Body};
 use super::password::NewPassword;
@@ -76,7 +77,7 @@ pub async fn begin(
     Body(request): Body<NewEpoch>,
 ) -> Result<Json<Committed>, ApiError> {
     session.chat.charge(caller.device())?;
-    let NewEpoch { record, remove, ban, excluded, grant, kdf, auth, blob } = request;
+    let NewEpoch { record, remove, ban, excluded, recovery, grant, kdf, auth, blob } = request;
     let record = chain_entry(record, EntryKind::EpochRecord, room, caller.device())?;
     // Nobody ends their own membership by a record; that is what `leave` is for.
     let gone = || remove.iter().chain(&excluded);
@@ -85,9 +86,10 @@ pub async fn begin(
     if !makes_sense || !are_distinct(gone()) {
         return Err(ErrorCode::BadRequest.into());
     }
+    let recovery = recovery.map(|device| recovery_device(&device, caller.device())).transpose()?;
     let password = NewPassword::check(grant, kdf, &auth, blob)?;
     let secret = password.hash_for_admin((&session.store, &door), (room, caller.device()), address).await?;
-    let new = snug_store::NewEpoch { record, remove, ban, excluded, grant, kdf, secret };
+    let new = snug_store::NewEpoch { record, remove, ban, excluded, recovery, grant, kdf, secret };
     let chat = session.chat.clone();
     // In a task of its own: a caller who hangs up must not keep the news from those who are removed.
     let work = session.table.tasks().spawn(async move { chat.begin_epoch(new).await });

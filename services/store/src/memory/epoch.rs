@@ -8,7 +8,7 @@ use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId};
 
 use super::chain::Place;
 use super::{Log, Membership, Memory, now_ms};
-use crate::rules::epoch::judge_epoch;
+use crate::rules::epoch::{judge_epoch, retired};
 use crate::rules::step::{Subject, admin_role};
 use crate::{Appended, EpochKeys, Grant, GrantKind, NewEpoch, Standing, StepError, StoreError};
 
@@ -48,10 +48,14 @@ impl Memory {
     pub fn begin_epoch(&self, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
         let mut state = self.open()?;
         let log = state.rooms.get_mut(&new.record.header().room).ok_or(StepError::NotAMember)?;
-        match log.place(&new.record, EntryKind::EpochRecord, 1)? {
-            Place::Known(appended) => Ok((appended, Vec::new())),
-            Place::Next(role) => log.begin_epoch(&new, role),
+        let begun = match log.place(&new.record, EntryKind::EpochRecord, 1)? {
+            Place::Known(appended) => return Ok((appended, Vec::new())),
+            Place::Next(role) => log.begin_epoch(&new, role)?,
+        };
+        if let Some((recovery, _)) = new.recovery {
+            state.devices.entry(recovery.device).or_insert(recovery);
         }
+        Ok(begun)
     }
 
     pub fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
@@ -103,6 +107,13 @@ impl Log {
         }
         for device in &new.excluded {
             self.change(*device, |member| member.state = Some(MemberState::Left));
+        }
+        if let Some((recovery, key)) = new.recovery {
+            for device in retired(&subjects) {
+                self.change(device, |member| (member.retired, member.role) = (true, Role::Member));
+            }
+            self.members.insert(recovery.device, Membership::new(Role::Owner, None, now_ms));
+            self.keys.entry(record).or_default().insert(recovery.device, key);
         }
         for member in self.members.values_mut().filter(|member| member.muted_until_ms <= now_ms) {
             member.muted_until_ms = 0;

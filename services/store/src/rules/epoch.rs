@@ -28,7 +28,8 @@ pub(crate) fn judge_epoch(
     }
     judge_removals(new, role, subjects)?;
     let author = new.record.header().device;
-    let gone: BTreeSet<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
+    let mut gone: BTreeSet<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
+    gone.extend(judge_recovery(new, role, subjects)?);
     if gone.contains(&author) {
         return Err(StepError::NotAllowed);
     }
@@ -49,10 +50,29 @@ pub(crate) fn judge_epoch(
     Ok(())
 }
 
+/// The recovery devices that the epoch puts another in the place of; none if it does not.
+fn judge_recovery(
+    new: &NewEpoch,
+    role: Role,
+    subjects: &BTreeMap<DeviceId, Subject>,
+) -> Result<Vec<DeviceId>, StepError> {
+    let Some((recovery, _)) = &new.recovery else { return Ok(Vec::new()) };
+    if role != Role::Owner || subjects.contains_key(&recovery.device) {
+        return Err(StepError::NotAllowed);
+    }
+    Ok(retired(subjects))
+}
+
+/// Those in the place of which an epoch puts another recovery device.
+pub(crate) fn retired(subjects: &BTreeMap<DeviceId, Subject>) -> Vec<DeviceId> {
+    let recovery = subjects.iter().filter(|(_, subject)| subject.standing == Standing::Recovery);
+    recovery.map(|(device, _)| *device).collect()
+}
+
 fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subject>) -> Result<(), StepError> {
     for device in &new.remove {
-        let subject = subjects.get(device).filter(|subject| subject.standing != Standing::Recovery);
-        let subject = *subject.ok_or(StepError::NotAllowed)?;
+        let is_somebody = |subject: &&Subject| !matches!(subject.standing, Standing::Recovery | Standing::Retired);
+        let subject = *subjects.get(device).filter(is_somebody).ok_or(StepError::NotAllowed)?;
         outranks(role, subject)?;
         if !new.ban && !matches!(subject.standing, Standing::Member(_)) {
             return Err(StepError::MembersChanged);

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::statements::Writer;
 use super::{Connection, Pool, Sqlite};
 use crate::sql::error::{sqlite as code, sqlite_code};
-use crate::{Durability, OpenError};
+use crate::{Durability, OpenError, StoreError};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -26,6 +26,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 /// Pages in the write-ahead log at which a commit also moves them into the database.
 const CHECKPOINT_PAGES: u32 = 4096;
+/// How long emptying the write-ahead log waits for readers; writers wait as long.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 /// To this size the write-ahead log is cut back after it has been larger, bytes.
 const WAL_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// Statements that a connection keeps prepared.
@@ -105,6 +107,22 @@ impl Sqlite {
         let writer = Writer::start(vec![writer], opener, &readers, tasks);
         Ok(Self::new(readers, writer, durability))
     }
+}
+
+/// Moves all that was committed out of the write-ahead log into the database and empties the log, so that what was erased is in neither:
+/// there its bytes are overwritten (`secure_delete`), and here they would stay until 4,096 pages have come together. Writers wait
+/// meanwhile. A reader that is in the way, such as a backup, puts it off until the next time.
+pub(super) async fn forget_erased(readers: &Pool) -> Result<(), StoreError> {
+    let wait = |limit: Duration| sqlx::AssertSqlSafe(format!("pragma busy_timeout = {}", limit.as_millis()));
+    let mut connection = readers.acquire().await?;
+    sqlx::query(wait(CHECKPOINT_WAIT)).execute(&mut *connection).await?;
+    let checkpoint = sqlx::query_scalar("pragma wal_checkpoint(truncate)").fetch_one(&mut *connection).await;
+    sqlx::query(wait(BUSY_LIMIT)).execute(&mut *connection).await?;
+    let is_busy: i64 = checkpoint?;
+    if is_busy != 0 {
+        tracing::debug!("the write-ahead log is being read and was not emptied; the next sweep tries again");
+    }
+    Ok(())
 }
 
 /// Opens a database to read all of it, while no node has it open. Its schema must be this version's.

@@ -9,8 +9,8 @@ use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId, Seq};
 use super::chain::{self, Place};
 use super::lists::Lists;
 use super::step::{Password, replace_password};
-use super::{Connection, Database, grant, row, select_now_ms};
-use crate::rules::epoch::judge_epoch;
+use super::{Connection, Database, grant, member, row, select_now_ms};
+use crate::rules::epoch::{judge_epoch, retired};
 use crate::rules::step::{Subject, admin_role};
 use crate::sql::Scope;
 use crate::sql::batch::Draft;
@@ -190,6 +190,14 @@ async fn begin(connection: &mut Connection, new: NewEpoch) -> Result<(Appended, 
     }
     for device in &new.excluded {
         end_membership(connection, room, *device, row::state::LEFT).await?;
+    }
+    if let Some((recovery, key)) = new.recovery {
+        for device in retired(&subjects) {
+            end_membership(connection, room, device, row::state::RETIRED).await?;
+        }
+        member::insert_device(connection, &recovery).await?;
+        member::insert_recovery(connection, room, recovery.device, now_ms).await?;
+        insert_keys(connection, room, draft.hash, &[(recovery.device, key)]).await?;
     }
     let revoked = revoke_invites(connection, room).await?;
     let NewEpoch { grant, kdf, secret, .. } = new;

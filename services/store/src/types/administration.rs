@@ -4,7 +4,7 @@ use snug_protocol::http::Role;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, Envelope, GrantId};
 
-use super::GrantSecret;
+use super::{DeviceKeys, GrantSecret};
 
 /// What a device is in a room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +13,8 @@ pub enum Standing {
     Member(Role),
     /// The recovery device: an owner for administration, and no member.
     Recovery,
+    /// It was the recovery device until an owner put another in its place. It never comes back.
+    Retired,
     /// It was a member and left, or an epoch began without it.
     Left,
     /// An admin ended its membership. It may come back by a grant.
@@ -28,7 +30,7 @@ impl Standing {
         match self {
             Self::Member(role) => Some(role),
             Self::Recovery => Some(Role::Owner),
-            Self::Left | Self::Removed | Self::Banned => None,
+            Self::Left | Self::Removed | Self::Banned | Self::Retired => None,
         }
     }
 }
@@ -113,6 +115,9 @@ pub struct NewEpoch {
     pub ban: bool,
     /// Members that the author could not seal to. They have left, and may come back by the new password.
     pub excluded: Vec<DeviceId>,
+    /// The recovery device that takes the place of the one before, and the epoch's key sealed to it. It must never have been anything
+    /// in the room.
+    pub recovery: Option<(DeviceKeys, [u8; EPOCH_KEY_BYTES])>,
     /// The new password grant's id.
     pub grant: GrantId,
     /// Its key derivation.

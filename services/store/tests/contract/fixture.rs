@@ -360,6 +360,7 @@ pub async fn epoch(store: &Store, room: RoomId, author: DeviceKeys, grant: u32) 
         remove: Vec::new(),
         ban: false,
         excluded: Vec::new(),
+        recovery: None,
         grant: GrantId(id(grant)),
         kdf: 1,
         secret: secret(1),

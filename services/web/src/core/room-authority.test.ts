@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { b64, fromB64 } from "./base64url.ts";
 import { messageBody, profileBody } from "./bodies.ts";
 import { random } from "./bytes.ts";
+import { type DeviceKeys } from "./chain/state.ts";
 import { stepBody } from "./chain/step.ts";
 import { generateDevice, type Device } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
@@ -45,12 +46,15 @@ const found = ({ room }: RoomClient) => room.log.violations.map(({ code, seq }) 
 const keyOf = ({ room }: RoomClient) => room.keys.current?.epoch;
 const topicOf = ({ room }: RoomClient) => room.chain.state?.topic;
 
-/** A record by `by`, who makes itself the owner in it, with its key sealed to `to`. */
-async function forge(by: Author, to: Device): Promise<number> {
+/** A record by `by`, who makes itself the owner in it, or names a recovery device, with its key sealed to `to`. */
+async function forge(by: Author, to: Device, recovery?: DeviceKeys): Promise<number> {
   const key = random(32);
   const { newest, state } = server.chain;
   const self = { ...(await deviceKeys(by.device)), role: "owner" as const, recovery: false };
-  const admins = [...state.admins.filter((admin) => admin.recovery), self];
+  const admins =
+    recovery === undefined
+      ? [...state.admins.filter((admin) => admin.recovery), self]
+      : [...state.admins.filter((admin) => !admin.recovery), { ...recovery, role: "owner" as const, recovery: true }];
   const last = server.log.at(-1);
   const record = await sealNextRecord({
     room: server.bytes,
@@ -60,7 +64,12 @@ async function forge(by: Author, to: Device): Promise<number> {
     roomKey: await hkdfKey(key),
     previousKey: server.keys[0] ?? random(32),
     cause: { type: "rotate" },
-    state: { ...state, admins: admins.sort((a, b) => (b64ToHex(a.device) < b64ToHex(b.device) ? -1 : 1)) },
+    ...(recovery && { recovery }),
+    state: {
+      ...state,
+      ...(recovery && { recoveryBy: by.device.id }),
+      admins: admins.sort((a, b) => (b64ToHex(a.device) < b64ToHex(b.device) ? -1 : 1)),
+    },
     newest,
     prev: { seq: last?.seq ?? 0, hash: fromB64(last?.hash ?? "") },
     recipients: [to.id],
@@ -98,6 +107,17 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     await room.sending.send("for the others only");
     expect(room.keys.current).toBeUndefined();
     expect(room.record.keys.map(({ epoch }) => epoch)).toEqual([0]);
+  });
+
+  it("when it is a record by which a moderator puts another recovery device in the place of the one there is", async () => {
+    await server.step(ana, { type: "role", role: "moderator", ...(await deviceKeys(ben.device)) });
+    const page = await enter();
+    const fresh = await deviceKeys(await generateDevice());
+    const seq = await forge(ben, page.device, fresh);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${seq}`]));
+    const { keys, chain } = page.room;
+    const devices = chain.state?.admins.filter((admin) => admin.recovery).map(({ device }) => device);
+    expect([keys.epoch, devices]).toEqual([0, [recovery.id]]);
   });
 
   it("when it is such a record and the page was away", async () => {

@@ -8,6 +8,7 @@ import { generateDevice, type Device } from "../crypto/device.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { deviceKeys } from "../crypto/epoch-record.ts";
 import { auditEntries } from "../drawing/admin.ts";
+import { parseRecovery, recoveryDevice } from "../crypto/recovery.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
 import { fromB64 } from "../base64url.ts";
 import { Governing } from "../testing/governed-room.ts";
@@ -31,7 +32,7 @@ let member: RoomClient;
 beforeEach(async () => {
   [ana, recovery] = [author(await generateDevice()), await generateDevice()];
   server = await RoomServer.found(ana, recovery);
-  governing = new Governing(server, recovery);
+  governing = new Governing(server, recovery, ana.device);
   await server.say(ana, EntryType.profile, profileBody("Ana", true, ana.device));
   owner = await RoomClient.enter(server);
   member = await RoomClient.enter(server);
@@ -238,5 +239,51 @@ describe("a new key", () => {
     const wanted = { ...ROTATE, remove: [owner.device.id] };
     await expect(rekey(governing.steward(owner), wanted, NOT_HEARD)).rejects.toMatchObject({ code: "not_allowed" });
     expect(governing.calls).toEqual([]);
+  });
+});
+
+describe("a new recovery key", () => {
+  it("takes the place of the old one, whose device is sealed to no more", async () => {
+    const { recoveryKey } = await rekey(governing.steward(owner), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    const fresh = await recoveryDevice(parseRecovery(recoveryKey ?? "") ?? new Uint8Array(32));
+    expect(governing.recipients).toContain(fresh.id);
+    expect(governing.recipients).not.toContain(recovery.id);
+    const { admins, recoveryBy } = server.chain.state;
+    expect(admins.filter((admin) => admin.recovery).map(({ device }) => device)).toEqual([fresh.id]);
+    expect(recoveryBy).toBe(owner.device.id);
+    const sealed = fromB64(server.sealed.get(1)?.get(fresh.id) ?? "");
+    expect(await openRoomKey(fresh, server.bytes, 1, sealed)).toEqual(server.keys[1]);
+    for (const key of server.sealed.get(1)?.values() ?? []) {
+      await expect(openRoomKey(recovery, server.bytes, 1, fromB64(key))).rejects.toThrow();
+    }
+    await remainsReadable(owner, member);
+    expect(member.room.chain.state).toEqual(server.chain.state);
+    // The next key is sealed to it like to everybody else.
+    await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+    expect(governing.recipients).toContain(fresh.id);
+    await remainsReadable(owner, member);
+  });
+
+  it("comes with a removal in one commit", async () => {
+    const wanted = { ...ROTATE, remove: [member.device.id], ban: true, newRecovery: true };
+    const { recoveryKey } = await rekey(governing.steward(owner), wanted, NOT_HEARD);
+    expect(recoveryKey).toMatch(/^snug-recovery(-[a-z2-7]{4}){13}$/);
+    expect([server.epoch, governing.epoch?.remove]).toEqual([1, [member.device.id]]);
+    expect(governing.recipients).not.toContain(recovery.id);
+  });
+
+  it("is an owner's to make", async () => {
+    await setRole(governing.steward(owner), member.device.id, "moderator");
+    await member.settled();
+    const wanted = rekey(governing.steward(member), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    await expect(wanted).rejects.toMatchObject({ code: "not_allowed" });
+    expect(governing.calls).toEqual(["step"]);
+  });
+
+  it("is told also where the server's answer was lost", async () => {
+    governing.after = (call) => (call === "newEpoch" ? "offline" : undefined);
+    const { recoveryKey } = await rekey(governing.steward(owner), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    const fresh = await recoveryDevice(parseRecovery(recoveryKey ?? "") ?? new Uint8Array(32));
+    expect(governing.recipients).toContain(fresh.id);
   });
 });

@@ -4,17 +4,19 @@
 import { ApiError } from "../http.ts";
 import { b64 } from "../base64url.ts";
 import { random, type Bytes } from "../bytes.ts";
-import { eligible, namesRecipients, type Eligible } from "../chain/eligible.ts";
+import { eligible, namesRecipients, withRecovery, type Eligible } from "../chain/eligible.ts";
 import { type Chain } from "../chain/chain.ts";
 import { sortedDevices } from "../chain/order.ts";
 import { type Cause, type EpochRecord } from "../chain/record.ts";
+import { type DeviceKeys } from "../chain/state.ts";
 import { envelopeHash } from "../crypto/envelope.ts";
-import { sealNextRecord } from "../crypto/epoch-record.ts";
+import { deviceKeys, sealNextRecord } from "../crypto/epoch-record.ts";
 import { grantKeys, KDF, passwordIkm, sealGrant, type GrantKeys } from "../crypto/grant.ts";
 import { hkdfKey } from "../crypto/primitives.ts";
+import { generateRecoverySecret, recoveryDevice, recoveryText } from "../crypto/recovery.ts";
 import { sealRoomKey } from "../crypto/sealed-key.ts";
 import { PageProblem } from "../page-problem.ts";
-import { EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX, type Invite } from "../../protocol.gen.ts";
+import { EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX, type Invite, type RecoveryDevice } from "../../protocol.gen.ts";
 import { repeated } from "./repeated.ts";
 import { hasMoved, refusal, TRIES_MAX, type Steward } from "./steward.ts";
 
@@ -29,6 +31,8 @@ export interface Rekey {
   /** Newcomers shall not read what was said before. Not together with a removal: one commit has one cause. */
   readonly cutHistory: boolean;
   readonly password: string;
+  /** Another recovery key takes the place of the one there is. Owners. */
+  readonly newRecovery?: boolean;
 }
 
 export interface Rekeyed {
@@ -36,6 +40,15 @@ export interface Rekeyed {
   readonly revoked: readonly Invite[];
   /** Members that had never shown that they have the room's key; they may join by the new password. */
   readonly excluded: readonly string[];
+  /** With `newRecovery`: the text of the new one, which is nowhere else. */
+  readonly recoveryKey: string | undefined;
+}
+
+/** Why, and what changes with it. */
+interface Change {
+  readonly cause: Cause;
+  /** The recovery device that takes the place of the one there is. */
+  readonly recovery: DeviceKeys | undefined;
 }
 
 interface Password {
@@ -52,10 +65,12 @@ interface Password {
  */
 export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: RekeyStep) => void): Promise<Rekeyed> {
   const { room, world, bytes } = steward;
-  const cause = causeOf(wanted);
+  const secret = wanted.newRecovery === true ? generateRecoverySecret() : undefined;
+  const recovery = secret && (await deviceKeys(await recoveryDevice(secret)));
+  const change = { cause: causeOf(wanted), recovery };
   const seen = await steward.fold();
   const seenAt = seen.newest.seq;
-  demandState(seen, world.device.id, cause, world.now());
+  demandState(seen, world.device.id, change, world.now());
   onStep({ step: "deriving" });
   const grant = random(16);
   const ikm = await passwordIkm(wanted.password, bytes, grant, world.hash);
@@ -65,10 +80,10 @@ export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: Reke
     try {
       if (!leftAlone(steward, seenAt)) throw refusal("unlinked");
       onStep({ step: "collecting" });
-      const members = await membersOf(steward, cause);
-      const revoked = await begin(steward, cause, members, password, onStep);
+      const members = await membersOf(steward, change);
+      const revoked = await begin(steward, change, members, password, onStep);
       await room.members.load();
-      return { revoked, excluded: members.excluded };
+      return { revoked, excluded: members.excluded, recoveryKey: secret && recoveryText(secret) };
     } catch (error) {
       const joined = error instanceof ApiError && error.code === "members_changed";
       if (!(hasMoved(error) || joined) || attempt === TRIES_MAX) throw error;
@@ -88,8 +103,8 @@ function causeOf({ remove, ban, cutHistory }: Rekey): Cause {
   return devices.length === 0 ? { type: "rotate" } : { type: "remove", devices, ban };
 }
 
-function demandState(fold: Chain, me: string, cause: Cause, sentAtMs: number) {
-  const state = fold.nextState(me, cause, sentAtMs);
+function demandState(fold: Chain, me: string, { cause, recovery }: Change, sentAtMs: number) {
+  const state = fold.nextState(me, cause, sentAtMs, recovery);
   if (typeof state === "string") throw refusal(state);
   return state;
 }
@@ -103,7 +118,7 @@ function leftAlone({ room }: Steward, seen: number): boolean {
 }
 
 /** To whom the new key is sealed: nobody whom the server merely lists. */
-async function membersOf(steward: Steward, cause: Cause): Promise<Eligible> {
+async function membersOf(steward: Steward, { cause, recovery }: Change): Promise<Eligible> {
   const { room, world } = steward;
   const fold = await steward.fold();
   const { members, profiles } = await room.members.fetch();
@@ -122,7 +137,7 @@ async function membersOf(steward: Steward, cause: Cause): Promise<Eligible> {
   const isThere = found.recipients.some(({ device }) => device === world.device.id);
   // The introduction of this device is on its way: it goes before anything else that is said in an epoch.
   if (!isThere) throw new ApiError({ code: "members_changed", retry: "later" });
-  return found;
+  return recovery === undefined ? found : withRecovery(found, fold.state, recovery);
 }
 
 /** To whom the present key was sealed. The record says so too, and a list that differs is refused. */
@@ -142,12 +157,13 @@ function recordOf(links: Steward["room"]["chain"]["links"], hash: string): Epoch
 
 async function begin(
   steward: Steward,
-  cause: Cause,
+  change: Change,
   members: Eligible,
   password: Password,
   onStep: (step: RekeyStep) => void,
 ): Promise<readonly Invite[]> {
   const { room, world, bytes } = steward;
+  const { cause, recovery } = change;
   const fold = await steward.fold();
   const previous = await steward.key();
   const [epoch, sentAtMs, roomKey] = [fold.nextEpoch, world.now(), random(32)];
@@ -159,20 +175,23 @@ async function begin(
     roomKey: await hkdfKey(roomKey),
     previousKey: previous.raw,
     cause,
-    state: demandState(fold, world.device.id, cause, sentAtMs),
+    ...(recovery && { recovery }),
+    state: demandState(fold, world.device.id, change, sentAtMs),
     newest: fold.newest,
     prev: await steward.edge(),
     recipients: members.recipients.map(({ device }) => device),
     sentAtMs,
   });
   const recordHash = await envelopeHash(record);
-  await stage(steward, { epoch, roomKey, record: b64(recordHash) }, members, onStep);
+  const known = members.recipients.filter(({ device }) => device !== recovery?.device);
+  await stage(steward, { epoch, roomKey, record: b64(recordHash) }, known, onStep);
   onStep({ step: "committing" });
   const request = {
     record: b64(record),
     remove: cause.type === "remove" ? [...cause.devices] : [],
     ban: cause.type === "remove" && cause.ban,
     excluded: [...members.excluded],
+    ...(recovery && { recovery: await sealedTo(recovery, bytes, epoch, roomKey) }),
     grant: b64(password.grant),
     kdf: KDF,
     auth: b64(password.keys.auth),
@@ -192,11 +211,17 @@ async function begin(
   }
 }
 
-/** Seals the new key to everyone, a page at a time, and hands the pages to the server. */
+/** The new recovery device as the server is told of it, which does not know it yet, so that nothing can be staged for it. */
+async function sealedTo(keys: DeviceKeys, room: Bytes, epoch: number, roomKey: Bytes): Promise<RecoveryDevice> {
+  const key = b64(await sealRoomKey(keys, room, epoch, roomKey));
+  return { sign_key: keys.signKey, agree_key: keys.agreeKey, key };
+}
+
+/** Seals the new key to everyone whom the server knows, a page at a time, and hands the pages to it. */
 async function stage(
   { room, world, bytes }: Steward,
   of: { readonly epoch: number; readonly roomKey: Bytes; readonly record: string },
-  { recipients: all }: Eligible,
+  all: readonly DeviceKeys[],
   onStep: (step: RekeyStep) => void,
 ): Promise<void> {
   const tell = (done: number) => onStep({ step: "sealing", done, all: all.length });

@@ -4,7 +4,7 @@ import { b64, fromB64 } from "../base64url.ts";
 import { concat } from "../bytes.ts";
 import { canAgree, deviceId } from "../crypto/device.ts";
 import { sha256 } from "../crypto/primitives.ts";
-import { sortedDevices } from "./order.ts";
+import { byDevice, sortedDevices } from "./order.ts";
 import { type EpochRecord } from "./record.ts";
 import { type DeviceKeys, type RoomState } from "./state.ts";
 
@@ -25,6 +25,13 @@ export interface Eligible {
   readonly recipients: readonly DeviceKeys[];
   /** Members who do not count and are not removed: their membership ends, and they come back by the new password. */
   readonly excluded: readonly string[];
+}
+
+/** The same, with this recovery device in the place of those in `state`. */
+export function withRecovery(found: Eligible, state: RoomState, recovery: DeviceKeys): Eligible {
+  const old = new Set(state.admins.flatMap((admin) => (admin.recovery ? [admin.device] : [])));
+  const recipients = [...found.recipients.filter(({ device }) => !old.has(device)), recovery];
+  return { ...found, recipients: recipients.sort((a, b) => byDevice(a.device, b.device)) };
 }
 
 /** SHA-256 over the device ids that a key was sealed to, base64url. */

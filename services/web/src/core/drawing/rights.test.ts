@@ -1,6 +1,6 @@
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { chain, member, meet, moderator, nextRecord, other, owner } from "../testing/chains.ts";
+import { chain, member, meet, moderator, nextRecord, other, owner, someKeys } from "../testing/chains.ts";
 import { type DeviceKeys } from "../chain/state.ts";
 import { DrawnRoom } from "../testing/drawn-room.ts";
 
@@ -13,7 +13,7 @@ function roomOf(me: DeviceKeys): DrawnRoom {
   return room;
 }
 
-const OWNERS = ["password", "roles", "transfer", "retention", "history", "deleteRoom"];
+const OWNERS = ["password", "roles", "transfer", "retention", "history", "recovery", "deleteRoom"];
 const MODERATORS = ["topic", "lock", "slow", "mute", "remove", "eraseMember"];
 
 const allowed = (room: DrawnRoom) =>
@@ -141,4 +141,30 @@ test("the wait for slow mode is shown, and the drawing says when it ends", () =>
   room.slow.until = room.nowMs + 30;
   expect(room.now().rules().slowUntilMs).toBe(room.nowMs + 30);
   expect(room.now().nextAtMs).toBe(room.nowMs + 30);
+});
+
+test("an owner is told where whoever made the recovery key owns the room no more, until another has taken its place", async () => {
+  const room = roomOf(other);
+  const astray = () => room.now().rules().recoveryAstray;
+  room.step(owner, { type: "transfer", ...other });
+  expect(astray()).toBe(true);
+  expect(
+    room
+      .now()
+      .members()
+      .map(({ name, mayHaveRecovery }) => [name, mayHaveRecovery]),
+  ).toEqual(
+    expect.arrayContaining([
+      [owner.device, true],
+      [member.device, false],
+    ]),
+  );
+  room.begin(other, { type: "rotate" }, 2_000, await someKeys());
+  expect([astray(), chain.state.recoveryBy]).toEqual([false, other.device]);
+});
+
+test("nobody but owners is told so", () => {
+  const room = roomOf(moderator);
+  room.step(owner, { type: "transfer", ...other });
+  expect(room.now().rules().recoveryAstray).toBe(false);
 });

@@ -66,6 +66,17 @@ export class Rights {
     return may;
   }
 
+  /** Whether this device made the recovery key, or has owned the room as far as that is known here. */
+  mayHaveRecovery(device: string): boolean {
+    return this.state?.recoveryBy === device || this.#room.chain.fold?.hasOwned(device) === true;
+  }
+
+  /** Whether I own the room and whoever made its recovery key does no more. */
+  recoveryIsAstray(): boolean {
+    const maker = this.state?.recoveryBy;
+    return maker !== undefined && this.#mayStep("recovery") && this.roleOf(maker) !== "owner";
+  }
+
   onMember(device: string): MemberView["may"] {
     const others = device !== this.#room.me;
     return {
@@ -89,6 +100,7 @@ export class Rights {
       transfer: this.#mayStep("transfer"),
       retention: this.#mayStep("retention"),
       history: this.#may("history"),
+      recovery: this.#mayStep("recovery"),
       deleteRoom: this.#fold?.role(this.#room.me) === "owner",
       // Any member may. A locked room makes none.
       invite: this.#able && this.state?.locked !== true,

@@ -23,6 +23,7 @@ export type Rules = Pick<
   | "epoch"
   | "keyMissing"
   | "contradicted"
+  | "recoveryAstray"
   | "fingerprint"
   | "mutedUntilMs"
   | "slowUntilMs"
@@ -97,6 +98,7 @@ export class RoomDrawing {
       epoch: keys.epoch,
       keyMissing: keys.missing,
       contradicted: this.room.isStranger ? "device" : chain.isContradicted ? "room" : null,
+      recoveryAstray: rights.recoveryIsAstray(),
       fingerprint: this.#fingerprint(),
       mutedUntilMs: rights.mutedUntilMs(me),
       slowUntilMs: rights.slowUntilMs(),

@@ -175,8 +175,8 @@ export class DrawnRoom {
   }
 
   /** A new epoch; `sentAtMs` is the time of whoever makes it. */
-  begin(signer: DeviceKeys, cause: Cause, sentAtMs = 2_000): number {
-    const entry = chains.nextRecord(signer, cause, { seq: this.next, sentAtMs });
+  begin(signer: DeviceKeys, cause: Cause, sentAtMs = 2_000, recovery?: DeviceKeys): number {
+    const entry = chains.nextRecord(signer, cause, { seq: this.next, sentAtMs }, undefined, recovery);
     return this.#link(entry, chains.chain.apply(entry).kind === "applied");
   }
 

@@ -3,7 +3,7 @@
 import { Steward } from "../administration/steward.ts";
 import { type Api, ApiError } from "../api.ts";
 import { fromB64 } from "../base64url.ts";
-import { type Device } from "../crypto/device.ts";
+import { deviceId, type Device } from "../crypto/device.ts";
 import { envelopeHash, readHeader } from "../crypto/envelope.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
@@ -20,14 +20,14 @@ export class Governing {
   before: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
   after: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
   readonly #server: RoomServer;
-  /** Its key is a recipient's, so that the double can read what comes. */
-  readonly #recovery: Device;
+  /** Their keys are recipients', so that the double can read what comes. */
+  readonly #readers: readonly Device[];
   #staged = new Map<string, Map<string, string>>();
   #answers = new Map<string, Committed>();
 
-  constructor(server: RoomServer, recovery: Device) {
+  constructor(server: RoomServer, ...readers: readonly Device[]) {
     this.#server = server;
-    this.#recovery = recovery;
+    this.#readers = readers;
   }
 
   /** Whom the newest key was sealed to. */
@@ -83,10 +83,17 @@ export class Governing {
     if (readHeader(record).targetSeq !== this.#server.chain.newest.seq) fail("chain_moved");
     const hash = await envelopeHash(record);
     const staged = [...this.#staged].find(([of]) => equal(fromB64(of), hash))?.[1];
-    const sealed = staged?.get(this.#recovery.id);
-    if (staged === undefined || sealed === undefined) throw new Error("nothing is staged for this record");
+    const reader = this.#readers.find(({ id }) => staged?.has(id));
+    const sealed = reader && staged?.get(reader.id);
+    if (staged === undefined || reader === undefined || sealed === undefined) {
+      throw new Error("nothing is staged for this record");
+    }
     const next = this.#server.epoch + 1;
-    this.#server.keys.push(await openRoomKey(this.#recovery, this.#server.bytes, next, fromB64(sealed)));
+    this.#server.keys.push(await openRoomKey(reader, this.#server.bytes, next, fromB64(sealed)));
+    if (epoch.recovery !== undefined) {
+      const { sign_key: signKey, agree_key: agreeKey, key } = epoch.recovery;
+      staged.set(await deviceId({ signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) }), key);
+    }
     this.#server.sealed.set(next, staged);
     this.epoch = epoch;
     return this.#append(epoch.record);

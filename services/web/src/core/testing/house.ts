@@ -27,9 +27,12 @@ interface Mailbox {
 interface Housed {
   readonly room: RoomServer;
   readonly name: string;
-  readonly recovery: Device;
+  /** Replaced when an owner replaces the key. */
+  recovery: Device;
+  /** Recovery devices in whose place others came. */
+  readonly retired: Set<string>;
   readonly members: Set<string>;
-  readonly invites: Map<string, CreateInvite & { uses: number }>;
+  readonly invites: Map<string, CreateInvite & { uses: number; by: string }>;
   locked: boolean;
 }
 
@@ -50,7 +53,15 @@ export class House {
     const key = b64(await sealRoomKey(await deviceKeys(recovery), room.bytes, 0, room.keys[0] as Bytes));
     room.sealed.set(0, new Map([[recovery.id, key]]));
     const ids = new Set(members.map(({ id }) => id));
-    const housed = { room, name, recovery, members: ids, invites: new Map(), locked: false };
+    const housed: Housed = {
+      room,
+      name,
+      recovery,
+      retired: new Set(),
+      members: ids,
+      invites: new Map(),
+      locked: false,
+    };
     this.rooms.set(room.id, housed);
     return housed;
   }
@@ -58,6 +69,14 @@ export class House {
   lock(id: string, locked: boolean): void {
     const housed = this.rooms.get(id);
     if (housed !== undefined) housed.locked = locked;
+  }
+
+  /** The recovery device from now on. */
+  replaceRecovery(id: string, recovery: Device): void {
+    const housed = this.rooms.get(id);
+    if (housed === undefined) return;
+    housed.retired.add(housed.recovery.id);
+    housed.recovery = recovery;
   }
 
   /** Drops what is in all mailboxes. */
@@ -105,12 +124,15 @@ export class House {
   }
 
   #know({ id }: Device): void {
-    const known = [...this.rooms.values()].some(({ members, recovery }) => members.has(id) || recovery.id === id);
+    const known = [...this.rooms.values()].some(
+      ({ members, recovery, retired }) => members.has(id) || recovery.id === id || retired.has(id),
+    );
     if (!known) throw errorOf("device_unknown");
   }
 
   #inside(id: string, device: Device): Housed {
     const housed = this.rooms.get(id);
+    if (housed?.retired.has(device.id) === true) throw errorOf("recovery_replaced");
     if (housed === undefined || (!housed.members.has(device.id) && housed.recovery.id !== device.id)) {
       throw errorOf("not_a_member");
     }
@@ -129,7 +151,8 @@ export class House {
     if (housed === undefined || invite === undefined || invite.auth !== auth) throw errorOf("wrong_credentials");
     const { room, members } = housed;
     if (!members.has(device.id)) {
-      if (housed.locked) throw errorOf("room_locked");
+      // An invite of the recovery device leads in all the same.
+      if (housed.locked && invite.by !== housed.recovery.id) throw errorOf("room_locked");
       if (invite.uses_max !== undefined && invite.uses >= invite.uses_max) throw errorOf("invite_used_up");
       invite.uses++;
       members.add(device.id);
@@ -181,7 +204,7 @@ function errorOf(code: ErrorCode | "offline"): ApiError {
 
 function createInvite(housed: Housed, invite: CreateInvite, by: Device): Invite {
   if (housed.locked && housed.recovery.id !== by.id) throw errorOf("room_locked");
-  housed.invites.set(invite.grant, { ...invite, uses: 0 });
+  housed.invites.set(invite.grant, { ...invite, uses: 0, by: by.id });
   return { grant: invite.grant, made_by: by.id, created_at_ms: 0, uses: 0 };
 }
 

@@ -12,6 +12,7 @@ export type DialogName =
   | "password"
   | "rotate"
   | "history"
+  | "recovery"
   | "transfer"
   | "banned"
   | "audit"
@@ -57,6 +58,7 @@ const LOADERS: Record<DialogName | MemberDialogName["about"], () => Loaded> = {
   ban: () => import("./people/RekeyDialog.svelte"),
   rotate: () => import("./people/RekeyDialog.svelte"),
   history: () => import("./people/RekeyDialog.svelte"),
+  recovery: () => import("./people/RekeyDialog.svelte"),
   rename: () => import("./RenameDialog.svelte"),
   trust: () => import("./people/TrustDialog.svelte"),
   settings: () => import("./settings/SettingsDialog.svelte"),

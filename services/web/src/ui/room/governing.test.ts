@@ -3,7 +3,7 @@ import { flushSync, mount, unmount, type Component } from "svelte";
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { AUDIT, governed, powerless } from "../../fixture/administration.ts";
 import { FixtureActions, FixtureRoom, FixtureView } from "../../fixture/fixture.svelte.ts";
-import { LINH, SAM } from "../../fixture/people.ts";
+import { LINH, RECOVERY_KEY, SAM } from "../../fixture/people.ts";
 import type { AdminEntry } from "../../view.ts";
 import type { RoomDialog, RoomDialogProps } from "./dialogs.ts";
 import LeaveDialog from "./LeaveDialog.svelte";
@@ -232,6 +232,53 @@ test("the progress of a new key begins at its first line and never goes back", a
   watching.disconnect();
   expect(actions.calls).toHaveLength(1);
   expect(shown).toEqual([0, 1, 2, 3]);
+});
+
+test("a new recovery key must be saved before it goes away", async () => {
+  const { actions, onclose, room } = open(RekeyDialog, { dialog: "recovery", set: (of) => (of.recoveryAstray = true) });
+  expect(said()).toContain("The old recovery key stops working");
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Make a new key");
+  await vi.waitFor(() => expect(said()).toContain("The room has a new recovery key"), { timeout: 5000 });
+  expect(actions.calls).toEqual(["rekey remove  and recovery"]);
+  expect(document.querySelector<HTMLTextAreaElement>("textarea")?.value).toBe(RECOVERY_KEY);
+  const leaves = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));
+  expect([buttons("Done")[0]?.disabled, leaves()]).toEqual([true, true]);
+  document.querySelector("dialog")?.close();
+  expect(onclose).not.toHaveBeenCalled();
+  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
+  flushSync();
+  expect([buttons("Done")[0]?.disabled, leaves(), room.recoveryAstray]).toEqual([false, false, false]);
+  press("Done");
+  expect(onclose).toHaveBeenCalled();
+});
+
+test("removing who may have the recovery key replaces it unless that is switched off", async () => {
+  const member = { ...LINH, mayHaveRecovery: true };
+  const set = (of: FixtureRoom) => {
+    governed(of);
+    of.members = of.members.map((each) => (each.device === LINH.device ? member : each));
+  };
+  const tick = () => document.querySelector<HTMLInputElement>('input[type="checkbox"]');
+  const { actions } = open(RekeyDialog, { dialog: { about: "ban", device: LINH.device }, set });
+  expect([tick()?.checked, said().includes("Linh may have the recovery key")]).toEqual([true, true]);
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Ban");
+  await vi.waitFor(() => expect(said()).toContain("Linh is banned"), { timeout: 5000 });
+  expect(actions.calls).toEqual([`rekey ban ${LINH.device} and recovery`]);
+});
+
+test("a new recovery key is offered with every removal, to owners alone", () => {
+  open(RekeyDialog, { dialog: { about: "remove", device: LINH.device } });
+  expect(document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.checked).toBe(false);
+  cleanUp();
+  document.body.replaceChildren();
+  const set = (of: FixtureRoom) => {
+    governed(of);
+    of.may = { ...of.may, recovery: false };
+  };
+  open(RekeyDialog, { dialog: { about: "remove", device: LINH.device }, set });
+  expect(document.querySelector('input[type="checkbox"]')).toBeNull();
 });
 
 test("a weak password begins no removal", async () => {

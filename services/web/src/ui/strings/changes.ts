@@ -6,7 +6,8 @@ import { listing } from "./wording.ts";
 
 /** One administrative step as a sentence. `when` words a point in time. */
 export function stepText(step: AdminEntry, when: (atMs: number) => string): string {
-  return `${authorOf(step)} ${changeText(step.change, when)}`;
+  const also = step.newRecovery ? " and made a new recovery key" : "";
+  return `${authorOf(step)} ${changeText(step.change, when)}${also}`;
 }
 
 function authorOf(step: AdminEntry): string {

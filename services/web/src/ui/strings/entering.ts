@@ -81,7 +81,7 @@ export const join = {
 /** Coming back as the owner, by the key that was shown when the room was made. */
 export const recover = {
   heading: "Use a recovery key",
-  body: "The key that was shown when the room was created brings you back in, and makes this device an owner of the room.",
+  body: "The key that was shown when the room was created, or the newest one made since, brings you back in, and makes this device an owner of the room.",
   key: "Recovery key",
   keyHint: "Capitals and spaces do not matter. It is in the file you saved, if you saved one.",
   submit: "Recover the room",

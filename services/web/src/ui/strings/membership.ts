@@ -16,6 +16,13 @@ export const membership = {
 } as const;
 
 /** The room got a new key that this device was not given. */
+/** The recovery key may be with somebody who should not be able to use it. */
+export const recoveryAstray = {
+  heading: "This room's recovery key may be in other hands",
+  body: "Whoever made it owns the room no longer, and could use it to come back as an owner and read everything. Make a new one, and the old one stops working.",
+  action: "New recovery key",
+} as const;
+
 export const keyMissing = {
   heading: "The room has a new key that this device does not have",
   body: "New messages cannot be opened here and you cannot write. Ask someone inside for the new password, then join again. What you have read stays.",

@@ -52,6 +52,7 @@ export const problems = {
   removed:
     "The server says that you were removed from this room. With its new password, or a new invite, you can come back.",
   banned: "This device is banned from the room. Only those who look after the room can lift that.",
+  recovery_replaced: "This recovery key has been replaced by a newer one and opens nothing any more.",
   too_many_entries: "The room has as many owners and moderators, banned or muted people as it may. Take one off first.",
   move_not_found: "This link has expired, or the other device has stopped. Begin again on your first device.",
   move_taken: "This link was used on another device. If that was not you, stop here and begin again.",

@@ -82,10 +82,17 @@ export const settings = {
     action: "Replace…",
     actionLabel: "Replace the room's key",
   },
+  recovery: {
+    heading: "Recovery key",
+    value: "Makes any browser an owner again",
+    astray: "Made by somebody who owns the room no longer",
+    action: "New key",
+    actionLabel: "New recovery key",
+  },
   transfer: {
     heading: "Hand over the room",
     value: "You are an owner",
-    body: "The person you choose becomes an owner, and you become a moderator. You cannot take this back: only an owner could make you one again.",
+    body: "The person you choose becomes an owner, and you become a moderator. You cannot take this back: only an owner could make you one again. The recovery key that you have is not handed over: the new owner is asked to make another, and then yours stops working.",
     label: "New owner",
     choose: "Choose a person",
     submit: "Hand over",
