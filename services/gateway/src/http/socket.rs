@@ -36,7 +36,7 @@ pub async fn upgrade(
     }
     let admitted = admit(&tokens, &parts, extract::token(&headers, &identity), address).await;
     let tasks = parts.table.tasks().clone();
-    upgrade.accept(SUBPROTOCOL, FRAME_BYTES_MAX, &tasks, async move |socket| {
+    upgrade.accept(Some(SUBPROTOCOL), FRAME_BYTES_MAX, &tasks, async move |socket| {
         match admitted {
             Ok((caller, admission)) => session::run(socket, parts, caller, admission).await,
             // A browser's script cannot see an HTTP status, so it is told on the socket.

@@ -99,12 +99,8 @@ impl Ending {
 
 impl From<Broken> for Ending {
     fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Gone => Self::GONE,
-            Broken::Protocol => Self { close: close::WEBSOCKET, error: None },
-            Broken::NotUtf8 => Self { close: close::NOT_UTF8, error: None },
-            Broken::TooLarge => Self::of(close::TOO_LARGE, ErrorCode::TooLarge),
-        }
+        let error = matches!(broken, Broken::TooLarge).then_some(ErrorCode::TooLarge);
+        broken.close_code().map_or(Self::GONE, |close| Self { close, error })
     }
 }
 

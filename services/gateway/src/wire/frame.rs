@@ -130,6 +130,12 @@ pub fn text(text: &str) -> Bytes {
     framed(Opcode::Text, text.as_bytes())
 }
 
+/// A binary message, encoded likewise.
+#[must_use]
+pub fn binary(bytes: &[u8]) -> Bytes {
+    framed(Opcode::Binary, bytes)
+}
+
 /// Log entries that follow one another, encoded to be sent to any number of sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entries {

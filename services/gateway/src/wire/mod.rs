@@ -10,6 +10,8 @@
 //!
 //! What is absent: extensions (compression would undo the sharing, and ciphertext does not compress), anything of the product's protocol.
 
+use snug_protocol::frame::close;
+
 mod frame;
 mod incoming;
 mod outgoing;
@@ -17,7 +19,7 @@ mod socket;
 mod stream;
 mod upgrade;
 
-pub use frame::{Entries, text};
+pub use frame::{Entries, binary, text};
 pub use incoming::Message;
 pub use socket::Socket;
 pub use stream::{Connection, Stream};
@@ -34,4 +36,17 @@ pub enum Broken {
     NotUtf8,
     /// A message is larger than allowed.
     TooLarge,
+}
+
+impl Broken {
+    /// The close code that says so; `None` when nobody is there to be told.
+    #[must_use]
+    pub const fn close_code(self) -> Option<u16> {
+        match self {
+            Self::Gone => None,
+            Self::Protocol => Some(close::WEBSOCKET),
+            Self::NotUtf8 => Some(close::NOT_UTF8),
+            Self::TooLarge => Some(close::TOO_LARGE),
+        }
+    }
 }

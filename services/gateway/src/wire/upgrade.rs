@@ -76,11 +76,11 @@ impl Upgrade {
         self.protocols.iter().any(|offered| offered == protocol)
     }
 
-    /// The answer that makes the connection a socket, which `run` is then given in a task of its own, one of `tasks`. Messages have at most
-    /// `message_max` bytes.
+    /// The answer that makes the connection a socket, in which `protocol` is spoken if one is named. `run` is then given the socket, in a
+    /// task of its own, one of `tasks`. Messages have at most `message_max` bytes.
     pub fn accept<F: Future<Output = ()> + Send + 'static>(
         self,
-        protocol: &'static str,
+        protocol: Option<&'static str>,
         message_max: usize,
         tasks: &TaskTracker,
         run: impl FnOnce(Socket) -> F + Send + 'static,
@@ -100,9 +100,9 @@ impl Upgrade {
             (CONNECTION, HeaderValue::from_static("upgrade")),
             (UPGRADE, HeaderValue::from_static("websocket")),
             (SEC_WEBSOCKET_ACCEPT, accept),
-            (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol)),
         ];
-        (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+        let protocol = protocol.map(|protocol| [(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol))]);
+        (StatusCode::SWITCHING_PROTOCOLS, headers, protocol, ()).into_response()
     }
 }
 
