@@ -79,8 +79,6 @@ export function administration(page: PageSession): Administration {
       if (problem !== null) return refused(problem);
       return govern(id, async (steward, room) => {
         const { revoked, excluded, recoveryKey } = await rekey(steward, change, onStep);
-        // Newcomers can read no older introduction, and shall see by name who closed the history to them.
-        if (change.cutHistory) await room.introduce();
         return {
           revoked: revoked.map((invite) => inviteView(room, invite)),
           excluded: excluded.map((device) => room.directory.newestName(device) ?? fingerprint(device)),

@@ -139,6 +139,7 @@ class Tab {
         return { envelope, hash: b64(envelope), epoch: 0 };
       },
       transmit: (envelope) => this.#transmit(copy(envelope)),
+      introducesItself: () => false,
       introduction: () => Promise.resolve(this.introduction()),
       introduced: () => (this.introduction = () => undefined),
       messagesFromMs: () => this.messagesFromMs,

@@ -77,6 +77,23 @@ describe("a new epoch that begins live", () => {
     expect(sent(page)).toEqual(["2 0", "2 1", "3 1", "3 1"]);
   });
 
+  it("is introduced to at once where newcomers can read no older introduction, and only there", async () => {
+    const page = await enter();
+    await rotate(page);
+    await page.settled();
+    expect(sent(page)).toEqual(["2 0"]);
+    await server.rekey(ana, { type: "history" }, everybody(page));
+    await vi.waitFor(() => expect(sent(page)).toEqual(["2 0", "2 2"]));
+    const late = await enter();
+    expect(late.room.directory.newestName(page.device.id)).toBe("Page");
+    // Once is enough, also in the epochs after it.
+    await rotate(page, late);
+    await page.settled();
+    await page.restart();
+    expect(sent(page)).toEqual(["2 0", "2 2"]);
+    expect([codes(page), codes(late)]).toEqual([[], []]);
+  });
+
   it("has a draft that was sealed under the old one sealed anew, once", async () => {
     const page = await enter();
     // The epoch begins while a message is on its way, and is heard of only after that is refused.

@@ -2,7 +2,6 @@
 //! them is a noun of its own.
 
 import { ApiError } from "./api.ts";
-import { EntryType } from "./crypto/envelope.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
 import { Outbox } from "./outbox.ts";
@@ -97,6 +96,7 @@ export class Room {
       ...{ store, now, setTimeout, lock: world.lock, tell: world.tell, transmit: world.transmit },
       introduction: () => this.#introduction.body(this.keys.epoch),
       introduced: (epoch) => this.#introduction.made(epoch),
+      introducesItself: () => this.#introduction.isDue(this.chain.state?.historyFrom ?? 0, this.members.present.length),
       messagesFromMs: () => this.slow.untilMs(now()),
       seal: (draft) => this.sending.seal(draft),
       acknowledged: (seq, hash) => log.acknowledge(seq, hash),
@@ -258,12 +258,6 @@ export class Room {
     if (code === "stale_epoch" && frame.epoch !== undefined) this.#reading.expectEpoch(frame.epoch);
     if (code === "slow_mode") this.slow.refused(this.#world.now() + (retryAfterMs ?? 0));
     void this.outbox.answered(id, { ok: false, code, retryAfterMs, expected });
-  }
-
-  /** Introduces this device under the room's present key, if nothing has been said under that yet. */
-  async introduce(): Promise<void> {
-    const body = await this.#introduction.body(this.keys.epoch);
-    if (body !== undefined) await this.outbox.add(EntryType.profile, body);
   }
 
   typingHere(): void {
