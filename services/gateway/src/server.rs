@@ -171,7 +171,7 @@ impl Server {
         let backplane = open_backplane(&settings, node, &tasks, &stop).await?;
         if settings.database_url.is_some() && settings.redis_url.is_none() {
             tracing::warn!(
-                "no SNUG_REDIS_URL: news from other nodes are found by asking the database every few seconds, and presence is this node's own"
+                "no SNUG_REDIS_URL: news from other nodes are found by asking the database every few seconds; presence and the limit on wrong passwords are this node's own"
             );
         }
         Self::assemble(settings, listener, store, backplane, (node, tasks, stop)).await
