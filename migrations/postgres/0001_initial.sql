@@ -169,3 +169,9 @@ create table token (
     ends_at_ms bigint not null
 );
 create index token_expiry on token (expires_at_ms);
+
+-- Chores that one node does for all: whoever moves until_ms on does it, and nobody else before then. Not in SQLite, which has one node.
+create table turn (
+    chore text primary key,
+    until_ms bigint not null
+);

@@ -1,13 +1,15 @@
 //! A running node: opening what it needs, accepting connections, and stopping without losing anything.
 
 mod accept;
+mod beside;
 mod drain;
 
 pub use accept::{Listen, Place};
+pub use beside::open_store_beside;
 pub use drain::DRAIN_LIMIT;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +101,7 @@ struct Chores {
     clock: Clock,
 }
 
-fn random_node() -> NodeId {
+pub(crate) fn random_node() -> NodeId {
     let mut node = [0; 8];
     getrandom::fill(&mut node).expect("the system gives random bytes");
     NodeId(node)
@@ -132,18 +134,25 @@ pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Stor
         };
         return Ok(Store::open_postgres(url.as_str(), options, tasks).await?);
     }
-    let path = settings.data_dir.clone();
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    make_data_dir(&settings.data_dir)?;
     let options = SqliteOptions {
         bytes_max: settings.database_bytes_max,
         migrate: settings.migrate == Migrate::Auto,
         ..SqliteOptions::default()
     };
-    Ok(Store::open_sqlite(&path.join("snug.db"), options, tasks).await?)
+    Ok(Store::open_sqlite(&settings.database_path(), options, tasks).await?)
+}
+
+/// Makes the data folder, for its owner alone, unless it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| StartError::DataDir { path: path.to_owned(), source })
 }
 
 /// What this node shares with others: Redis if there is one, else what it needs by itself.
@@ -298,7 +307,7 @@ impl<L: Listen> Server<L> {
     }
 }
 
-/// Not the same for all nodes, or those that started together would sweep one database together for ever.
+/// Not the same for all nodes, or those that started together would ask for the same turn together for ever.
 fn sweep_pause() -> Duration {
     let mut random = [0; 2];
     getrandom::fill(&mut random).expect("the system gives random bytes");
@@ -323,8 +332,16 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         }
         chores.rooms.forget_old(chores.clock.now_ms());
         chores.requests.sweep();
-        if let Err(error) = chores.store.sweep().await {
+        if let Err(error) = sweep(&chores.store).await {
             tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");
         }
     }
+}
+
+/// Removes expired rows, if no other node has in this period: one is enough, whichever comes first.
+async fn sweep(store: &Store) -> Result<(), StoreError> {
+    if store.takes_turn("sweep", SWEEP_PERIOD).await? {
+        store.sweep().await?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What callers give and get. No SQL type and no row shape crosses this line.
 
 mod administration;
+mod operating;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use snug_protocol::limits::{EPOCH_KEY_BYTES, INVITES_PER_ROOM_MAX, MEMBERS_PER_R
 use snug_protocol::{DeviceId, Envelope, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
 
 pub use administration::{EpochKeys, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
+pub use operating::{RoomSummary, SignIn};
 
 /// What a commit survives, as the database's settings at opening say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

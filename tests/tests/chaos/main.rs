@@ -13,6 +13,7 @@ mod postgres;
 mod quiet;
 mod redis;
 mod report;
+mod rolling;
 mod scene;
 mod storm;
 

@@ -31,7 +31,7 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a light client needs to come back: a token, and its place.
 #[derive(Clone)]
-struct Light {
+pub struct Light {
     url: Arc<str>,
     token: Arc<str>,
     room: RoomId,
@@ -73,7 +73,8 @@ impl Scene {
         strike
     }
 
-    async fn light_clients(&self, count: usize) -> Vec<Light> {
+    /// So many of them, in rooms of their own.
+    pub async fn light_clients(&self, count: usize) -> Vec<Light> {
         let mut devices = Vec::new();
         for number in 0..ROOMS {
             let mut guest = Guest::new(&self.fleet.url);
@@ -97,7 +98,7 @@ impl Scene {
 }
 
 /// Answers heartbeats until the connection breaks.
-async fn stay(mut socket: RawSocket) {
+pub async fn stay(mut socket: RawSocket) {
     loop {
         match socket.next().await {
             Incoming::Closed { .. } => return,
@@ -109,7 +110,7 @@ async fn stay(mut socket: RawSocket) {
 
 impl Light {
     /// Tries until it follows its room again.
-    async fn come_back(&self, failures: &AtomicUsize) -> RawSocket {
+    pub async fn come_back(&self, failures: &AtomicUsize) -> RawSocket {
         for attempt in 1..=TRIES_MAX {
             if let Ok(Some(socket)) = timeout(ATTEMPT_LIMIT, self.attempt(failures)).await {
                 return socket;

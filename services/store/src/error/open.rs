@@ -15,6 +15,12 @@ pub enum OpenError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// There is no file.
+    #[error("there is no database {}; is that the data folder of a node that has run (SNUG_DATA_DIR)?", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// Another process has it open.
     #[error("the database {} is in use by another process; only one Snug may have it open", path.display())]
     Locked {

@@ -8,6 +8,7 @@ mod gate;
 mod log;
 mod member;
 mod moving;
+mod operating;
 mod room;
 mod step;
 mod token;

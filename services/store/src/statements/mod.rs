@@ -13,6 +13,7 @@ mod grant;
 mod log;
 mod member;
 mod moving;
+mod operating;
 mod room;
 mod row;
 mod step;

@@ -4,6 +4,7 @@ mod administration;
 mod log;
 mod member;
 mod moving;
+mod operating;
 mod room;
 
 use std::path::Path;
