@@ -12,6 +12,7 @@
 
 mod error;
 mod memory;
+mod metrics;
 mod postgres;
 mod rules;
 mod sql;
@@ -22,6 +23,7 @@ mod types;
 
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
+pub use metrics::{StoreFailure, StoreMetrics};
 pub use postgres::PostgresOptions;
 pub use sqlite::SqliteOptions;
 pub use store::Store;

@@ -13,7 +13,7 @@ use snug_store::StoreError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Accepted, Follower, Read, Room, Rooms, Wake, lock};
+use super::{Accepted, Behind, Follower, Read, Room, Rooms, Wake, lock};
 
 /// How long a room that is entered waits for its own unfollowing to be over.
 const LEAVING_LIMIT: Duration = Duration::from_millis(500);
@@ -121,7 +121,7 @@ impl Rooms {
                 continue;
             }
             let announced = room.change_tail(|tail| tail.announce(row.head));
-            self.repair_if_behind(room);
+            self.repair_if_behind(room, Behind::AsUsual);
             if announced == Accepted::Gap {
                 following.store_until = row.head;
             }
@@ -158,7 +158,7 @@ impl Rooms {
             tail.begin(reached, frames);
             tail.announce(row.head)
         });
-        self.repair_if_behind(room);
+        self.repair_if_behind(room, Behind::AsUsual);
         Ok(row.history)
     }
 

@@ -12,10 +12,11 @@ use snug_store::{Standing, Store, StoreError};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Ending, Session, Subscription};
+use super::{Ending, Resumed, Session, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
-use crate::room::Room;
+use crate::room::{FoundBy, Room};
+use crate::telemetry::trace;
 
 /// The close code for a socket that failed while being read.
 pub(super) fn ending_of(error: &axum::Error) -> Ending {
@@ -85,25 +86,25 @@ impl Session {
             Ok(frame) => frame,
             Err((id, error)) => {
                 // A client that only sends nonsense is slowed down like one that asks too much.
-                if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+                if let Err(wait) = self.charge_control() {
                     let error = ChatError::TooFast { retry_after: wait }.body();
                     return self.replies.push(ServerFrame::Error { id, room: None, error });
                 }
                 return self.fail(id, None, envelope_code(&error));
             }
         };
-        let (id, room) = (frame.id, frame.envelope.header().room);
+        let (id, room, kind) = (frame.id, frame.envelope.header().room, frame.envelope.header().kind);
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
         let chat = self.parts.chat.clone();
-        let span = tracing::debug_span!("send_message", %room, bytes = bytes.len());
+        let span = trace::message(room, kind, bytes.len());
         let append = async move { (id, room, chat.send_message(frame.envelope).await) };
         self.in_flight.push_back(Box::pin(append.instrument(span)));
     }
 
     async fn control(&mut self, text: &Utf8Bytes) {
-        if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+        if let Err(wait) = self.charge_control() {
             let error = ChatError::TooFast { retry_after: wait }.body();
             return self.replies.push(ServerFrame::Error { id: None, room: None, error });
         }
@@ -139,7 +140,12 @@ impl Session {
         if !self.subscriptions.contains_key(&room) && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
             return self.fail(Some(id), Some(room), ErrorCode::TooManyRooms);
         }
-        self.subscriptions.remove(&room);
+        if let Some(sent) = self.subscriptions.remove(&room)
+            && cursor.as_ref().is_some_and(|cursor| cursor.seq < sent.cursor)
+        {
+            // It was sent more than it has: it has seen a hole, or a head that nothing led up to.
+            self.parts.rooms.counters().losses.of(FoundBy::Client).increment();
+        }
         match self.try_follow(id, room, cursor).await {
             Ok((subscription, followed)) => {
                 self.typing.retain(|room, _| self.subscriptions.contains_key(room));
@@ -171,6 +177,11 @@ impl Session {
         let role = right(standing).map_err(FollowError::Refused)?;
         let head = state.head;
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
+        let counters = parts.table.counters();
+        counters.follows.increment();
+        if cursor.is_some() {
+            counters.resumes.of(place.outcome()).increment();
+        }
         // A recovery device is no member, so nobody is to see it come.
         let present = (standing != Some(Standing::Recovery)).then(|| parts.presence.enter(room, device));
         let (here, here_count) = parts.presence.here(room).await;
@@ -188,7 +199,7 @@ impl Session {
             here,
             here_count,
         };
-        Ok((Subscription { following, present, cursor: place.cursor, told: head }, followed))
+        Ok((Subscription { following, present, cursor: place.cursor, told: head, began: head }, followed))
     }
 }
 
@@ -208,6 +219,16 @@ struct Place {
     cursor: Seq,
     skipped: bool,
     resync: Option<Resync>,
+}
+
+impl Place {
+    fn outcome(&self) -> Resumed {
+        match self.resync {
+            Some(resync) => resync.into(),
+            None if self.skipped => Resumed::Skipped,
+            None => Resumed::Continued,
+        }
+    }
 }
 
 /// Where to send from.

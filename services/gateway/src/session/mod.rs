@@ -3,6 +3,7 @@
 //! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors. `table` knows
 //! all sessions of this node. What is absent: queues of messages; a slow reader has a cursor, not a backlog in memory.
 
+mod counters;
 mod inbound;
 mod outbound;
 mod table;
@@ -26,6 +27,7 @@ use crate::clock::Clock;
 use crate::presence::{Presence, Present};
 use crate::room::{Following, Rooms, Wake};
 
+pub use counters::{Closed, Resumed, SessionCounters};
 pub use table::{Admission, SessionTable};
 
 /// Appends of one session that wait for their commit at one time; then its socket is not read.
@@ -97,6 +99,8 @@ struct Subscription {
     cursor: Seq,
     /// The head that the last heartbeat told of.
     told: Seq,
+    /// The head when it began: what lies after it comes live, and how long it took is of interest.
+    began: Seq,
 }
 
 type InFlight = FuturesOrdered<std::pin::Pin<Box<dyn Future<Output = (u32, RoomId, Result<Sent, ChatError>)> + Send>>>;
@@ -112,6 +116,8 @@ struct Session {
     controls: crate::limit::Buckets<()>,
     heartbeat: Heartbeat,
     next_token_check: Instant,
+    /// When the entries were committed that are being written now.
+    committed_ms: Vec<u64>,
 }
 
 struct Heartbeat {
@@ -152,13 +158,16 @@ pub async fn run(mut socket: WebSocket, parts: SessionParts, caller: Authenticat
         controls: crate::limit::Buckets::new(crate::limit::Rate::per_second(20, 100)),
         heartbeat: Heartbeat { next: Instant::now() + HEARTBEAT_PERIOD, due: None },
         next_token_check: Instant::now() + TOKEN_CHECK_PERIOD,
+        committed_ms: Vec::new(),
         parts,
         caller,
     };
+    session.parts.table.counters().opened.increment();
     let ending = match session.hello(&mut socket).await {
         Ok(()) => session.live(&mut socket).await.unwrap_or_else(|ending| ending),
         Err(ending) => ending,
     };
+    session.parts.table.counters().closed.of(Closed::by(ending.close)).increment();
     session.finish(socket, ending).await;
     drop(admission);
 }
@@ -217,13 +226,14 @@ impl Session {
     fn acknowledge(&mut self, id: u32, room: RoomId, outcome: Result<Sent, ChatError>) {
         self.replies.push(match outcome {
             Ok(Sent { seq, at_ms, duplicate }) => ServerFrame::Sent { id, room, seq, at_ms, duplicate },
-            Err(error) => {
-                if let ChatError::Append(snug_store::AppendError::Store(error)) = &error {
-                    tracing::warn!(%error, "a message was not stored");
-                }
-                ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() }
-            }
+            Err(error) => ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() },
         });
+    }
+
+    /// Counts a control frame against the session's rate.
+    fn charge_control(&self) -> Result<(), Duration> {
+        let charged = self.controls.charge(&(), std::time::Instant::now());
+        self.parts.table.counters().controls.count(charged)
     }
 
     /// Rights may have changed; new entries and ephemerals are for `write`.
@@ -294,7 +304,7 @@ impl Session {
             return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
         }
         if self.heartbeat.due.is_none() && self.heartbeat.next <= now {
-            self.replies.push(outbound::heartbeat(&mut self.subscriptions));
+            self.replies.push(outbound::heartbeat(&mut self.subscriptions, &self.parts.rooms.counters().losses));
             self.heartbeat = Heartbeat { next: now + HEARTBEAT_PERIOD, due: Some(now + HEARTBEAT_ANSWER_LIMIT) };
         }
         if self.next_token_check <= now {

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use futures_util::{SinkExt, StreamExt};
+use snug_metrics::Counters;
 use snug_protocol::frame::{EntryFrame, Head, ServerFrame, close};
 use snug_protocol::limits::{HISTORY_PAGE_MAX, SLOW_READER_LIMIT};
 use snug_protocol::{ErrorCode, RoomId, Seq};
 use tokio::time::timeout;
+use tracing::Span;
 
-use super::{Ending, InFlight, Session, Subscription};
+use super::{Ending, InFlight, Session, SessionParts, Subscription};
 use crate::chat::{ChatError, Sent};
-use crate::room::Read;
+use crate::room::{FoundBy, Read};
 
 /// Bytes handed to the socket before it must have taken them all. Small enough that a slow phone takes them within `SLOW_READER_LIMIT`.
 const FLUSH_BYTES_MAX: usize = 64 * 1024;
@@ -20,8 +22,14 @@ pub(super) fn text(frame: &ServerFrame) -> Message {
     Message::text(serde_json::to_string(frame).expect("a frame is plain data"))
 }
 
-/// The heartbeat with the heads that changed since the last.
-pub(super) fn heartbeat(subscriptions: &mut HashMap<RoomId, Subscription>) -> ServerFrame {
+/// The heartbeat with the heads that changed since the last. A client that was told of a head by the one before and has not been sent
+/// what leads up to it is about to find a loss.
+pub(super) fn heartbeat(
+    subscriptions: &mut HashMap<RoomId, Subscription>,
+    losses: &Counters<FoundBy>,
+) -> ServerFrame {
+    let behind = subscriptions.values().filter(|subscription| subscription.cursor < subscription.told).count();
+    losses.of(FoundBy::Client).add(behind as u64);
     let changed = subscriptions.iter_mut().filter_map(|(room, subscription)| {
         let head = subscription.following.room().head();
         (std::mem::replace(&mut subscription.told, head) != head).then_some(Head { room: *room, head })
@@ -103,6 +111,7 @@ impl Session {
             }
         }
         let mut rest = false;
+        let mut written = Written { count: 0, bytes: 0, committed_ms: &mut self.committed_ms, spans: Vec::new() };
         for (room, subscription) in &mut self.subscriptions {
             if writer.is_full() {
                 rest = true;
@@ -110,6 +119,7 @@ impl Session {
             }
             match next_frames(&self.parts.store, *room, subscription).await {
                 Next::Frames(frames) => {
+                    written.note(&frames, subscription);
                     for frame in frames {
                         subscription.cursor = frame.seq();
                         writer.feed(Message::Binary(frame.bytes().clone())).await?;
@@ -123,10 +133,48 @@ impl Session {
         if writer.bytes > 0 {
             writer.flush().await?;
         }
+        written.tell(&self.parts);
         if rest {
             self.wake.ring();
         }
         Ok(())
+    }
+}
+
+/// Entries that are being written in one flush, as they are counted and traced.
+struct Written<'a> {
+    count: u64,
+    bytes: u64,
+    /// When those were committed that came live. The session's, so that a delivery allocates nothing for it.
+    committed_ms: &'a mut Vec<u64>,
+    /// End with the flush.
+    spans: Vec<Span>,
+}
+
+/// Places for such times that a session keeps between two flushes.
+const COMMITTED_KEPT_MAX: usize = 16;
+
+impl Written<'_> {
+    fn note(&mut self, frames: &[EntryFrame], subscription: &Subscription) {
+        let Some(last) = frames.last() else { return };
+        subscription.following.room().traced().deliveries(subscription.cursor, last.seq(), &mut self.spans);
+        self.count += frames.len() as u64;
+        self.bytes += frames.iter().map(|frame| frame.bytes().len() as u64).sum::<u64>();
+        let live = frames.iter().filter(|frame| frame.seq() > subscription.began);
+        self.committed_ms.extend(live.map(EntryFrame::at_ms));
+    }
+
+    fn tell(self, parts: &SessionParts) {
+        if self.count == 0 {
+            return;
+        }
+        let (counters, now_ms) = (parts.table.counters(), parts.clock.now_ms());
+        counters.deliveries.add(self.count);
+        counters.delivered_bytes.add(self.bytes);
+        for committed_ms in self.committed_ms.drain(..) {
+            counters.delivery.observe_ms(now_ms.saturating_sub(committed_ms));
+        }
+        self.committed_ms.shrink_to(COMMITTED_KEPT_MAX);
     }
 }
 

@@ -12,10 +12,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::super::open::Opener;
 use super::super::{Connection, Pool, append};
 use super::{APPENDS_QUEUED_MAX, Write, transaction};
-use crate::StoreError;
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
 use crate::sql::error::is_lock_timeout;
+use crate::{StoreError, StoreMetrics};
 
 /// Other writes between two batches of messages.
 const WRITES_A_TURN: usize = 16;
@@ -48,6 +48,7 @@ pub(super) struct Task {
     stop: CancellationToken,
     /// Dropped last: whoever waits for the end finds the database closed and its lock free.
     _ended: DropGuard,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Task {
@@ -58,6 +59,7 @@ impl Task {
         readers: Pool,
         stop: CancellationToken,
         ended: DropGuard,
+        metrics: Arc<StoreMetrics>,
     ) -> Self {
         Self {
             appends,
@@ -71,6 +73,7 @@ impl Task {
             readers,
             stop,
             _ended: ended,
+            metrics,
         }
     }
 
@@ -132,10 +135,13 @@ impl Task {
         }
         let awaited = self.awaited.take();
         let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
+        self.metrics.batches.observe_things(batch.len());
+        let began = Instant::now();
         let (result, is_usable) = match self.connection().await {
             Ok(connection) => append_batch(connection, &drafts, awaited).await,
             Err(error) => (Err(error), true),
         };
+        self.metrics.commits.observe(began.elapsed());
         let answers = result.unwrap_or_else(|error| failed(&batch, awaited, &error));
         let mut left = VecDeque::new();
         for (waiting, answer) in batch.into_iter().zip(answers) {
