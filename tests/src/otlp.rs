@@ -73,7 +73,8 @@ impl Collector {
     async fn begin(answers: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let (heard, asked, stop) = (Arc::<Mutex<Heard>>::default(), Arc::<AtomicUsize>::default(), CancellationToken::new());
+        let (heard, asked, stop) =
+            (Arc::<Mutex<Heard>>::default(), Arc::<AtomicUsize>::default(), CancellationToken::new());
         let (hears, asks, until, tasks) = (Arc::clone(&heard), Arc::clone(&asked), stop.clone(), TaskTracker::new());
         tasks.clone().spawn(async move {
             loop {
@@ -148,7 +149,8 @@ async fn serve(mut stream: TcpStream, heard: &Mutex<Heard>, asked: &AtomicUsize,
         }
         heard.bodies.push(body);
     }
-    let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let answer =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let _ = stream.write_all(answer).await;
 }
 

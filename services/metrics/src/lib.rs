@@ -55,7 +55,11 @@ impl Decisions {
     /// # Errors
     /// The outcome's own.
     pub fn count<T, E>(&self, outcome: Result<T, E>) -> Result<T, E> {
-        if outcome.is_ok() { self.allowed.increment() } else { self.refused.increment() }
+        if outcome.is_ok() {
+            self.allowed.increment()
+        } else {
+            self.refused.increment()
+        }
         outcome
     }
 }

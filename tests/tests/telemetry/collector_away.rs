@@ -30,7 +30,8 @@ async fn talk(otlp: &str) -> (Duration, Duration) {
     let spoke = began.elapsed();
     if otlp.contains("http") {
         eventually("a batch is lost", async || {
-            (watched.metrics().await.get("snug_telemetry_batches_total", &[("outcome", "traces_lost")]) >= 1.0).then_some(())
+            (watched.metrics().await.get("snug_telemetry_batches_total", &[("outcome", "traces_lost")]) >= 1.0)
+                .then_some(())
         })
         .await;
     }
@@ -49,7 +50,10 @@ async fn a_collector_that_is_dead_or_silent_delays_neither_messages_nor_a_stop()
         let (spoke, stopped) = talk(&format!("--otlp-url={url}")).await;
         // Far below what one wait for the collector would cost: it may take five seconds to say nothing.
         assert!(spoke < spoke_without * 4 + Duration::from_secs(2), "{url}: {spoke:?}, and without {spoke_without:?}");
-        assert!(stopped < stopped_without + Duration::from_secs(2), "{url}: {stopped:?}, and without {stopped_without:?}");
+        assert!(
+            stopped < stopped_without + Duration::from_secs(2),
+            "{url}: {stopped:?}, and without {stopped_without:?}"
+        );
     }
     assert!(silent.asked() >= 1, "it was asked, and said nothing");
 }

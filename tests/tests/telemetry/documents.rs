@@ -109,9 +109,9 @@ fn named(expression: &str) -> Vec<(String, Vec<(String, String)>)> {
 /// The family that a sample's name belongs to.
 fn family<'a>(told: &'a Exposition, name: &str) -> Option<&'a str> {
     let told = |name: &str| told.0.get_key_value(name);
-    let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
-        told(name.strip_suffix(end)?).filter(|(_, family)| family.kind == "histogram")
-    });
+    let of_histogram = ["_bucket", "_sum", "_count"]
+        .iter()
+        .find_map(|end| told(name.strip_suffix(end)?).filter(|(_, family)| family.kind == "histogram"));
     told(name).filter(|(_, family)| family.kind != "histogram").or(of_histogram).map(|(name, _)| name.as_str())
 }
 
@@ -131,8 +131,11 @@ async fn every_name_on_a_dashboard_or_in_an_alert_is_told_by_a_node() {
         assert!(!named.is_empty(), "{place} is about nothing of ours: {expression}");
         for (name, matchers) in named.into_iter().filter(|(name, _)| !OF_PROMETHEUS.contains(&name.as_str())) {
             let family = family(&told, &name).unwrap_or_else(|| panic!("{place} names {name}, which no node tells"));
-            for (label, value) in matchers.into_iter().filter(|(label, _)| !["job", "instance", "le"].contains(&label.as_str())) {
-                let values: BTreeSet<_> = told.0[family].samples.iter().filter_map(|sample| sample.labels.get(&label)).collect();
+            for (label, value) in
+                matchers.into_iter().filter(|(label, _)| !["job", "instance", "le"].contains(&label.as_str()))
+            {
+                let values: BTreeSet<_> =
+                    told.0[family].samples.iter().filter_map(|sample| sample.labels.get(&label)).collect();
                 assert!(!values.is_empty(), "{place}: {name} has no label {label}");
                 let is_there = value.is_empty() || values.contains(&value) || label == "bus" || label == "durability";
                 assert!(is_there, "{place}: {name} never has {label}=\"{value}\", only {values:?}");
@@ -166,7 +169,8 @@ async fn the_operators_document_names_every_metric_with_its_kind_and_no_other() 
         assert_eq!(unit, by_name.map_or("", |(_, unit)| unit), "the unit of {name}");
         assert!(documented.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} is there twice");
     }
-    let kinds: BTreeMap<String, String> = told.0.iter().map(|(name, family)| (name.clone(), family.kind.clone())).collect();
+    let kinds: BTreeMap<String, String> =
+        told.0.iter().map(|(name, family)| (name.clone(), family.kind.clone())).collect();
     assert_eq!(documented, kinds);
 }
 
@@ -175,8 +179,10 @@ fn every_alert_says_what_to_do_and_which_failure_it_is() {
     let (document, architecture) = (text("deploy/README.md"), text("ARCHITECTURE.md"));
     let table = architecture.split("## When things fail").nth(1).expect("the failure table");
     let table = table.split("\n## ").next().expect("its section");
-    let failures: BTreeSet<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
-    let steps: BTreeSet<&str> = document.lines().filter_map(|line| line.strip_prefix("| `Snug")?.split('`').next()).collect();
+    let failures: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    let steps: BTreeSet<&str> =
+        document.lines().filter_map(|line| line.strip_prefix("| `Snug")?.split('`').next()).collect();
     let mut alerts = BTreeSet::new();
     for (name, _, annotations) in rules() {
         assert!(annotations["summary"].as_str().is_some_and(|summary| summary.len() > 20), "{name}");
@@ -197,11 +203,14 @@ fn the_parts_find_one_another() {
     let jobs = prometheus["scrape_configs"].as_array().expect("jobs");
     let nodes = jobs.iter().find(|job| job["job_name"] == "snug").expect("the nodes are asked");
     let named = nodes["dns_sd_configs"].as_array().expect("found by name").iter();
-    let port = compose.lines().find_map(|line| line.trim().strip_prefix("SNUG_ADMIN_LISTEN: 0.0.0.0:")).expect("a port");
+    let port =
+        compose.lines().find_map(|line| line.trim().strip_prefix("SNUG_ADMIN_LISTEN: 0.0.0.0:")).expect("a port");
     let mut names = BTreeSet::new();
     for found in named {
         assert_eq!(found["port"].to_string(), port);
-        names.extend(found["names"].as_array().expect("names").iter().map(|name| name.as_str().expect("text").to_owned()));
+        names.extend(
+            found["names"].as_array().expect("names").iter().map(|name| name.as_str().expect("text").to_owned()),
+        );
     }
     assert_eq!(names, BTreeSet::from(["node-1", "node-2", "node-3"].map(str::to_owned)));
     assert_eq!(prometheus["rule_files"][0], "alerts.yml");
@@ -209,7 +218,12 @@ fn the_parts_find_one_another() {
     let listens = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].as_str().expect("an endpoint");
     assert!(compose.contains(&format!("collector:{}", listens.rsplit(':').next().expect("a port"))), "{listens}");
     let sources = yaml("deploy/telemetry/grafana/provisioning/datasources/snug.yaml");
-    let uids: BTreeSet<&str> = sources["datasources"].as_array().expect("a list").iter().map(|source| source["uid"].as_str().expect("a uid")).collect();
+    let uids: BTreeSet<&str> = sources["datasources"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|source| source["uid"].as_str().expect("a uid"))
+        .collect();
     for file in std::fs::read_dir(path("deploy/telemetry/grafana/dashboards")).expect("a folder") {
         let file = file.expect("readable").path();
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("text")).expect("JSON");
@@ -218,14 +232,20 @@ fn the_parts_find_one_another() {
             let uid = panel["datasource"]["uid"].as_str().unwrap_or_else(|| panic!("{panel} asks nobody"));
             assert!(uids.contains(uid), "{}: {uid}", file.display());
             assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{} has no unit", panel["title"]);
-            assert!(panel["description"].as_str().is_some_and(|text| text.ends_with('.')), "{} says nothing", panel["title"]);
+            assert!(
+                panel["description"].as_str().is_some_and(|text| text.ends_with('.')),
+                "{} says nothing",
+                panel["title"]
+            );
         }
     }
 }
 
 #[test]
 fn names_and_matchers_are_found_in_expressions() {
-    let found = named("sum by (reason) (rate(snug_a_total{reason=\"gone\",le!=\"x\"}[5m])) / on() snug_b > up{job=\"snug\"} * 60");
+    let found = named(
+        "sum by (reason) (rate(snug_a_total{reason=\"gone\",le!=\"x\"}[5m])) / on() snug_b > up{job=\"snug\"} * 60",
+    );
     let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["snug_a_total", "snug_b", "up"]);
     assert_eq!(found[0].1, [("reason".to_owned(), "gone".to_owned()), ("le".to_owned(), String::new())]);

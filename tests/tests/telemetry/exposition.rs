@@ -73,7 +73,8 @@ impl Exposition {
         let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| self.0.get(name.strip_suffix(end)?));
         let family = self.0.get(name).or(family).unwrap_or_else(|| panic!("there is no {name}"));
         let fits = |sample: &&Sample| {
-            sample.name == name && labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|own| own == value))
+            sample.name == name
+                && labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|own| own == value))
         };
         let mut found = family.samples.iter().filter(fits);
         let sample = found.next().unwrap_or_else(|| panic!("there is no {name} with {labels:?} in {family:?}"));
@@ -83,10 +84,14 @@ impl Exposition {
 }
 
 fn check_histogram(name: &str, family: &Family) {
-    let of = |end: &str| family.samples.iter().filter(move |sample| sample.name == format!("{name}{end}")).collect::<Vec<_>>();
+    let of = |end: &str| {
+        family.samples.iter().filter(move |sample| sample.name == format!("{name}{end}")).collect::<Vec<_>>()
+    };
     let (buckets, counts) = (of("_bucket"), of("_count"));
     assert_eq!((counts.len(), of("_sum").len()), (1, 1), "{name}");
-    let bound = |sample: &Sample| if sample.labels["le"] == "+Inf" { f64::INFINITY } else { sample.labels["le"].parse().expect("a bound") };
+    let bound = |sample: &Sample| {
+        if sample.labels["le"] == "+Inf" { f64::INFINITY } else { sample.labels["le"].parse().expect("a bound") }
+    };
     assert!(buckets.windows(2).all(|pair| bound(pair[0]) < bound(pair[1]) && pair[0].value <= pair[1].value), "{name}");
     let last = buckets.last().expect("buckets");
     assert!(bound(last).is_infinite() && (last.value - counts[0].value).abs() < f64::EPSILON, "{name}");

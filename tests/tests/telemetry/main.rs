@@ -5,6 +5,7 @@ mod collector_away;
 mod counting;
 mod documents;
 mod exposition;
+mod losses;
 mod tracing;
 
 use std::path::Path;

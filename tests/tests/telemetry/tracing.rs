@@ -39,8 +39,11 @@ async fn node(folder: &Path, name: &str, redis: &Redis, database: &str, args: &[
 fn whole(spans: &[Span], kind: &str) -> Option<Vec<Span>> {
     let root = spans.iter().find(|span| span.name == "message" && span.attributes["kind"] == kind)?;
     let trace: Vec<Span> = spans.iter().filter(|span| span.trace == root.trace).cloned().collect();
-    let nodes_of = |name: &str| trace.iter().filter(|span| span.name == name).map(|span| &span.node).collect::<BTreeSet<_>>().len();
-    (nodes_of("append") == 1 && nodes_of("publish") == 1 && nodes_of("hear") == 2 && nodes_of("deliver") == 2).then_some(trace)
+    let nodes_of = |name: &str| {
+        trace.iter().filter(|span| span.name == name).map(|span| &span.node).collect::<BTreeSet<_>>().len()
+    };
+    (nodes_of("append") == 1 && nodes_of("publish") == 1 && nodes_of("hear") == 2 && nodes_of("deliver") == 2)
+        .then_some(trace)
 }
 
 #[tokio::test]
@@ -68,7 +71,12 @@ async fn a_message_is_one_trace_from_its_senders_frame_to_each_receivers_write_o
     // A line of the log that belongs to a request names its trace.
     let request = collector.until("a request", |spans| spans.iter().find(|span| span.name == "request").cloned()).await;
     assert_eq!(request.attributes["method"], "POST");
-    assert!(collector.spans().iter().all(|span| span.name != "request" || !span.attributes["route"].contains(&*room.room.to_string())));
+    assert!(
+        collector
+            .spans()
+            .iter()
+            .all(|span| span.name != "request" || !span.attributes["route"].contains(&*room.room.to_string()))
+    );
     assert!(here.terminate().await && there.terminate().await);
 }
 
@@ -143,7 +151,8 @@ async fn a_line_of_the_log_names_the_trace_that_it_belongs_to() {
     let collector = Collector::start().await;
     let otlp = format!("--otlp-url={}", collector.url());
     let (data, log) = (format!("--data-dir={}", folder.path().join("data").display()), folder.path().join("log"));
-    let args = ["--listen=127.0.0.1:0", &data, &otlp, "--trace-share=1", "--log-format=json", "--database-bytes-max=600000"];
+    let args =
+        ["--listen=127.0.0.1:0", &data, &otlp, "--trace-share=1", "--log-format=json", "--database-bytes-max=600000"];
     let mut process = Process::spawn(command_to_file(&args, &log, "warn")).await;
     let mut ana = Guest::of(&process.url, Device::generate());
     let mut room = ana.create("Full").await;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use snug_bus::{Bus, BusEvent};
+use snug_metrics::Decisions;
 use snug_protocol::envelope::{HEADER_BYTES, Header};
 use snug_protocol::limits::SMALL_PLAINTEXT_MAX;
 use snug_protocol::{DeviceId, EntryKind, Envelope, RoomId, Seq};
-use snug_metrics::Decisions;
 use snug_store::{AppendError, Appended, StepError, Store};
 use tracing::Instrument;
 

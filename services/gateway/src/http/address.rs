@@ -17,9 +17,9 @@ use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use super::error::{ApiError, wait};
-use crate::telemetry::HttpCounters;
 use crate::config::{AddressRange, Limits};
 use crate::limit::subject;
+use crate::telemetry::HttpCounters;
 
 /// Where a request comes from: the peer, or behind trusted proxies the rightmost forwarded address that is not one of them.
 /// (The leftmost, which tower-governor's own extractor takes, is whatever the client wrote.)

@@ -24,10 +24,7 @@ pub(super) fn text(frame: &ServerFrame) -> Message {
 
 /// The heartbeat with the heads that changed since the last. A client that was told of a head by the one before and has not been sent
 /// what leads up to it is about to find a loss.
-pub(super) fn heartbeat(
-    subscriptions: &mut HashMap<RoomId, Subscription>,
-    losses: &Counters<FoundBy>,
-) -> ServerFrame {
+pub(super) fn heartbeat(subscriptions: &mut HashMap<RoomId, Subscription>, losses: &Counters<FoundBy>) -> ServerFrame {
     let behind = subscriptions.values().filter(|subscription| subscription.cursor < subscription.told).count();
     losses.of(FoundBy::Client).add(behind as u64);
     let changed = subscriptions.iter_mut().filter_map(|(room, subscription)| {

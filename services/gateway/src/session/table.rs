@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Limits;
 use super::SessionCounters;
+use crate::config::Limits;
 use crate::limit::subject;
 use crate::room::Wake;
 

@@ -49,7 +49,9 @@ snug_metrics::label! {
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
     /// Not an http(s) address.
-    #[error("SNUG_OTLP_URL must be the address of a collector such as http://127.0.0.1:4318, without a user, a password or a query")]
+    #[error(
+        "SNUG_OTLP_URL must be the address of a collector such as http://127.0.0.1:4318, without a user, a password or a query"
+    )]
     Url,
     /// Nothing could be sent from where it was made.
     #[error("the collector's address was read outside of a runtime")]
@@ -156,7 +158,9 @@ impl Collector {
         self.shared.exports.of(export).increment();
         let answered = self.shared.answers.swap(outcome.is_ok(), Ordering::Relaxed);
         match outcome {
-            Err(error) if answered => tracing::warn!(%error, "the collector takes no telemetry; the node goes on without"),
+            Err(error) if answered => {
+                tracing::warn!(%error, "the collector takes no telemetry; the node goes on without")
+            }
             Ok(()) if !answered => tracing::info!("the collector takes telemetry again"),
             _ => {}
         }

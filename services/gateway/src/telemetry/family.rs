@@ -108,7 +108,9 @@ fn labels(series: &Series, bound: Option<&str>) -> String {
     let own = series.labels.iter().map(|(name, value)| (*name, value.as_ref()));
     let all: Vec<String> = own
         .chain(bound.map(|bound| ("le", bound)))
-        .map(|(name, value)| format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")))
+        .map(|(name, value)| {
+            format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+        })
         .collect();
     if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
 }
@@ -134,7 +136,12 @@ mod tests {
                 kind: Kind::Counter,
                 series: series(vec![("kind", "a \"quoted\" \\ thing".into()), ("n", "1".into())], Value::Count(3)),
             },
-            Family { name: "snug_level", help: "A level.", kind: Kind::Gauge, series: series(vec![], Value::Level(-0.5)) },
+            Family {
+                name: "snug_level",
+                help: "A level.",
+                kind: Kind::Gauge,
+                series: series(vec![], Value::Level(-0.5)),
+            },
             Family {
                 name: "snug_wait_seconds",
                 help: "Waits.",

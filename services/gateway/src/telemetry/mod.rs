@@ -22,6 +22,7 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use snug_bus::NodeId;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{DefaultFields, Format};
 use tracing_subscriber::layer::SubscriberExt;
@@ -82,12 +83,11 @@ pub struct Telemetry {
 /// # Errors
 /// A setting makes no sense.
 pub fn init(settings: &Settings) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::builder().parse(&settings.log).map_err(|error| TelemetryError::Filter {
-        filter: settings.log.clone(),
-        reason: error.to_string(),
-    })?;
+    let filter = EnvFilter::builder()
+        .parse(&settings.log)
+        .map_err(|error| TelemetryError::Filter { filter: settings.log.clone(), reason: error.to_string() })?;
     let Some(collector) = settings.watching.collector()? else {
-        let registry = tracing_subscriber::registry().with(filter);
+        let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_no_frame));
         match settings.log_format {
             LogFormat::Pretty => registry.with(lines().compact()).try_init()?,
             LogFormat::Json => registry.with(lines().json().flatten_event(true)).try_init()?,
@@ -105,7 +105,7 @@ pub fn init(settings: &Settings) -> Result<Telemetry, TelemetryError> {
         .with_tracked_inactivity(false)
         .with_filter(filter_fn(trace::is_ours).with_max_level_hint(trace::LEVEL));
     // With them a line names the trace that it belongs to, whatever the level of the logs.
-    let shown = filter.or(filter_fn(trace::is_ours).with_max_level_hint(trace::LEVEL));
+    let shown = filter.and(filter_fn(is_no_frame)).or(filter_fn(trace::is_ours).with_max_level_hint(trace::LEVEL));
     let registry = tracing_subscriber::registry().with(traced);
     match settings.log_format {
         LogFormat::Pretty => registry.with(lines().compact().with_filter(shown)).try_init()?,
@@ -113,6 +113,11 @@ pub fn init(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     }
     trace::begin(settings.watching.trace_share);
     Ok(Telemetry { traces: Some((provider, collector)) })
+}
+
+/// The library of sockets writes whole frames at its lowest level. They are nobody's to read, whatever the filter says.
+fn is_no_frame(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !metadata.target().starts_with("tungstenite")
 }
 
 fn lines<S>() -> tracing_subscriber::fmt::Layer<S, DefaultFields, Format, fn() -> std::io::Stderr> {

@@ -116,7 +116,12 @@ impl Span {
             time_unix_nano: self.now,
             count: reading.count(),
             sum: Some(reading.sum),
-            explicit_bounds: reading.buckets.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite()).collect(),
+            explicit_bounds: reading
+                .buckets
+                .iter()
+                .map(|(bound, _)| *bound)
+                .filter(|bound| bound.is_finite())
+                .collect(),
             bucket_counts: reading.buckets.iter().map(|(_, count)| *count).collect(),
             ..HistogramDataPoint::default()
         })

@@ -12,8 +12,8 @@ use opentelemetry_sdk::trace::{
 };
 use prost::Message;
 
+use super::NODE;
 use super::collector::{Collector, Signal};
-use super::{NODE, trace};
 
 /// Spans that wait to be sent; more are dropped.
 const SPANS_QUEUED_MAX: usize = 4_096;
@@ -51,11 +51,8 @@ struct Exporter(Collector);
 
 impl SpanExporter for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let body = {
-            let _untraced = trace::untraced();
-            let resource_spans = group_spans_by_resource_and_scope(batch, &(&resource()).into());
-            ExportTraceServiceRequest { resource_spans }.encode_to_vec()
-        };
+        let resource_spans = group_spans_by_resource_and_scope(batch, &(&resource()).into());
+        let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let sent = self.0.send(Signal::Traces, body).await;
         sent.map_err(|error| OTelSdkError::InternalFailure(error.to_string()))
     }

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use opentelemetry::{Context, ContextGuard};
 use snug_bus::TraceParent;
 use snug_protocol::{EntryKind, RoomId, Seq};
 use tracing::field::{Empty, display};
@@ -79,7 +79,8 @@ fn begun(span: Span) -> Span {
 #[must_use]
 pub fn message(room: RoomId, kind: EntryKind, bytes: usize) -> Span {
     if is_chosen() {
-        let span = info_span!(target: OURS, parent: None, "message", otel.kind = "server", trace_id = Empty, ?kind, bytes);
+        let span =
+            info_span!(target: OURS, parent: None, "message", otel.kind = "server", trace_id = Empty, ?kind, bytes);
         return begun(span);
     }
     debug_span!("send_message", %room, bytes)
@@ -221,17 +222,13 @@ impl TracedEntries {
             return;
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in entries.iter_mut().filter(|entry| after < entry.seq && entry.seq <= until && entry.writes_left > 0) {
+        for entry in entries.iter_mut().filter(|entry| after < entry.seq && entry.seq <= until && entry.writes_left > 0)
+        {
             entry.writes_left -= 1;
             let span = info_span!(target: OURS, parent: None, "deliver", trace_id = Empty, seq = entry.seq.0);
             spans.push(continued(span, entry.heard.clone()));
         }
     }
-}
-
-/// Keeps the exporter's own calls out of traces.
-pub(super) fn untraced() -> ContextGuard {
-    Context::enter_telemetry_suppressed_scope()
 }
 
 #[cfg(test)]
@@ -275,7 +272,10 @@ mod tests {
     #[test]
     fn without_a_collector_nothing_is_traced() {
         assert!(!is_chosen());
-        assert!(hear(Some(&TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into())), Seq(1)).is_none());
+        assert!(
+            hear(Some(&TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into())), Seq(1))
+                .is_none()
+        );
         assert!(parent(&Span::none()).is_none());
         let mut spans = Vec::new();
         TracedEntries::default().deliveries(Seq(0), Seq(9), &mut spans);

@@ -81,7 +81,8 @@ impl Writer {
     /// How much is in the queues.
     pub fn waiting(&self) -> usize {
         let of = |lane: &Lane| {
-            (lane.appends.max_capacity() - lane.appends.capacity()) + (lane.writes.max_capacity() - lane.writes.capacity())
+            (lane.appends.max_capacity() - lane.appends.capacity())
+                + (lane.writes.max_capacity() - lane.writes.capacity())
         };
         self.lanes.iter().map(of).sum()
     }

@@ -53,8 +53,16 @@ pub(super) fn rooms(sources: &Sources, to: &mut Families) {
         &counters.losses,
     );
     let relaxed = std::sync::atomic::Ordering::Relaxed;
-    to.counter("snug_gap_reads_total", "Reads of the store that filled a gap, or tried to.", counters.fill_reads.load(relaxed));
-    to.counter("snug_head_checks_total", "Queries that compared rooms with the store.", counters.head_queries.load(relaxed));
+    to.counter(
+        "snug_gap_reads_total",
+        "Reads of the store that filled a gap, or tried to.",
+        counters.fill_reads.load(relaxed),
+    );
+    to.counter(
+        "snug_head_checks_total",
+        "Queries that compared rooms with the store.",
+        counters.head_queries.load(relaxed),
+    );
     to.counter(
         "snug_logs_replaced_total",
         "Rooms whose log in the store was another than the one that was followed: a restore, or lost commits.",

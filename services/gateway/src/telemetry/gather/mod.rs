@@ -127,10 +127,9 @@ impl Families {
     }
 
     fn counters<L: Label>(&mut self, name: &'static str, help: &'static str, counters: &Counters<L>) {
-        let series = counters.read().map(|(text, count)| Series {
-            labels: vec![(L::NAME, Cow::Borrowed(text))],
-            value: Value::Count(count),
-        });
+        let series = counters
+            .read()
+            .map(|(text, count)| Series { labels: vec![(L::NAME, Cow::Borrowed(text))], value: Value::Count(count) });
         self.put(name, help, Kind::Counter, series.collect());
     }
 

@@ -56,12 +56,20 @@ pub(super) fn bus(sources: &Sources, to: &mut Families) {
         counters.publish_failed.get(),
     );
     to.counter("snug_bus_received_total", "Events that arrived, this node's own included.", counters.received.get());
-    to.counter("snug_bus_shed_total", "Ephemeral events dropped because more important ones waited.", counters.shed.get());
+    to.counter(
+        "snug_bus_shed_total",
+        "Ephemeral events dropped because more important ones waited.",
+        counters.shed.get(),
+    );
     to.counter("snug_bus_undecodable_total", "Events of no version that this node knows.", counters.undecodable.get());
     to.counter("snug_bus_resubscriptions_total", "Subscriptions that were made again.", counters.resubscribed.get());
     to.counter("snug_bus_probes_total", "Probes of this node to itself.", counters.probes_sent.get());
     to.counter("snug_bus_probes_lost_total", "Those that did not come back in time.", counters.probes_lost.get());
-    to.counters("snug_bus_missed_total", "Times that all heads were checked because events may be lost, by why.", &counters.missed);
+    to.counters(
+        "snug_bus_missed_total",
+        "Times that all heads were checked because events may be lost, by why.",
+        &counters.missed,
+    );
 }
 
 pub(super) fn presence(sources: &Sources, to: &mut Families) {
