@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::telemetry::{Collector, CollectorError};
+
 pub use address_range::AddressRange;
 pub use cli::{Backup, Check, Cli, Command, MigrateStore, Purge, Restore, Revoke, Rooms, Sessions};
 pub use file::FileError;
@@ -83,6 +85,9 @@ pub struct Settings {
     /// a cluster, 0 for a node that is alone.
     #[arg(long, env = "SNUG_DRAIN_MOVE_MS")]
     pub drain_move_ms: Option<u64>,
+    /// Metrics and traces.
+    #[command(flatten)]
+    pub watching: Watching,
     /// What a test breaks on purpose.
     #[cfg(all(feature = "sabotage", debug_assertions))]
     #[arg(long, hide = true)]
@@ -90,6 +95,36 @@ pub struct Settings {
     /// Rates and quotas.
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// Where metrics and traces go.
+#[derive(Debug, Clone, Args)]
+pub struct Watching {
+    /// Address and port for metrics, as Prometheus reads them at /metrics; not for the public. Default: none.
+    #[arg(long, env = "SNUG_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Address of an OpenTelemetry collector that takes traces and metrics by OTLP over HTTP, such as http://127.0.0.1:4318. Default, and
+    /// if empty: nothing is sent.
+    #[arg(long, env = "SNUG_OTLP_URL", default_value = "", hide_default_value = true)]
+    pub otlp_url: String,
+    /// The share of messages and requests that are traced, 0 to 1. What another node has begun to trace is traced in any case.
+    #[arg(long, env = "SNUG_TRACE_SHARE", default_value_t = 0.01, value_parser = share)]
+    pub trace_share: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not between 0 and 1")) }
+}
+
+impl Watching {
+    /// The collector, if there is one. To be called within a runtime.
+    ///
+    /// # Errors
+    /// Its address is not one.
+    pub fn collector(&self) -> Result<Option<Collector>, CollectorError> {
+        if self.otlp_url.is_empty() { Ok(None) } else { Collector::at(&self.otlp_url).map(Some) }
+    }
 }
 
 /// Rates and quotas that an operator may change.

@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(&settings.log, settings.log_format).map_err(anyhow::Error::msg)?;
+    let telemetry = telemetry::init(&settings)?;
     #[cfg(all(feature = "sabotage", debug_assertions))]
     settings.sabotage.into_iter().for_each(snug_gateway::Sabotage::commit);
     let data_dir = settings.data_dir.clone();
@@ -57,6 +57,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     // For people and scripts alike; logs go to standard error.
     println!("Snug is ready: {}", server.url());
     server.run(stopped(signals)).await;
+    telemetry.end().await;
     Ok(())
 }
 

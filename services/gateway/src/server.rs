@@ -3,17 +3,19 @@
 mod accept;
 mod beside;
 mod drain;
+mod watching;
 
-pub use accept::{Listen, Place};
+pub use accept::{Listen, Place, Places};
 pub use beside::open_store_beside;
 pub use drain::DRAIN_LIMIT;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
+use snug_metrics::Counter;
 use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
 use crate::room::Rooms;
 use crate::session::{SessionParts, SessionTable};
+use crate::telemetry::{CollectorError, CountedRoster, HttpCounters, Sources};
 use crate::tls::{self, TlsError};
 
 /// Connections waiting to be accepted.
@@ -64,9 +67,14 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The collector's address makes no sense.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another program using the port? Choose another with SNUG_LISTEN")]
+    #[error("cannot listen on {address}: {source}; is another program using the port? Choose another with {setting}")]
     Listen {
+        /// What the address comes from.
+        setting: &'static str,
         /// Which address.
         address: SocketAddr,
         /// Why.
@@ -90,6 +98,8 @@ pub struct Server<L = TcpListener> {
     close_sockets: CancellationToken,
     /// Other nodes of this process use the store too.
     leaves_store_open: bool,
+    /// Its numbers, and who reads them.
+    watching: watching::Watching,
 }
 
 struct Chores {
@@ -99,6 +109,7 @@ struct Chores {
     door: Door,
     requests: RequestLimiter,
     clock: Clock,
+    failed_sweeps: Arc<Counter>,
 }
 
 pub(crate) fn random_node() -> NodeId {
@@ -107,7 +118,7 @@ pub(crate) fn random_node() -> NodeId {
     NodeId(node)
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the last life's connections to be forgotten.
@@ -116,7 +127,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    open().map_err(|source| StartError::Listen { address, source })
+    open().map_err(|source| StartError::Listen { setting, address, source })
 }
 
 /// Opens the database that `SNUG_DATABASE_URL` names or the one in the data folder, and brings its schema up to date unless
@@ -175,7 +186,7 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let (tasks, stop, node) = (TaskTracker::new(), CancellationToken::new(), random_node());
         // The port first: a second start in the same folder says "port taken", not "database locked".
-        let listener = listen(settings.listen)?;
+        let listener = listen(settings.listen, "SNUG_LISTEN")?;
         let store = open_store(&settings, &tasks).await?;
         let backplane = open_backplane(&settings, node, &tasks, &stop).await?;
         if settings.database_url.is_some() && settings.redis_url.is_none() {
@@ -209,7 +220,9 @@ impl<L: Listen> Server<L> {
         backplane: Backplane,
         (node, tasks, stop): (NodeId, TaskTracker, CancellationToken),
     ) -> Result<Self, StartError> {
-        let bound = listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
+        let (setting, address) = ("SNUG_LISTEN", settings.listen);
+        let bound = listener.local_addr().map_err(|source| StartError::Listen { setting, address, source })?;
+        let (admin, collector) = watching::begin(&settings, node)?;
         let identity = Arc::new(settings.identity(bound)?);
         let tls = match (&settings.tls_cert, &settings.tls_key) {
             (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
@@ -219,6 +232,8 @@ impl<L: Listen> Server<L> {
         let limits = settings.limits.clone();
         let close_sockets = CancellationToken::new();
         let clock = Clock::set_by(&store).await?;
+        let (roster, roster_counters) = CountedRoster::over(Arc::clone(&backplane.roster));
+        let backplane = Backplane { roster, ..backplane };
         let presence = Presence::start(node, &backplane, &tasks, &stop);
         let Backplane { bus, limits: shared_limits, .. } = backplane;
         let rate = Rate::per_second(limits.sends_per_second, limits.sends_burst);
@@ -246,7 +261,9 @@ impl<L: Listen> Server<L> {
             unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
         };
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
-        let (governor, requests) = http::governor(&limits, Arc::clone(&proxies));
+        let http_counters = Arc::<HttpCounters>::default();
+        let (governor, requests) = http::governor(&limits, Arc::clone(&proxies), Arc::clone(&http_counters));
+        let failed_sweeps = Arc::<Counter>::default();
         let chores = Chores {
             store: store.clone(),
             chat: chat.clone(),
@@ -254,10 +271,21 @@ impl<L: Listen> Server<L> {
             door: door.clone(),
             requests,
             clock,
+            failed_sweeps: Arc::clone(&failed_sweeps),
         };
-        let places = accept::Places::new(&limits, Arc::clone(&proxies));
+        let places = Places::new(&limits, Arc::clone(&proxies));
+        let readiness = Readiness::default();
         let handles =
-            Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness: Readiness::default() };
+            Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness, http: http_counters };
+        let sources = Sources {
+            handles: handles.clone(),
+            places: Arc::clone(&places),
+            roster: roster_counters,
+            failed_sweeps,
+            node,
+            started: SystemTime::now(),
+            collector,
+        };
         let router = http::router(handles.clone(), governor);
         Ok(Self {
             places,
@@ -271,6 +299,7 @@ impl<L: Listen> Server<L> {
             stop,
             close_sockets,
             leaves_store_open: false,
+            watching: watching::Watching { admin, sources },
         })
     }
 
@@ -292,6 +321,18 @@ impl<L: Listen> Server<L> {
     /// The system's.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address that metrics are read at, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.watching.admin.as_ref().and_then(|listener| TcpListener::local_addr(listener).ok())
+    }
+
+    /// The node's numbers.
+    #[must_use]
+    pub const fn numbers(&self) -> &Sources {
+        &self.watching.sources
     }
 
     /// Appends by this node without a socket.
@@ -333,6 +374,7 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         chores.rooms.forget_old(chores.clock.now_ms());
         chores.requests.sweep();
         if let Err(error) = sweep(&chores.store).await {
+            chores.failed_sweeps.increment();
             tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");
         }
     }

@@ -12,6 +12,7 @@
 
 mod error;
 mod memory;
+mod metrics;
 mod postgres;
 mod rules;
 mod sql;
@@ -22,6 +23,7 @@ mod types;
 
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
+pub use metrics::{StoreFailure, StoreMetrics};
 pub use postgres::PostgresOptions;
 pub use sqlite::{BackedUp, BackupError, Restored, SqliteOptions, back_up, restore};
 pub use store::Store;

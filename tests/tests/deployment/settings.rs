@@ -12,7 +12,16 @@ use snug_gateway::server::DRAIN_LIMIT;
 use crate::files::{OVERLAYS, compose_node, environment, text};
 
 /// What the compose file itself is set by, and not the program.
-const OF_COMPOSE: [&str; 6] = ["SNUG_HOST", "SNUG_PORT", "SNUG_BIND", "SNUG_SUBNET", "SNUG_NOFILE", "SNUG_IMAGE"];
+const OF_COMPOSE: [&str; 8] = [
+    "SNUG_HOST",
+    "SNUG_PORT",
+    "SNUG_BIND",
+    "SNUG_SUBNET",
+    "SNUG_NOFILE",
+    "SNUG_IMAGE",
+    "SNUG_COLLECTOR",
+    "SNUG_GRAFANA_PORT",
+];
 
 /// Environment variable and flag of every setting.
 fn known() -> BTreeMap<String, String> {

@@ -24,6 +24,7 @@ mod right;
 mod rooms;
 mod socket;
 mod steps;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,7 @@ use crate::clock::Clock;
 use crate::config::{AddressRange, Identity};
 use crate::limit::{Buckets, JoinLimiter};
 use crate::session::SessionParts;
+use crate::telemetry::HttpCounters;
 
 pub use address::{RequestLimiter, governor};
 pub use health::Readiness;
@@ -93,6 +95,8 @@ pub struct Handles {
     pub session: Arc<SessionParts>,
     /// Whether to send traffic here.
     pub readiness: Readiness,
+    /// Requests, counted.
+    pub http: Arc<HttpCounters>,
 }
 
 /// From a request's headers to its answer's, the body of the request included.
@@ -124,7 +128,8 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .route("/openapi.json", get(openapi::document))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn(guard::no_store));
+        .layer(middleware::from_fn(guard::no_store))
+        .layer(middleware::from_fn(watched::trace));
     let sockets = Router::new().route("/ws", any(socket::upgrade));
     #[cfg(all(feature = "conformance", debug_assertions))]
     let sockets = sockets.route("/conformance/echo", any(echo::upgrade));
@@ -132,6 +137,7 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .nest("/api", api)
         .fallback(assets::serve)
         .layer(governor)
+        .layer(middleware::from_fn_with_state(handles.clone(), watched::count))
         .layer(middleware::from_fn_with_state(handles.clone(), guard::host_and_origin))
         // Probes come by address, not by name, and are not limited.
         .route("/livez", get(health::live))

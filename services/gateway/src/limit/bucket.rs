@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use snug_metrics::Decisions;
+
 /// How many keys are remembered before full buckets are dropped.
 const KEYS_MAX: usize = 100_000;
 
@@ -73,13 +75,20 @@ impl Bucket {
 pub struct Buckets<K> {
     rate: Rate,
     buckets: Mutex<HashMap<K, Bucket>>,
+    decisions: Decisions,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Empty; every key starts with a full bucket.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::new(HashMap::new()) }
+        Self { rate, buckets: Mutex::new(HashMap::new()), decisions: Decisions::default() }
+    }
+
+    /// How many charges were let through and how many were not.
+    #[must_use]
+    pub const fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Takes one from the bucket of `key`.
@@ -87,6 +96,10 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// # Errors
     /// How long until there is one.
     pub fn charge(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        self.decisions.count(self.take(key, now))
+    }
+
+    fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(key) && buckets.len() >= KEYS_MAX {
             buckets.retain(|_, bucket| bucket.filled(self.rate, now) < self.rate.burst);

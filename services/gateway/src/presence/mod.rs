@@ -172,7 +172,9 @@ impl Presence {
         self.shared.doubted.notify_one();
     }
 
-    fn is_away(&self) -> bool {
+    /// Whether the roster does not answer, so that this node goes by what it knows itself.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
         self.shared.away.load(Ordering::Acquire)
     }
 

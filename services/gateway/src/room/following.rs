@@ -13,7 +13,7 @@ use snug_store::StoreError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Accepted, Due, Follower, Room, Rooms, Wake, lock};
+use super::{Accepted, Behind, Due, Follower, Room, Rooms, Wake, lock};
 
 /// How long a room that is entered waits for its own unfollowing to be over.
 const LEAVING_LIMIT: Duration = Duration::from_millis(500);
@@ -129,7 +129,7 @@ impl Rooms {
                 continue;
             }
             let announced = self.change_tail(room, |tail| tail.announce(row.head));
-            self.repair_if_behind(room);
+            self.repair_if_behind(room, Behind::AsUsual);
             if announced == Accepted::Gap {
                 following.store_until = row.head;
             }
@@ -166,7 +166,7 @@ impl Rooms {
             tail.begin(reached, frames);
             tail.announce(row.head)
         });
-        self.repair_if_behind(room);
+        self.repair_if_behind(room, Behind::AsUsual);
         Ok(row.history)
     }
 

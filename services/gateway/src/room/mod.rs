@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use snug_bus::{Bus, BusEvent};
+use snug_metrics::{Counter, Counters as Labelled};
 use snug_protocol::limits::RETENTION_MIN;
 use snug_protocol::{DeviceId, HistoryId, RoomId, Seq};
 use snug_store::Store;
@@ -34,6 +35,8 @@ use due::SharedTail;
 use following::Leaving;
 use head_check::Wanted;
 use pace::{Pace, Round};
+
+use crate::telemetry::trace::{self, TracedEntries};
 
 pub use due::Due;
 pub use follower::{Follower, News, Wake};
@@ -67,6 +70,7 @@ pub struct Room {
     replacing: AtomicBool,
     crowd: Mutex<Crowd>,
     pace: Pace,
+    traced: TracedEntries,
 }
 
 impl Room {
@@ -83,7 +87,14 @@ impl Room {
             replacing: AtomicBool::new(false),
             crowd: Mutex::default(),
             pace: Pace::default(),
+            traced: TracedEntries::default(),
         }
+    }
+
+    /// Entries of it whose writes are to be traced.
+    #[must_use]
+    pub const fn traced(&self) -> &TracedEntries {
+        &self.traced
     }
 
     /// Which room.
@@ -125,6 +136,27 @@ impl Room {
     }
 }
 
+snug_metrics::label! {
+    /// What found that news had not come by themselves.
+    pub enum FoundBy("found_by") {
+        /// A later entry came.
+        Gap = "gap",
+        /// The store was asked for heads.
+        HeadCheck = "head_check",
+        /// A client knew of more than it had been sent.
+        Client = "client",
+    }
+}
+
+/// Why a room's tail is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// News were lost.
+    Lost(FoundBy),
+    /// The next entry is too large for a hint, or the room is just being entered.
+    AsUsual,
+}
+
 /// What the store was asked because news were missing.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -132,6 +164,12 @@ pub struct Counters {
     pub fill_reads: AtomicU64,
     /// Queries for heads.
     pub head_queries: AtomicU64,
+    /// Times that news were found to be lost, by what.
+    pub losses: Labelled<FoundBy>,
+    /// Rooms whose log was another than the one that was followed.
+    pub replaced: Counter,
+    /// Times that events came faster than they were taken.
+    pub overruns: Counter,
 }
 
 struct Shared {
@@ -185,6 +223,12 @@ impl Rooms {
         &self.shared.counters
     }
 
+    /// How many rooms are followed.
+    #[must_use]
+    pub fn followed_count(&self) -> usize {
+        lock(&self.shared.rooms).len()
+    }
+
     /// Forgets what may be erased by age before long. To be called much more often than `RETENTION_MIN`.
     pub fn forget_old(&self, now_ms: u64) {
         let age_ms = u64::try_from(TAIL_AGE_MAX.as_millis()).expect("hours");
@@ -225,6 +269,7 @@ impl Rooms {
         if room.replacing.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.shared.counters.replaced.increment();
         tracing::warn!(room = %room.id, "the store has another log than the one that was followed; its followers are to come again");
         let (rooms, room) = (self.clone(), Arc::clone(room));
         self.shared.tasks.spawn(async move {
@@ -249,6 +294,7 @@ impl Rooms {
             match event {
                 Ok(event) => self.apply(event),
                 Err(RecvError::Lagged(lost)) => {
+                    self.shared.counters.overruns.increment();
                     tracing::warn!(lost, "fell behind the bus; checking all heads");
                     self.shared.head_checks.ask(None);
                 }
@@ -259,15 +305,22 @@ impl Rooms {
 
     fn apply(&self, event: BusEvent) {
         match event {
-            BusEvent::Hint { room, seq, frame, trace: _ } => {
+            BusEvent::Hint { room, seq, frame, trace } => {
                 let Some(room) = self.get(room) else { return };
+                let heard = trace::hear(trace.as_ref(), seq);
+                let _entered = heard.as_ref().map(|heard| heard.span().enter());
+                if let Some(heard) = &heard {
+                    room.traced.note(seq, heard);
+                }
+                let is_next = seq == room.head().next();
                 let accepted = self.change_tail(&room, |tail| match frame {
                     Some(frame) => tail.accept(frame),
                     None => tail.announce(seq),
                 });
+                let behind = if is_next { Behind::AsUsual } else { Behind::Lost(FoundBy::Gap) };
                 match accepted {
                     Accepted::Other => self.replace(&room),
-                    Accepted::Grew | Accepted::Known | Accepted::Gap => self.repair_if_behind(&room),
+                    Accepted::Grew | Accepted::Known | Accepted::Gap => self.repair_if_behind(&room, behind),
                 }
             }
             BusEvent::Access { room, device } => {

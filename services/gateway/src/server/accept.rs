@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use snug_metrics::Decisions;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -136,8 +137,10 @@ async fn speak_http(stream: Connection, peer: SocketAddr, connections: Connectio
 pub struct Places {
     open: Mutex<HashMap<IpAddr, usize>>,
     all: Arc<Semaphore>,
+    all_max: usize,
     per_address_max: usize,
     proxies: Arc<[AddressRange]>,
+    decisions: Decisions,
 }
 
 /// One open connection; the place is free again when this is dropped.
@@ -150,11 +153,35 @@ pub struct Place {
 impl Places {
     /// With the configured limits. A trusted proxy's connections stand for many clients and only count in all.
     pub fn new(limits: &Limits, proxies: Arc<[AddressRange]>) -> Arc<Self> {
-        let all = Arc::new(Semaphore::new(limits.connections_max));
-        Arc::new(Self { open: Mutex::default(), all, per_address_max: limits.connections_per_address, proxies })
+        Self::with(limits.connections_max, limits.connections_per_address, proxies)
+    }
+
+    pub(super) fn with(all_max: usize, per_address_max: usize, proxies: Arc<[AddressRange]>) -> Arc<Self> {
+        let all = Arc::new(Semaphore::new(all_max));
+        let decisions = Decisions::default();
+        Arc::new(Self { open: Mutex::default(), all, all_max, per_address_max, proxies, decisions })
+    }
+
+    /// How many connections are open.
+    pub fn open_count(&self) -> usize {
+        self.all_max.saturating_sub(self.all.available_permits())
+    }
+
+    /// How many may be.
+    pub const fn count_max(&self) -> usize {
+        self.all_max
+    }
+
+    /// How many connections were let in and how many were not.
+    pub const fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        self.decisions.count(self.try_take(peer).ok_or(())).ok()
+    }
+
+    fn try_take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let peer = peer.to_canonical();
         let address = subject(peer);

@@ -29,6 +29,7 @@ impl<L: Listen> Server<L> {
         };
         let accept = self.tasks.spawn(accept::run(self.listener, connections));
         self.tasks.spawn(chores(self.chores, self.stop.clone()));
+        self.watching.run(&self.tasks, &self.stop);
         shutdown.await;
         let deadline = Instant::now() + DRAIN_LIMIT;
         let (table, presence) = (&self.handles.session.table, &self.handles.session.presence);

@@ -11,10 +11,11 @@ use snug_store::{Standing, Store, StoreError};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{CONTROLS, Ending, Session, Subscription};
+use super::{Ending, Resumed, Session, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
-use crate::room::Room;
+use crate::room::{FoundBy, Room};
+use crate::telemetry::trace;
 use crate::wire::Message;
 
 fn envelope_code(error: &BinaryFrameError) -> ErrorCode {
@@ -71,25 +72,25 @@ impl Session {
             Ok(frame) => frame,
             Err((id, error)) => {
                 // A client that only sends nonsense is slowed down like one that asks too much.
-                if let Err(wait) = self.controls.charge(CONTROLS, std::time::Instant::now()) {
+                if let Err(wait) = self.charge_control() {
                     let error = ChatError::TooFast { retry_after: wait }.body();
                     return self.replies.push(ServerFrame::Error { id, room: None, error });
                 }
                 return self.fail(id, None, envelope_code(&error));
             }
         };
-        let (id, room) = (frame.id, frame.envelope.header().room);
+        let (id, room, kind) = (frame.id, frame.envelope.header().room, frame.envelope.header().kind);
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
         let chat = self.parts.chat.clone();
-        let span = tracing::debug_span!("send_message", %room, bytes = bytes.len());
+        let span = trace::message(room, kind, bytes.len());
         let append = async move { (id, room, chat.send_message(frame.envelope).await) };
         self.appends.push(append.instrument(span));
     }
 
     async fn control(&mut self, text: &str) {
-        if let Err(wait) = self.controls.charge(CONTROLS, std::time::Instant::now()) {
+        if let Err(wait) = self.charge_control() {
             let error = ChatError::TooFast { retry_after: wait }.body();
             return self.replies.push(ServerFrame::Error { id: None, room: None, error });
         }
@@ -124,6 +125,12 @@ impl Session {
     async fn follow(&mut self, id: u32, room: RoomId, cursor: Option<Cursor>) {
         if self.subscription(room).is_none() && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
             return self.fail(Some(id), Some(room), ErrorCode::TooManyRooms);
+        }
+        if let Some(sent) = self.subscription(room)
+            && cursor.as_ref().is_some_and(|cursor| cursor.seq < sent.cursor)
+        {
+            // It was sent more than it has: it has seen a hole, or a head that nothing led up to.
+            self.parts.rooms.counters().losses.of(FoundBy::Client).increment();
         }
         self.unsubscribe(room);
         match self.try_follow(id, room, cursor).await {
@@ -160,6 +167,11 @@ impl Session {
         let role = right(standing).map_err(FollowError::Refused)?;
         let head = state.head;
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
+        let counters = parts.table.counters();
+        counters.follows.increment();
+        if cursor.is_some() {
+            counters.resumes.of(place.outcome()).increment();
+        }
         // A recovery device is no member, so nobody is to see it come.
         let present = (standing != Some(Standing::Recovery)).then(|| parts.presence.enter(room, device));
         let (here, here_count) = parts.presence.here(room).await;
@@ -177,7 +189,7 @@ impl Session {
             here,
             here_count,
         };
-        Ok((Subscription { following, present, cursor: place.cursor, told: head }, followed))
+        Ok((Subscription { following, present, cursor: place.cursor, told: head, began: head }, followed))
     }
 }
 
@@ -197,6 +209,16 @@ struct Place {
     cursor: Seq,
     skipped: bool,
     resync: Option<Resync>,
+}
+
+impl Place {
+    fn outcome(&self) -> Resumed {
+        match self.resync {
+            Some(resync) => resync.into(),
+            None if self.skipped => Resumed::Skipped,
+            None => Resumed::Continued,
+        }
+    }
 }
 
 /// Where to send from.

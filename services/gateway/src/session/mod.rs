@@ -8,6 +8,7 @@
 //! large is boxed), owns no buffers, and on its way from a wake-up to the write takes no lock but the room's and sets no timer.
 
 mod appends;
+mod counters;
 mod inbound;
 mod outbound;
 mod table;
@@ -34,6 +35,7 @@ use crate::wire::{Broken, Message, Socket};
 
 use appends::{Acknowledged, Appends};
 
+pub use counters::{Closed, Resumed, SessionCounters};
 pub use table::{Admission, SessionTable};
 
 /// Appends of one session that wait for their commit at one time; then its socket is not read.
@@ -113,6 +115,8 @@ struct Subscription {
     cursor: Seq,
     /// The head that the last heartbeat told of.
     told: Seq,
+    /// The head when it began: what lies after it comes live, and how long it took is of interest.
+    began: Seq,
 }
 
 impl Subscription {
@@ -188,10 +192,12 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
         parts,
         caller,
     };
+    session.parts.table.counters().opened.increment();
     let ending = match session.hello(&mut socket).await {
         Ok(()) => session.live(&mut socket).await,
         Err(ending) => ending,
     };
+    session.parts.table.counters().closed.of(Closed::by(ending.close)).increment();
     Box::pin(session.finish(socket, ending)).await;
     drop(admission);
 }
@@ -247,8 +253,9 @@ impl Session {
 
     /// Sends what there is to send, waits until something happens, and sees to that.
     async fn turn(&mut self, socket: &mut Socket, mut timer: Pin<&mut Sleep>) -> Result<(), Ending> {
-        self.gather(socket).await;
+        let written = self.gather(socket).await;
         self.flush(socket).await?;
+        written.tell(&self.parts);
         let Happened { news, frame, acknowledged, is_due } = self.happened(socket, timer.as_mut()).await;
         if news.has(News::CLOSE) {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
@@ -300,6 +307,12 @@ impl Session {
 
     fn acknowledge(&mut self, id: u32, room: RoomId, outcome: Result<crate::chat::Sent, crate::chat::ChatError>) {
         self.replies.push(outbound::answer(id, room, outcome));
+    }
+
+    /// Counts a control frame against the session's rate.
+    fn charge_control(&mut self) -> Result<(), Duration> {
+        let charged = self.controls.charge(CONTROLS, std::time::Instant::now());
+        self.parts.table.counters().controls.count(charged)
     }
 
     /// What was told besides grown logs.
@@ -369,7 +382,7 @@ impl Session {
             return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
         }
         if self.heartbeat.due.is_none() && self.heartbeat.next <= now {
-            self.replies.push(outbound::heartbeat(&mut self.subscriptions));
+            self.replies.push(outbound::heartbeat(&mut self.subscriptions, &self.parts.rooms.counters().losses));
             self.heartbeat = Heartbeat { next: now + HEARTBEAT_PERIOD, due: Some(now + HEARTBEAT_ANSWER_LIMIT) };
         }
         if self.next_token_check <= now {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::SessionCounters;
 use crate::config::Limits;
 use crate::limit::subject;
 use crate::room::{News, Wake};
@@ -76,6 +77,7 @@ struct Shared {
     recheck_all: Notify,
     /// When all sockets close, once that is known.
     closes_at: OnceLock<Instant>,
+    counters: SessionCounters,
 }
 
 /// The table. Cheap to clone.
@@ -124,6 +126,7 @@ impl SessionTable {
             emptied: Notify::new(),
             recheck_all: Notify::new(),
             closes_at: OnceLock::new(),
+            counters: SessionCounters::default(),
         };
         let table = Self { shared: Arc::new(shared) };
         table.shared.tasks.spawn(table.clone().run_rechecks(stop.clone()));
@@ -141,6 +144,18 @@ impl SessionTable {
         &self.shared.tasks
     }
 
+    /// What all sessions have done.
+    #[must_use]
+    pub fn counters(&self) -> &SessionCounters {
+        &self.shared.counters
+    }
+
+    /// How many sessions there may be.
+    #[must_use]
+    pub fn count_max(&self) -> usize {
+        self.shared.limits.sockets_max
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -150,6 +165,10 @@ impl SessionTable {
     /// A place for one more session; `None` when the node, the address or the device has as many as it may.
     #[must_use]
     pub fn admit(&self, device: DeviceId, address: IpAddr) -> Option<Admission> {
+        self.shared.counters.admissions.count(self.try_admit(device, address).ok_or(())).ok()
+    }
+
+    fn try_admit(&self, device: DeviceId, address: IpAddr) -> Option<Admission> {
         let (address, limits) = (subject(address), &self.shared.limits);
         let mut rows = self.rows();
         let full = rows.by_id.len() >= limits.sockets_max
@@ -203,6 +222,7 @@ impl SessionTable {
                 sleep(pause).await;
             }
             wakes.iter().for_each(|wake| wake.tell(News::MOVE));
+            self.shared.counters.told_to_move.add(wakes.len() as u64);
         }
     }
 

@@ -141,6 +141,10 @@ pub fn binary(bytes: &[u8]) -> Bytes {
 pub struct Entries {
     /// The last one's place.
     pub last: Seq,
+    /// How many they are.
+    pub count: u32,
+    /// When the first of them was committed, Unix milliseconds.
+    pub oldest_ms: u64,
     /// A message each, one after the other.
     pub bytes: Bytes,
 }
@@ -148,14 +152,16 @@ pub struct Entries {
 impl Entries {
     /// Encodes them; `None` when there are none.
     pub fn encode<'a>(frames: impl Iterator<Item = &'a EntryFrame> + Clone) -> Option<Self> {
+        let oldest_ms = frames.clone().next()?.at_ms();
         let last = frames.clone().last()?.seq();
+        let count = u32::try_from(frames.clone().count()).expect("a flush");
         let size = frames.clone().map(|frame| HEADER_BYTES_MAX + frame.bytes().len()).sum();
         let mut bytes = BytesMut::with_capacity(size);
         for frame in frames {
             put_header(&mut bytes, Opcode::Binary, frame.bytes().len());
             bytes.put_slice(frame.bytes());
         }
-        Some(Self { last, bytes: bytes.freeze() })
+        Some(Self { last, count, oldest_ms, bytes: bytes.freeze() })
     }
 }
 
@@ -218,7 +224,7 @@ mod tests {
         let frames = [EntryFrame::new(Seq(4), 1, &[1; 76]), EntryFrame::new(Seq(5), 1, &[2; 300])];
         let entries = Entries::encode(frames.iter()).expect("two");
         let apart: Vec<u8> = frames.iter().flat_map(|frame| framed(Opcode::Binary, frame.bytes())).collect();
-        assert_eq!((entries.last, &entries.bytes[..]), (Seq(5), &apart[..]));
+        assert_eq!((entries.last, entries.count, &entries.bytes[..]), (Seq(5), 2, &apart[..]));
         assert_eq!(Entries::encode([].iter()), None);
     }
 }

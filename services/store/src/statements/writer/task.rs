@@ -12,10 +12,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::super::open::Opener;
 use super::super::{Connection, Pool, append};
 use super::{APPENDS_QUEUED_MAX, Write, transaction};
-use crate::StoreError;
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
 use crate::sql::error::is_lock_timeout;
+use crate::{StoreError, StoreMetrics};
 
 /// Other writes between two batches of messages, and how long they may take together before the last of them.
 const WRITES_A_TURN: usize = 16;
@@ -61,6 +61,7 @@ pub(super) struct Task {
     stop: CancellationToken,
     /// Dropped last: whoever waits for the end finds the database closed and its lock free.
     _ended: DropGuard,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Task {
@@ -71,6 +72,7 @@ impl Task {
         readers: Pool,
         stop: CancellationToken,
         ended: DropGuard,
+        metrics: Arc<StoreMetrics>,
     ) -> Self {
         Self {
             appends,
@@ -84,6 +86,7 @@ impl Task {
             readers,
             stop,
             _ended: ended,
+            metrics,
         }
     }
 
@@ -145,10 +148,13 @@ impl Task {
         }
         let waited_for = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
         let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
+        self.metrics.batches.observe_things(batch.len());
+        let began = Instant::now();
         let (result, is_usable) = match self.connection().await {
             Ok(connection) => append_batch(connection, &drafts, waited_for).await,
             Err(error) => (Err(error), true),
         };
+        self.metrics.commits.observe(began.elapsed());
         let locked =
             result.as_ref().is_err_and(is_lock_timeout).then(|| waited_for.unwrap_or_else(|| room_of(&batch[0])));
         let given_up = locked.filter(|room| {
