@@ -150,6 +150,8 @@ create table device_erasure (
 create table move (
     id bytea primary key check (length(id) = 16),
     offer bytea not null,
+    nonce bytea,
+    reveal bytea,
     answer bytea,
     offered_at_ms bigint not null
 );

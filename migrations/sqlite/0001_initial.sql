@@ -141,6 +141,8 @@ create table device_erasure (
 create table move (
     id blob primary key not null check (length(id) = 16),
     offer blob not null,
+    nonce blob,
+    reveal blob,
     answer blob,
     offered_at_ms integer not null
 ) strict, without rowid;

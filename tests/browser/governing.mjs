@@ -195,3 +195,23 @@ export async function numbers(person) {
 }
 
 const plain = (number) => number.trim().split(/\s+/).join(" ");
+/** Takes the new recovery key that a dialog shows, ticks that it is saved, and closes it. Until then it cannot be closed. */
+export async function keepRecoveryKey(person, done) {
+  const key = await done.getByLabel("Recovery key", { exact: true }).inputValue();
+  const close = done.getByRole("button", { name: "Done" });
+  if (await close.isEnabled()) throw new Error("a new recovery key can be lost unsaved");
+  await person.page.keyboard.press("Escape");
+  await done.getByLabel("I saved the recovery key").check();
+  await close.click();
+  await done.waitFor({ state: "detached" });
+  return key;
+}
+
+/** Makes a new recovery key in the dialog that `open` leads to; the answer is the key. */
+export async function replaceRecoveryKey(person, password, open) {
+  await open();
+  const dialog = person.page.getByRole("dialog", { name: "Make a new recovery key?" });
+  await fillPassword(dialog, password);
+  await dialog.getByRole("button", { name: "Make a new key" }).click();
+  return keepRecoveryKey(person, person.page.getByRole("dialog", { name: "The room has a new recovery key" }));
+}

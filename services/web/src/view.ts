@@ -423,7 +423,8 @@ export type MoveView =
     }
   | {
       readonly side: "new";
-      readonly state: "opened" | "confirm" | "receiving" | "done" | "failed";
+      /** `meeting`: the other device is being asked. */
+      readonly state: "opened" | "meeting" | "confirm" | "receiving" | "done" | "failed";
       readonly code: string | null;
       readonly problem: Problem | null;
     };

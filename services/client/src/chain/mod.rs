@@ -12,6 +12,8 @@ mod fold;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod renewal;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

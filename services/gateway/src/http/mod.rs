@@ -124,6 +124,8 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .route("/rooms/{room}/epochs", post(epochs::begin))
         .route("/rooms/{room}/epochs/{epoch}/keys", put(epochs::stage).get(epochs::keys))
         .route("/moves/{id}/offer", put(moves::put_offer).get(moves::offer))
+        .route("/moves/{id}/nonce", put(moves::put_nonce).get(moves::nonce))
+        .route("/moves/{id}/reveal", put(moves::put_reveal).get(moves::reveal))
         .route("/moves/{id}/answer", put(moves::put_answer).get(moves::answer))
         .route("/openapi.json", get(openapi::document))
         .fallback(error::not_found)

@@ -48,7 +48,8 @@ struct State {
 #[derive(Clone)]
 struct Mailbox {
     offer: Vec<u8>,
-    answer: Option<Vec<u8>>,
+    /// What came after it, in its order.
+    parts: Vec<Vec<u8>>,
     offered_at_ms: u64,
 }
 

@@ -143,3 +143,14 @@ pub enum OfferOutcome {
     /// It is there now, or was before.
     Stored,
 }
+
+/// What the two devices of a move put into its mailbox after the offer, each once and in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MovePart {
+    /// The old device's nonce.
+    Nonce,
+    /// What the new device's offer committed to.
+    Reveal,
+    /// What the old device hands over.
+    Answer,
+}

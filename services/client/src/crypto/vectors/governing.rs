@@ -56,7 +56,11 @@ pub(super) struct MoveVector {
     pub(super) secret: Base64Bytes,
     pub(super) link: String,
     pub(super) id: Base64Bytes,
+    /// The new device's and the old one's.
+    pub(super) nonces: [Base64Bytes; 2],
     pub(super) offer: Base64Bytes,
+    pub(super) nonce: Base64Bytes,
+    pub(super) reveal: Base64Bytes,
     pub(super) code: String,
     pub(super) answer_plain: String,
     #[serde(default)]
@@ -168,12 +172,17 @@ pub(super) fn moving() -> MoveVector {
     let answer = MoveAnswer { name: "Ana".into(), rooms: vec![MovedRoom { join, keys }] };
     let plain = serde_json::to_string(&answer).expect("JSON");
     let ikm = fixed("ephemeral of the answer");
+    let own = MoveReveal { keys: *device().keys(), nonce: fixed("nonce of the new device") };
+    let nonce = fixed("nonce of the old device");
     MoveVector {
         secret: (*secret_bytes).into(),
         link: moving.to_link("https://chat.example").to_string(),
         id: moving.mailbox().into(),
-        offer: moving.offer(device().keys()).into(),
-        code: moving.code(device().keys()),
+        nonces: [own.nonce.into(), nonce.into()],
+        offer: moving.offer(&own).into(),
+        nonce: moving.nonce(&own.commitment(), &nonce).into(),
+        reveal: moving.reveal(&own, &nonce).into(),
+        code: moving.code(&own, &nonce),
         answer: seal_with(device().keys(), &moving.info(), plain.as_bytes(), &mut Same(ikm))
             .expect("usual keys")
             .into(),

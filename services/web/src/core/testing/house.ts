@@ -19,10 +19,14 @@ import {
   type StepRequest,
 } from "../../protocol.gen.ts";
 
-interface Mailbox {
+type Part = "nonce" | "reveal" | "answer";
+
+interface Mailbox extends Partial<Record<Part, Bytes>> {
   readonly offer: Bytes;
-  answer?: Bytes;
 }
+
+/** What must be in a mailbox before each part. */
+const BEFORE = { nonce: "offer", reveal: "nonce", answer: "reveal" } as const;
 
 interface Housed {
   readonly room: RoomServer;
@@ -46,7 +50,7 @@ export class House {
   /** Happens before a call is looked at. */
   before: (call: string) => Promise<unknown> | undefined = () => undefined;
   /** Changes an answer of a move's mailbox. */
-  tamper: (call: "offer" | "answer", bytes: Bytes) => Bytes = (_, bytes) => bytes;
+  tamper: (part: "offer" | Part, bytes: Bytes) => Bytes = (_, bytes) => bytes;
 
   /** Takes a room in; its first key is sealed to the recovery device. */
   async add(name: string, room: RoomServer, recovery: Device, ...members: readonly Device[]): Promise<Housed> {
@@ -112,13 +116,12 @@ export class House {
       step: (id: string, request: StepRequest) => call("step", () => takeStep(inside(id), request)),
       putOffer: (id: string, offer: Bytes) => call("putOffer", () => this.#putOffer(id, offer)),
       offer: (id: string) => call("offer", () => this.tamper("offer", this.#mailbox(id).offer)),
-      putAnswer: (id: string, answer: Bytes) => call("putAnswer", () => this.#putAnswer(id, answer)),
-      answer: (id: string) =>
-        call("answer", () => {
-          const { answer } = this.#mailbox(id);
-          if (answer === undefined) throw errorOf("move_not_found");
-          return this.tamper("answer", answer);
-        }),
+      moveNonce: (id: string) => call("moveNonce", () => this.#read(id, "nonce")),
+      putNonce: (id: string, nonce: Bytes) => call("putNonce", () => this.#put(id, "nonce", nonce)),
+      reveal: (id: string) => call("reveal", () => this.#read(id, "reveal")),
+      putReveal: (id: string, reveal: Bytes) => call("putReveal", () => this.#put(id, "reveal", reveal)),
+      putAnswer: (id: string, answer: Bytes) => call("putAnswer", () => this.#put(id, "answer", answer)),
+      answer: (id: string) => call("answer", () => this.#read(id, "answer")),
     };
     return calls as unknown as Api;
   }
@@ -191,10 +194,18 @@ export class House {
     if (known === undefined) this.mailboxes.set(id, { offer });
   }
 
-  #putAnswer(id: string, answer: Bytes): void {
+  /** The new device's parts and the old one's come in turn; each is put there once. */
+  #put(id: string, part: Part, bytes: Bytes): void {
     const mailbox = this.#mailbox(id);
-    mailbox.answer ??= answer;
-    if (b64(mailbox.answer) !== b64(answer)) throw errorOf("move_taken");
+    if (mailbox[BEFORE[part]] === undefined) throw errorOf("move_not_found");
+    mailbox[part] ??= bytes;
+    if (b64(mailbox[part]) !== b64(bytes)) throw errorOf("move_taken");
+  }
+
+  #read(id: string, part: Part): Bytes {
+    const bytes = this.#mailbox(id)[part];
+    if (bytes === undefined) throw errorOf("move_not_found");
+    return this.tamper(part, bytes);
   }
 }
 
