@@ -3,8 +3,9 @@
 //! Only for what may be a little wrong: what is stored is dated by the database itself. But a nonce that one node issued is looked at by
 //! another, whose clock may be minutes off, or be set in the middle of it all.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use snug_store::{Store, StoreError};
 
@@ -19,10 +20,17 @@ struct Reading {
     ahead_ms: i64,
 }
 
-/// The shared time. Cheap to clone.
+/// The shared time. Cheap to clone, and to ask: every write to a socket does.
 #[derive(Clone)]
 pub struct Clock {
-    reading: Arc<Mutex<Reading>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    began: Instant,
+    /// The database's time when `began` was now.
+    database_ms: AtomicU64,
+    ahead_ms: AtomicI64,
 }
 
 impl Reading {
@@ -30,13 +38,13 @@ impl Reading {
         let asked = Instant::now();
         let back_ms = store.now_ms().await?;
         let at = Instant::now();
-        let database_ms = back_ms + u64::try_from((at - asked).as_millis() / 2).unwrap_or(0);
+        let database_ms = back_ms + millis(at - asked) / 2;
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         Ok(Self { database_ms, at, ahead_ms: signed(database_ms).saturating_sub(signed(own_ms())) })
     }
 
     const fn is_skewed(&self) -> bool {
-        self.ahead_ms.unsigned_abs() > SKEW_WARNED_MS
+        is_skewed(self.ahead_ms)
     }
 
     fn warn(&self) {
@@ -47,8 +55,16 @@ impl Reading {
     }
 }
 
+const fn is_skewed(ahead_ms: i64) -> bool {
+    ahead_ms.unsigned_abs() > SKEW_WARNED_MS
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn own_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 impl Clock {
@@ -59,7 +75,8 @@ impl Clock {
     pub async fn set_by(store: &Store) -> Result<Self, StoreError> {
         let reading = Reading::take(store, own_ms).await?;
         reading.warn();
-        Ok(Self { reading: Arc::new(Mutex::new(reading)) })
+        let (database_ms, ahead_ms) = (AtomicU64::new(reading.database_ms), AtomicI64::new(reading.ahead_ms));
+        Ok(Self { shared: Arc::new(Shared { began: reading.at, database_ms, ahead_ms }) })
     }
 
     /// Asks the database again.
@@ -68,28 +85,24 @@ impl Clock {
     /// The database did not say; the clock goes on.
     pub async fn adjust(&self, store: &Store) -> Result<(), StoreError> {
         let reading = Reading::take(store, own_ms).await?;
-        let before = std::mem::replace(&mut *self.reading.lock().unwrap_or_else(PoisonError::into_inner), reading);
-        if !before.is_skewed() {
+        let at_begin_ms = reading.database_ms.saturating_sub(millis(reading.at - self.shared.began));
+        self.shared.database_ms.store(at_begin_ms, Ordering::Relaxed);
+        if !is_skewed(self.shared.ahead_ms.swap(reading.ahead_ms, Ordering::Relaxed)) {
             reading.warn();
         }
         Ok(())
     }
 
-    fn reading(&self) -> Reading {
-        *self.reading.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How far this machine's clock was behind the database's when that was last asked, in milliseconds; less than 0: before it.
     #[must_use]
     pub fn ahead_ms(&self) -> i64 {
-        self.reading().ahead_ms
+        self.shared.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Unix milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        let Reading { database_ms, at, .. } = self.reading();
-        database_ms.saturating_add(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.shared.database_ms.load(Ordering::Relaxed).saturating_add(millis(self.shared.began.elapsed()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One authenticated socket: a set of cursors over rooms.
 //!
 //! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors, `appends` are
-//! what it has sent and waits for. `table` knows all sessions of this node. What is absent: queues of messages; a slow reader has a cursor,
+//! what it has sent and waits for, `rights` whether it may go on, `ending` how it ends. `table` knows all sessions of this node. What is absent: queues of messages; a slow reader has a cursor,
 //! not a backlog in memory.
 //!
 //! A node has tens of thousands of these, nearly all idle, and a busy room wakes a thousand at once. So the task is small (what is rare or
@@ -9,8 +9,10 @@
 
 mod appends;
 mod counters;
+mod ending;
 mod inbound;
 mod outbound;
+mod rights;
 mod table;
 
 use std::collections::HashMap;
@@ -20,12 +22,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use snug_protocol::frame::{ServerFrame, close};
-use snug_protocol::limits::{HEARTBEAT_ANSWER_LIMIT, HEARTBEAT_PERIOD, HELLO_LIMIT, SLOW_READER_LIMIT};
-use snug_protocol::{ErrorBody, ErrorCode, RoomId, Seq};
+use snug_protocol::limits::{HEARTBEAT_ANSWER_LIMIT, HEARTBEAT_PERIOD, HELLO_LIMIT};
+use snug_protocol::{ErrorCode, RoomId, Seq};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticated, TokenError, Tokens, right};
+use crate::auth::{Authenticated, Tokens};
 use crate::chat::Chat;
 use crate::clock::Clock;
 use crate::limit::{Bucket, Rate};
@@ -34,8 +36,10 @@ use crate::room::{Following, News, Rooms, Wake};
 use crate::wire::{Broken, Message, Socket};
 
 use appends::{Acknowledged, Appends};
+use ending::Ending;
 
 pub use counters::{Closed, Resumed, SessionCounters};
+pub use ending::refuse;
 pub use table::{Admission, SessionTable};
 
 /// Appends of one session that wait for their commit at one time; then its socket is not read.
@@ -48,8 +52,6 @@ const CONTROLS: Rate = Rate { per_second: 20.0, burst: 100.0 };
 const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
 /// How long after a failure of the store a session looks again.
 const LATER: Duration = Duration::from_secs(1);
-/// How long a closing handshake may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a session works with.
 pub struct SessionParts {
@@ -81,28 +83,6 @@ impl SessionParts {
             tokio::time::sleep(LATER).await;
             wake.tell(news);
         });
-    }
-}
-
-/// Why a session ends: the close code, and the error frame that goes before it.
-#[derive(Debug)]
-struct Ending {
-    close: u16,
-    error: Option<ErrorCode>,
-}
-
-impl Ending {
-    const GONE: Self = Self { close: close::NORMAL, error: None };
-
-    const fn of(close: u16, error: ErrorCode) -> Self {
-        Self { close, error: Some(error) }
-    }
-}
-
-impl From<Broken> for Ending {
-    fn from(broken: Broken) -> Self {
-        let error = matches!(broken, Broken::TooLarge).then_some(ErrorCode::TooLarge);
-        broken.close_code().map_or(Self::GONE, |close| Self { close, error })
     }
 }
 
@@ -155,26 +135,6 @@ struct Happened {
     is_due: bool,
 }
 
-/// Says why there is no session, then closes.
-pub async fn refuse(mut socket: Socket, error: &ErrorBody, close_code: u16) {
-    let frame = ServerFrame::Error { id: None, room: None, error: error.clone() };
-    socket.push(outbound::encode(&frame));
-    farewell(socket, close_code, error.code.as_str()).await;
-}
-
-/// What waits to be written, the closing frame, and then patience: data of the peer that nobody reads would reset the connection, and with
-/// it take back our last words.
-async fn farewell(mut socket: Socket, code: u16, reason: &'static str) {
-    socket.push_close(code, reason);
-    let _ = timeout(CLOSE_LIMIT, async {
-        socket.flush().await?;
-        while !matches!(socket.recv().await?, Message::Close(_)) {}
-        socket.shutdown().await;
-        Ok::<_, Broken>(())
-    })
-    .await;
-}
-
 /// The session's whole life. Ends when the socket does, when it breaks the protocol, when the token ends, or when the node stops.
 pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authenticated, admission: Admission) {
     let now = Instant::now();
@@ -200,14 +160,6 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
     session.parts.table.counters().closed.of(Closed::by(ending.close)).increment();
     Box::pin(session.finish(socket, ending)).await;
     drop(admission);
-}
-
-/// What a device that has lost its right is told: a room that is gone has no members, whoever they were.
-async fn why_closed(store: &snug_store::Store, room: RoomId, code: ErrorCode) -> ErrorCode {
-    match store.room(room).await {
-        Ok(None) => ErrorCode::RoomDeleted,
-        Ok(Some(_)) | Err(_) => code,
-    }
 }
 
 impl Session {
@@ -315,67 +267,6 @@ impl Session {
         self.parts.table.counters().controls.count(charged)
     }
 
-    /// What was told besides grown logs.
-    async fn look_around(&mut self, news: News) -> Result<(), Ending> {
-        if news.has(News::MOVE) {
-            let within_ms = self.parts.table.closes_in().as_millis();
-            self.replies.push(ServerFrame::Move { within_ms: u64::try_from(within_ms).expect("seconds") });
-        }
-        if news.has(News::TOKEN) {
-            self.check_token().await?;
-        }
-        if news.has(News::ACCESS) {
-            self.recheck_access().await?;
-        }
-        Ok(())
-    }
-
-    async fn recheck_access(&mut self) -> Result<(), Ending> {
-        let questioned = self.subscriptions.iter().filter(|one| one.following.follower().take_recheck_access());
-        let questioned: Vec<RoomId> = questioned.map(Subscription::room).collect();
-        if self.subscriptions.iter().any(|one| questioned.contains(&one.room()) && one.following.room().is_replaced()) {
-            // The client comes again with its cursor, and is told what that is worth in the other log.
-            return Err(Ending::of(close::RESTART, ErrorCode::Unavailable));
-        }
-        if !questioned.is_empty() {
-            // A version that grew may stand for a revoked token as well.
-            self.check_token().await?;
-        }
-        for room in questioned {
-            match self.parts.store.standing(room, self.caller.device()).await.map(right) {
-                Ok(Ok(_)) => {}
-                Ok(Err(code)) => {
-                    let code = why_closed(&self.parts.store, room, code).await;
-                    self.close_room(room, code);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "could not recheck access; trying again in a moment");
-                    if let Some(subscription) = self.subscription(room) {
-                        subscription.following.follower().keep_recheck_access();
-                    }
-                    self.parts.tell_later(&self.wake, News::ACCESS);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn close_room(&mut self, room: RoomId, code: ErrorCode) {
-        self.unsubscribe(room);
-        // Once more: this session may have entered just after the removal was told.
-        self.parts.presence.expel(room, self.caller.device());
-        self.replies.push(ServerFrame::RoomClosed { room, code });
-    }
-
-    async fn check_token(&mut self) -> Result<(), Ending> {
-        self.next_token_check = Instant::now() + TOKEN_CHECK_PERIOD;
-        match Box::pin(self.parts.tokens.recheck(&self.caller)).await {
-            Err(TokenError::Invalid | TokenError::Missing) => Err(Ending::of(close::TOKEN, ErrorCode::TokenInvalid)),
-            // A database that is away ends nobody's session.
-            Ok(()) | Err(TokenError::Store(_)) => Ok(()),
-        }
-    }
-
     async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.heartbeat.due.is_some_and(|due| due <= now) {
@@ -389,31 +280,6 @@ impl Session {
             self.check_token().await?;
         }
         Ok(())
-    }
-
-    /// Leaves the rooms, lets appends in flight reach the bus, and closes the socket.
-    async fn finish(mut self, mut socket: Socket, ending: Ending) {
-        let draining = ending.close == close::RESTART;
-        self.subscriptions.clear();
-        let limit = if draining { SLOW_READER_LIMIT } else { Duration::ZERO };
-        // When draining, commit what is in flight and tell its senders before the socket closes; else tell of what is there.
-        let _ = timeout(limit, async {
-            while self.appends.len() > 0 {
-                let (id, room, outcome) = self.appends.next().await;
-                self.acknowledge(id, room, outcome);
-            }
-        })
-        .await;
-        // Whether or not the sender is still there, others wait for these.
-        self.parts.table.tasks().spawn(std::mem::take(&mut self.appends).finish());
-        if let Some(code) = ending.error {
-            tracing::debug!(code = code.as_str(), "closing a session");
-            self.replies.push(ServerFrame::Error { id: None, room: None, error: code.into() });
-        }
-        for reply in &self.replies {
-            socket.push(outbound::encode(reply));
-        }
-        farewell(socket, ending.close, ending.error.map_or("", ErrorCode::as_str)).await;
     }
 }
 
