@@ -364,10 +364,10 @@ async fn what_is_erased_is_neither_in_the_file_nor_in_its_log_after_the_next_swe
     }
     // What is kept must be on the disk afterwards, or nothing would be proven.
     store.sweep().await.unwrap();
-    assert!(texts.iter().all(|text| lies_there(&folder, text)));
+    assert!(texts.iter().all(|text| lies_there(&folder, *text)));
     store.append(instances[0].next(EntryKind::Deletion, 2)).await.unwrap();
     assert!(store.delete_room(rooms[1]).await.unwrap());
-    assert!(texts.iter().any(|text| lies_there(&folder, text)), "the log has it still");
+    assert!(texts.iter().any(|text| lies_there(&folder, *text)), "the log has it still");
     store.sweep().await.unwrap();
     for text in texts {
         assert!(!lies_there(&folder, text), "{}", String::from_utf8_lossy(text));
