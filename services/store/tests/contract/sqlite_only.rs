@@ -360,17 +360,17 @@ async fn what_is_erased_is_neither_in_the_file_nor_in_its_log_after_the_next_swe
         let mut bytes = instance.message().bytes().to_vec();
         bytes[100..132].copy_from_slice(text);
         store.append(snug_protocol::Envelope::parse(bytes.into()).unwrap()).await.unwrap();
-        assert!(lies_there(&folder, text.as_slice()), "it is on the disk");
+        assert!(lies_there(&folder, text), "it is on the disk");
     }
     // What is kept must be on the disk afterwards, or nothing would be proven.
     store.sweep().await.unwrap();
-    assert!(texts.iter().all(|text| lies_there(&folder, text.as_slice())));
+    assert!(texts.iter().all(|text| lies_there(&folder, *text)));
     store.append(instances[0].next(EntryKind::Deletion, 2)).await.unwrap();
     assert!(store.delete_room(rooms[1]).await.unwrap());
-    assert!(texts.iter().any(|text| lies_there(&folder, text.as_slice())), "the log has it still");
+    assert!(texts.iter().any(|text| lies_there(&folder, *text)), "the log has it still");
     store.sweep().await.unwrap();
     for text in texts {
-        assert!(!lies_there(&folder, text.as_slice()), "{}", String::from_utf8_lossy(text));
+        assert!(!lies_there(&folder, text), "{}", String::from_utf8_lossy(text));
     }
     store.check().await.expect("the store was not closed for it");
     assert_eq!(log(&store, rooms[0]).await.len(), 3);
@@ -392,8 +392,8 @@ async fn a_reader_in_the_way_of_emptying_the_log_stops_nobody_and_the_next_sweep
     store.append(instance.next(EntryKind::Deletion, 2)).await.unwrap();
     store.sweep().await.expect("it goes on");
     instance.say(&store).await;
-    assert!(lies_there(&folder, text.as_slice()));
+    assert!(lies_there(&folder, text));
     sqlx::raw_sql("commit").execute(&mut backup).await.unwrap();
     store.sweep().await.unwrap();
-    assert!(!lies_there(&folder, text.as_slice()));
+    assert!(!lies_there(&folder, text));
 }
