@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { remove } from "../governing.mjs";
+import { memberLine, remove } from "../governing.mjs";
 import { closeBrowser, Person, Snug } from "../harness.mjs";
 
 const ENTRY_FRAME_HEADER_BYTES = 17;
@@ -159,6 +159,40 @@ describe("a server that tampers", () => {
     await ben.composer().press("Enter");
     await ana.sees("For Ana alone");
     assert.equal(await mallory.message("For Ana alone").count(), 0);
+    for (const person of [ben, mallory]) await person.leave();
+  });
+
+  it("who was banned and is listed again stays off the list, and the page says that it may not be", async () => {
+    const [ben, mallory] = await Promise.all(["Ben", "Mallory"].map((name) => Person.arrive(name, snug.url)));
+    await ana.createRoom("Readmitted");
+    await Promise.all([ben.join("Readmitted"), mallory.join("Readmitted")]);
+    await mallory.say("I shall be back");
+    await ben.sees("I shall be back");
+    const done = await remove(ana, "Mallory", NEW_PASSWORD, { ban: true });
+    await done.getByRole("button", { name: "Done" }).click();
+    await ben.isTold("Ana banned Mallory");
+    await ben.findsNothingWrong();
+    await ben.page.route(/\/api\/rooms\/[^/]+\/members/, async (route) => {
+      const response = await route.fetch();
+      const text = (await response.text()).replaceAll('"state":"banned"', '"state":"member"');
+      await route.fulfill({ response, body: text });
+    });
+    await ben.page.reload();
+    await ben.sees("I shall be back");
+    const banner = ben.page.getByRole("region", { name: "Something in this room's history does not add up" });
+    await banner.getByText("Details (1 finding)").click();
+    await banner.getByText(/made by someone who may not make it, or one was left out/).waitFor();
+    await memberLine(ben, "Ana").waitFor();
+    assert.equal(await memberLine(ben, "Mallory").count(), 0);
+    const { text, violations } = await exportEvidence(ben);
+    assert.deepEqual(
+      violations.map(({ code, entries }) => [code, entries.length]),
+      [["authority", 1]],
+    );
+    assert.ok(!text.includes("I shall be back"));
+    // What Ben and Ana say goes on.
+    await ben.say("She is not here");
+    await ana.sees("She is not here");
     for (const person of [ben, mallory]) await person.leave();
   });
 });
