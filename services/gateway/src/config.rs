@@ -18,7 +18,7 @@ use clap::Args;
 use crate::telemetry::{Collector, CollectorError};
 
 pub use address_range::AddressRange;
-pub use cli::{Backup, Check, Cli, Command, MigrateStore, Purge, Restore, Revoke, Rooms, Sessions};
+pub use cli::{Backup, Check, Cli, Command, MigrateStore, Purge, Restore, Revoke, Rooms, Sessions, Whose};
 pub use file::FileError;
 pub use identity::Identity;
 pub use source::{Effective, Origin, Parsed, ReadError, Setting, command, read};

@@ -175,7 +175,7 @@ async fn purging_a_room_asks_first_and_then_erases_it_for_everyone_who_is_in_it(
     let rooms = ana.get("/api/rooms").await.1;
     assert_eq!(rooms["rooms"].as_array().map(Vec::len), Some(1));
     assert_eq!(rooms["rooms"][0]["room"], cellar.room.to_string());
-    assert_eq!(socket.room_closed().await, ErrorCode::NotAMember);
+    assert_eq!(socket.room_closed().await, ErrorCode::RoomDeleted);
     let refused = fails(&["purge", &id, "--yes", &data]).await;
     assert!(refused.contains("there is no room"), "{refused}");
 }

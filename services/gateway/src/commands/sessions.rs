@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use snug_gateway::config::{Revoke, Sessions};
+use snug_gateway::config::{Revoke, Sessions, Whose};
 use snug_gateway::server;
 use snug_protocol::http::MemberState;
 use snug_protocol::{DeviceId, RoomId};
@@ -15,7 +15,7 @@ use super::shown;
 const PAGE: usize = 500;
 
 /// Whose tokens are meant; `None`: everyone's.
-type Whose = Option<HashSet<DeviceId>>;
+type Meant = Option<HashSet<DeviceId>>;
 
 /// Lists access tokens.
 pub async fn list(sessions: &Sessions) -> anyhow::Result<()> {
@@ -26,7 +26,7 @@ pub async fn list(sessions: &Sessions) -> anyhow::Result<()> {
 }
 
 async fn print_all(store: &Store, sessions: &Sessions) -> anyhow::Result<()> {
-    let whose = whose(store, sessions.device, sessions.room).await?;
+    let whose = devices(store, sessions.device, sessions.room).await?;
     if !sessions.json {
         println!("{:<22}  {:<20}  {:<20}  {:<20}", "device", "used at or after", "ends unless used", "ends");
     }
@@ -59,7 +59,7 @@ async fn print_all(store: &Store, sessions: &Sessions) -> anyhow::Result<()> {
 /// Ends access tokens.
 pub async fn revoke(revoke: &Revoke) -> anyhow::Result<()> {
     let store = server::open_store_beside(&revoke.settings, &TaskTracker::new()).await?;
-    let revoked = end(&store, revoke).await;
+    let revoked = end(&store, &revoke.whose).await;
     store.close().await;
     println!(
         "{} access tokens ended. Open sockets close within seconds; devices sign in again with their keys.",
@@ -68,18 +68,18 @@ pub async fn revoke(revoke: &Revoke) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end(store: &Store, revoke: &Revoke) -> anyhow::Result<u64> {
-    if revoke.all {
+async fn end(store: &Store, whose: &Whose) -> anyhow::Result<u64> {
+    if whose.all {
         return Ok(store.revoke_all_tokens().await?);
     }
-    let whose = whose(store, revoke.device, revoke.room).await?;
+    let whose = devices(store, whose.device, whose.room).await?;
     each(store, &whose, async |sign_in| store.revoke_token(sign_in.hash).await.map(drop).map_err(Into::into)).await
 }
 
 /// Calls `work` for each token that is meant; returns how many.
 async fn each(
     store: &Store,
-    whose: &Whose,
+    whose: &Meant,
     mut work: impl AsyncFnMut(&SignIn) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
     let (mut count, mut after) = (0, None);
@@ -95,7 +95,8 @@ async fn each(
     }
 }
 
-async fn whose(store: &Store, device: Option<DeviceId>, room: Option<RoomId>) -> anyhow::Result<Whose> {
+/// The one device, or the members of the one room, or both.
+async fn devices(store: &Store, device: Option<DeviceId>, room: Option<RoomId>) -> anyhow::Result<Meant> {
     let Some(room) = room else { return Ok(device.map(|device| HashSet::from([device]))) };
     let (mut devices, mut after) = (HashSet::new(), None);
     loop {

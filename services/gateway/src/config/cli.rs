@@ -153,8 +153,19 @@ pub struct Sessions {
 
 /// Which access tokens to end.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub struct Revoke {
+    /// Whose.
+    #[command(flatten)]
+    pub whose: Whose,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Whose access tokens: one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Whose {
     /// Those of this device.
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub device: Option<DeviceId>,
@@ -164,9 +175,6 @@ pub struct Revoke {
     /// All there are.
     #[arg(long)]
     pub all: bool,
-    /// The settings.
-    #[command(flatten)]
-    pub settings: Settings,
 }
 
 /// What to erase.

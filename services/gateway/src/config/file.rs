@@ -95,6 +95,10 @@ impl SettingsFile {
     pub fn apply(&self, command: Command) -> Command {
         let value = |arg: &Arg| key_of(arg).and_then(|key| self.values.get(&key));
         let command = command.mut_args(|arg| match value(&arg) {
+            // Help tells defaults, and some are secret.
+            Some(texts) if arg.is_hide_env_values_set() => {
+                arg.required(false).default_values(texts).hide_default_value(true)
+            }
             Some(texts) => arg.required(false).default_values(texts),
             None => arg,
         });
