@@ -92,7 +92,6 @@ impl Histogram {
 
     /// What it holds now.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "told as a float anyway")]
     pub fn read(&self) -> Reading {
         let scaled = |value: u64| value as f64 / self.scale.per_unit;
         let bounds = self.scale.bounds.iter().map(|bound| scaled(*bound)).chain([f64::INFINITY]);

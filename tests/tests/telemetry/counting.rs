@@ -21,7 +21,7 @@ async fn a_conversation_is_counted_where_prometheus_and_a_collector_look() {
     let mut room = ana.create("Counted").await;
     ben.join(&room).await;
     let wrong = ben.draft_join(room.room, room.grant, &snug_client::crypto::Secret::generate()).await;
-    assert_eq!(ben.post("/api/join", &wrong).await.0, 401);
+    assert_eq!(ben.post("/api/join", &wrong).await.0, 403);
     let (mut sends, mut hears) = (ana.socket().await, ben.socket().await);
     for socket in [&mut sends, &mut hears] {
         assert!(matches!(socket.follow(room.room, None).await, ServerFrame::Followed { .. }));

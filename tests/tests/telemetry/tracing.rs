@@ -151,8 +151,9 @@ async fn a_line_of_the_log_names_the_trace_that_it_belongs_to() {
     let collector = Collector::start().await;
     let otlp = format!("--otlp-url={}", collector.url());
     let (data, log) = (format!("--data-dir={}", folder.path().join("data").display()), folder.path().join("log"));
-    let args =
-        ["--listen=127.0.0.1:0", &data, &otlp, "--trace-share=1", "--log-format=json", "--database-bytes-max=600000"];
+    let fast = ["--sends-per-second=100000", "--sends-burst=100000"];
+    let told = ["--trace-share=1", "--log-format=json", "--database-bytes-max=600000"];
+    let args = [&["--listen=127.0.0.1:0", data.as_str(), otlp.as_str()], &fast[..], &told[..]].concat();
     let mut process = Process::spawn(command_to_file(&args, &log, "warn")).await;
     let mut ana = Guest::of(&process.url, Device::generate());
     let mut room = ana.create("Full").await;

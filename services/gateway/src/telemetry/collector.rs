@@ -137,7 +137,6 @@ impl Collector {
     /// Sends one batch. May be awaited on any thread.
     pub(super) async fn send(&self, signal: Signal, body: Vec<u8>) -> Result<(), SendError> {
         let this = self.clone();
-        #[expect(clippy::disallowed_methods, reason = "awaited here; the caller may be a thread without a runtime")]
         let posting = self.shared.runtime.spawn(async move { timeout(SEND_LIMIT, this.post(signal, body)).await });
         let outcome = match posting.await {
             Ok(Ok(outcome)) => outcome,

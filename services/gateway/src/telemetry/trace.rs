@@ -42,7 +42,6 @@ pub(super) fn begin(share: f64) {
     IS_ON.store(true, Ordering::Relaxed);
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share")]
 fn below(share: f64) -> u64 {
     (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64
 }

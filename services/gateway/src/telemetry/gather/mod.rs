@@ -93,14 +93,12 @@ impl Level for bool {
 }
 
 impl Level for u64 {
-    #[expect(clippy::cast_precision_loss, reason = "told as a float anyway")]
     fn level(self) -> f64 {
         self as f64
     }
 }
 
 impl Level for usize {
-    #[expect(clippy::cast_precision_loss, reason = "told as a float anyway")]
     fn level(self) -> f64 {
         self as f64
     }
