@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance screenshots check-deploy image test-image reproduce help
 
 # Programs and tests in one call: cargo would build every dependency once more for the programs alone, whose features are others.
 BUILD := cargo build --workspace --all-features --locked --bins --tests
@@ -70,6 +70,10 @@ chaos: web backing faketime ## The fault suite of the cluster for longer: SECOND
 	$(BUILD)
 	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
 	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
+
+conformance: web ## Autobahn's WebSocket suite against the socket layer
+	$(BUILD)
+	tests/conformance/run target/debug/snug
 
 check-deploy: ## Manifests, compose file and Dockerfile against schemas and linters
 	deploy/checks/run

@@ -6,6 +6,8 @@ mod address;
 mod assets;
 mod chain;
 mod create;
+#[cfg(all(feature = "conformance", debug_assertions))]
+mod echo;
 mod entry;
 mod epochs;
 mod error;
@@ -123,9 +125,11 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(guard::no_store));
-    Router::new()
+    let sockets = Router::new().route("/ws", any(socket::upgrade));
+    #[cfg(all(feature = "conformance", debug_assertions))]
+    let sockets = sockets.route("/conformance/echo", any(echo::upgrade));
+    sockets
         .nest("/api", api)
-        .route("/ws", any(socket::upgrade))
         .fallback(assets::serve)
         .layer(governor)
         .layer(middleware::from_fn_with_state(handles.clone(), guard::host_and_origin))

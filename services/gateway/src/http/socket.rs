@@ -29,6 +29,16 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// Writes are flushed before they get here; the library's default is without a bound.
 const WRITE_BUFFER_BYTES_MAX: usize = 512 * 1024;
 
+/// The library with our buffers, for messages of at most `message_bytes_max`.
+pub fn tuned(upgrade: WebSocketUpgrade, message_bytes_max: usize, write_buffer_bytes_max: usize) -> WebSocketUpgrade {
+    upgrade
+        .max_message_size(message_bytes_max)
+        .max_frame_size(message_bytes_max)
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(write_buffer_bytes_max)
+}
+
 pub async fn upgrade(
     State(tokens): State<Tokens>,
     State(identity): State<Arc<Identity>>,
@@ -42,13 +52,7 @@ pub async fn upgrade(
     if !upgrade.requested_protocols().any(|protocol| protocol.as_bytes() == SUBPROTOCOL.as_bytes()) {
         return ApiError::from(ErrorCode::UnsupportedVersion).into_response();
     }
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
+    let upgrade = tuned(upgrade.protocols([SUBPROTOCOL]), FRAME_BYTES_MAX, WRITE_BUFFER_BYTES_MAX);
     // The task that the library starts for the socket counts as one of ours.
     let running = parts.table.tasks().token();
     let admitted = admit(&tokens, &parts, extract::token(&headers, &identity), address).await;
