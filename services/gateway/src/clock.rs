@@ -15,7 +15,8 @@ const SKEW_WARNED_MS: u64 = 5_000;
 struct Reading {
     database_ms: u64,
     at: Instant,
-    skewed: bool,
+    /// How far the machine's clock was behind the database's; less than 0: before it.
+    ahead_ms: i64,
 }
 
 /// The shared time. Cheap to clone.
@@ -30,14 +31,18 @@ impl Reading {
         let back_ms = store.now_ms().await?;
         let at = Instant::now();
         let database_ms = back_ms + u64::try_from((at - asked).as_millis() / 2).unwrap_or(0);
-        Ok(Self { database_ms, at, skewed: own_ms().abs_diff(database_ms) > SKEW_WARNED_MS })
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        Ok(Self { database_ms, at, ahead_ms: signed(database_ms).saturating_sub(signed(own_ms())) })
+    }
+
+    const fn is_skewed(&self) -> bool {
+        self.ahead_ms.unsigned_abs() > SKEW_WARNED_MS
     }
 
     fn warn(&self) {
-        if self.skewed {
-            tracing::warn!(
-                "this machine's clock is more than {SKEW_WARNED_MS} ms from the database's, which is used instead"
-            );
+        if self.is_skewed() {
+            let skew_ms = -self.ahead_ms;
+            tracing::warn!(skew_ms, "this node's clock differs from the database's, which is used instead");
         }
     }
 }
@@ -64,16 +69,26 @@ impl Clock {
     pub async fn adjust(&self, store: &Store) -> Result<(), StoreError> {
         let reading = Reading::take(store, own_ms).await?;
         let before = std::mem::replace(&mut *self.reading.lock().unwrap_or_else(PoisonError::into_inner), reading);
-        if !before.skewed {
+        if !before.is_skewed() {
             reading.warn();
         }
         Ok(())
     }
 
+    fn reading(&self) -> Reading {
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far this machine's clock was behind the database's when that was last asked, in milliseconds; less than 0: before it.
+    #[must_use]
+    pub fn ahead_ms(&self) -> i64 {
+        self.reading().ahead_ms
+    }
+
     /// Unix milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        let Reading { database_ms, at, .. } = *self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let Reading { database_ms, at, .. } = self.reading();
         database_ms.saturating_add(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -88,7 +103,8 @@ mod tests {
         let clock = Clock::set_by(&store).await.expect("memory");
         assert!(clock.now_ms().abs_diff(own_ms()) < 1_000, "the memory store's clock is this machine's");
         let fast = Reading::take(&store, || own_ms() + 600_000).await.expect("memory");
-        assert!(fast.skewed && fast.database_ms.abs_diff(own_ms()) < 1_000);
-        assert!(!Reading::take(&store, || own_ms() - 1_000).await.expect("memory").skewed);
+        assert!(fast.is_skewed() && fast.database_ms.abs_diff(own_ms()) < 1_000);
+        assert!((-601_000..-599_000).contains(&fast.ahead_ms), "{}", fast.ahead_ms);
+        assert!(!Reading::take(&store, || own_ms() - 1_000).await.expect("memory").is_skewed());
     }
 }
