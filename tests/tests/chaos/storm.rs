@@ -24,6 +24,8 @@ const OPENED_AT_ONCE: usize = 50;
 /// How long a light client waits after a failure before it tries again, times its tries, at most this often.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES_MAX: u32 = 100;
+/// How long it waits before it asks again to follow a room.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 /// How long one attempt may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
@@ -109,7 +111,7 @@ impl Light {
     /// Tries until it follows its room again.
     async fn come_back(&self, failures: &AtomicUsize) -> RawSocket {
         for attempt in 1..=TRIES_MAX {
-            if let Ok(Some(socket)) = timeout(ATTEMPT_LIMIT, self.attempt()).await {
+            if let Ok(Some(socket)) = timeout(ATTEMPT_LIMIT, self.attempt(failures)).await {
                 return socket;
             }
             failures.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +120,7 @@ impl Light {
         panic!("a light client did not come back within {PATIENCE:?}");
     }
 
-    async fn attempt(&self) -> Option<RawSocket> {
+    async fn attempt(&self, failures: &AtomicUsize) -> Option<RawSocket> {
         let mut socket = RawSocket::connect(&self.url, Some(&self.token), None).await.ok()?;
         socket.send(&ClientFrame::Hello { client: "light".into() }).await.ok()?;
         let follow = ClientFrame::Follow { id: 1, room: self.room, cursor: Some(self.cursor.clone()) };
@@ -126,7 +128,13 @@ impl Light {
         loop {
             match socket.next().await {
                 Incoming::Frame(ServerFrame::Followed { .. }) => return Some(socket),
-                Incoming::Frame(ServerFrame::Error { .. }) | Incoming::Closed { .. } => return None,
+                // As other clients do: it asks again where it is.
+                Incoming::Frame(ServerFrame::Error { .. }) => {
+                    failures.fetch_add(1, Ordering::Relaxed);
+                    sleep(FOLLOW_AGAIN).await;
+                    socket.send(&follow).await.ok()?;
+                }
+                Incoming::Closed { .. } => return None,
                 _ => {}
             }
         }
