@@ -27,5 +27,7 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts"],
     environment: "node",
+    // Cryptography and generated text take seconds on a busy machine; a test that hangs still ends.
+    testTimeout: 30_000,
   },
 });

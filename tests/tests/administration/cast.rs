@@ -153,12 +153,14 @@ impl Cast {
         Self { node, ana, ben, cleo, recovery }
     }
 
-    /// Everyone sees the same state of the room.
+    /// Everyone sees the same state of the room, by the same steps.
     pub async fn agree(&self) {
-        let state = self.ana.room.state();
+        let (state, audit) = (self.ana.room.state(), self.ana.room.audit());
         for person in [&self.ben, &self.cleo] {
-            eventually("everyone sees who governs", async || (person.room.state() == state).then_some(())).await;
-            assert_eq!(person.room.audit(), self.ana.room.audit());
+            // Not every step changes the state, so the state alone does not say that the newest step has come.
+            let has_come = || person.room.audit().last() == audit.last() && person.room.state() == state;
+            eventually("everyone sees who governs", async || has_come().then_some(())).await;
+            assert_eq!(person.room.audit(), audit);
         }
     }
 

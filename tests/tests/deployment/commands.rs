@@ -32,14 +32,25 @@ fn run(line: &str) -> Option<Vec<String>> {
     Some(words.take_while(|word| !matches!(*word, "&&" | "|" | ">")).map(str::to_owned).collect())
 }
 
+/// The program's command line, with the flags that clap adds to it.
+fn program() -> Command {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    program
+}
+
 /// What is wrong with a run of the program, if anything.
 fn judge(words: &[String], program: &Command) -> Result<(), String> {
-    let Some(name) = words.first() else { return Ok(()) };
-    let command = program.find_subcommand(name).ok_or_else(|| format!("there is no command {name}"))?;
+    let (name, command) = match words.first() {
+        Some(name) if !name.starts_with("--") => {
+            (name.as_str(), program.find_subcommand(name).ok_or_else(|| format!("there is no command {name}"))?)
+        }
+        _ => ("snug", program),
+    };
     let flags: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     for word in words.iter().filter_map(|word| word.strip_prefix("--")) {
         let flag = word.split('=').next().expect("a first part");
-        if flag != "help" && !flags.contains(flag) {
+        if !flags.contains(flag) {
             return Err(format!("{name} has no --{flag}"));
         }
     }
@@ -48,12 +59,12 @@ fn judge(words: &[String], program: &Command) -> Result<(), String> {
 
 #[test]
 fn commands_that_the_documents_show_exist() {
-    let program = Cli::command();
+    let program = program();
     let mut seen = BTreeSet::new();
     for document in ["README.md", "load-balancers.md", "../README.md", "../SECURITY.md", "../ARCHITECTURE.md"] {
         for words in code(&text(document)).iter().filter_map(|line| run(line)) {
             judge(&words, &program).unwrap_or_else(|why| panic!("{document}: snug {}: {why}", words.join(" ")));
-            seen.extend(words.first().cloned());
+            seen.extend(words.first().filter(|word| !word.starts_with("--")).cloned());
         }
     }
     let all: BTreeSet<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
@@ -62,11 +73,16 @@ fn commands_that_the_documents_show_exist() {
 
 #[test]
 fn a_command_that_does_not_exist_is_found() {
-    let program = Cli::command();
+    let program = program();
     for (line, wrong) in [
         ("snug serve", false),
         ("SNUG_LISTEN=0.0.0.0:443 snug serve --data-dir /data", false),
         ("docker exec node /snug rooms --json", false),
+        ("snug --version", false),
+        ("snug --listen=0.0.0.0:443 --help", false),
+        ("snug rooms --help", false),
+        ("snug --verbose", true),
+        ("snug rooms --version", true),
         ("snug listen", true),
         ("snug rooms --names", true),
         ("docker exec node /snug rums", true),

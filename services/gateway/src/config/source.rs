@@ -122,7 +122,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, ReadErro
         None => SettingsFile::default(),
     };
     let mut command = file.apply(command());
-    let matches = command.try_get_matches_from_mut(&args).map_err(|error| blame(&command, &args, error))?;
+    let matches = command.try_get_matches_from_mut(&args).map_err(|error| blame(&mut command, &args, error))?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     Ok(Parsed { cli, effective: Effective::of(&command, &matches, &file) })
 }
@@ -135,11 +135,13 @@ fn file_named(args: &[OsString]) -> Option<std::path::PathBuf> {
 }
 
 /// Says of a value that came from the environment that it did.
-fn blame(command: &clap::Command, args: &[OsString], error: clap::Error) -> ReadError {
+fn blame(command: &mut clap::Command, args: &[OsString], error: clap::Error) -> ReadError {
     if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
         return error.into();
     }
     let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg) else { return error.into() };
+    // Parsing completes only the command that was asked for, and clap cannot write out a setting of one that is not complete.
+    command.build();
     let mut all = command.get_subcommands().flat_map(|command| command.get_arguments()).chain(command.get_arguments());
     let Some(arg) = all.find(|arg| arg.to_string() == *blamed) else { return error.into() };
     let flag = format!("--{}", arg.get_long().unwrap_or_default());
@@ -286,6 +288,17 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = read(["snug", "--config=/nowhere/snug.toml"].map(OsString::from)).expect_err("it is not there");
         assert!(error.to_string().contains("/nowhere/snug.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_blamed_on_its_flag() {
+        for (setting, command) in
+            [("--trusted-proxies", &[][..]), ("--trusted-proxies", &["serve"]), ("--http-burst", &["rooms"])]
+        {
+            let wrong = format!("{setting}=everyone");
+            let refused = read_with("", &[command, &[wrong.as_str()]].concat()).expect_err("it makes no sense");
+            assert!(refused.contains(setting) && refused.contains("everyone"), "{command:?}: {refused}");
+        }
     }
 
     #[test]
