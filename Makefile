@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance screenshots check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance bench screenshots check-deploy image test-image reproduce help
 
 # Programs and tests in one call: cargo would build every dependency once more for the programs alone, whose features are others.
 BUILD := cargo build --workspace --all-features --locked --bins --tests
@@ -70,6 +70,11 @@ chaos: web backing faketime ## The fault suite of the cluster for longer: SECOND
 	$(BUILD)
 	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
 	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
+
+bench: build backing ## Measures one node and a cluster of two; the reports go into target/bench. ARGS="--scenario big --step-seconds 2" for parts of it
+	cargo build --release --locked -p snug-loadgen
+	$(BUILD)
+	target/debug/snug-bench target/release target/bench $(ARGS)
 
 conformance: web ## Autobahn's WebSocket suite against the socket layer
 	$(BUILD)
