@@ -46,7 +46,7 @@ async fn report(scenarios: &str, more: &[&str]) -> Value {
             "--step-seconds=0.4",
             "--hold-seconds=1.5",
         ])
-        .args(["--first-deliveries=400", "--joins=10", "--resuming=10", "--idle=60"])
+        .args(["--first-deliveries=100", "--joins=10", "--resuming=10", "--idle=60"])
         .args(more)
         .stderr(Stdio::piped());
     let run = tokio::time::timeout(LIMIT, command.output()).await.expect("snug-load ends in time").expect("it runs");

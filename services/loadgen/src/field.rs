@@ -42,6 +42,8 @@ pub struct Field {
     rooms: Vec<RoomId>,
     /// What was opened, so that it can be opened again.
     specs: Vec<Spec>,
+    /// What happened while sockets were opened: deliveries of a script that is being played go on.
+    meanwhile: Window,
 }
 
 /// How opening went.
@@ -70,6 +72,8 @@ pub struct Played {
     pub deliveries_per_second: f64,
     /// From the start to the last delivery.
     pub seconds: f64,
+    /// How much of that came after the last message was due.
+    pub overdue: f64,
     /// CPU time and memory of the watched processes meanwhile, and of the tool's own threads.
     pub cpu: CpuSpan,
     /// Second by second.
@@ -93,7 +97,12 @@ impl Field {
             })?;
             Ok::<_, std::io::Error>(Thread { orders, waker, shared, join })
         });
-        Ok(Self { threads: threads.collect::<std::io::Result<_>>()?, rooms, specs: Vec::new() })
+        Ok(Self {
+            threads: threads.collect::<std::io::Result<_>>()?,
+            rooms,
+            specs: Vec::new(),
+            meanwhile: Window::default(),
+        })
     }
 
     fn order(&self, thread: usize, order: Order) -> anyhow::Result<()> {
@@ -111,7 +120,8 @@ impl Field {
     }
 
     /// Takes what has happened on all threads since the last call.
-    fn collect(&self, window: &mut Window) {
+    fn collect(&mut self, window: &mut Window) {
+        window.merge(&std::mem::take(&mut self.meanwhile));
         self.threads.iter().for_each(|thread| thread.shared.take(window));
     }
 
@@ -136,7 +146,8 @@ impl Field {
 
     fn try_open(&mut self, specs: Vec<Spec>, limit: Duration) -> anyhow::Result<Opened> {
         let (began, count) = (now_ns(), specs.len() as u64);
-        self.collect(&mut Window::default());
+        let mut before = Window::default();
+        self.collect(&mut before);
         let mut dealt: Vec<Vec<Spec>> = vec![Vec::new(); self.threads.len()];
         for (place, spec) in specs.iter().enumerate() {
             dealt[self.thread_of(place, spec)].push(spec.clone());
@@ -155,7 +166,10 @@ impl Field {
             self.collect(&mut window);
         }
         let took = Duration::from_nanos(now_ns() - began);
-        Ok(Opened { took, failed: window.counts.unopened, spans: window.opening })
+        let opened = Opened { took, failed: window.counts.unopened, spans: window.opening.clone() };
+        self.meanwhile = before;
+        self.meanwhile.merge(&window);
+        Ok(opened)
     }
 
     /// Drops every socket and opens all of them anew: after a step that was too much, when servers have closed some.
@@ -256,6 +270,10 @@ impl Field {
             let own = line.shots.iter().zip(0u32..).filter(|(shot, _)| !shot.frame.is_empty());
             dealt[writer as usize % self.threads.len()].extend(own.map(|(shot, number)| (shot.due_ns, writer, number)));
         }
+        // What happened before is nobody's business any more.
+        let mut window = Window::default();
+        self.collect(&mut window);
+        window.clear();
         let start = now_ns() + LEAD_NS + script.len() * 100;
         script.begin(start);
         for (thread, mut due) in dealt.into_iter().enumerate() {
@@ -263,9 +281,6 @@ impl Field {
             self.order(thread, Order::Play(Arc::clone(&script), due))?;
         }
         started(start)?;
-        let mut window = Window::default();
-        self.collect(&mut window);
-        window.clear();
         let mut recording = observer.begin(start);
         let (mut last_delivery, mut delivered) = (start, 0);
         loop {
@@ -295,10 +310,12 @@ impl Field {
         }
         let verdict = script.verdict(&self.followers());
         let seconds = (last_delivery.max(start + last_due) - start) as f64 / SECOND as f64;
+        let messages = script.len() as f64;
         let (cpu, samples) = recording.end(observer, now_ns());
         Ok(Played {
             missing: verdict.expected.saturating_sub(window.counts.delivered),
-            offered: script.len() as f64 / ((last_due as f64 / SECOND as f64).max(1e-9)),
+            offered: if last_due == 0 { messages } else { (messages - 1.0) * SECOND as f64 / last_due as f64 },
+            overdue: seconds - last_due as f64 / SECOND as f64,
             deliveries_per_second: window.counts.delivered as f64 / seconds.max(1e-9),
             seconds,
             window,

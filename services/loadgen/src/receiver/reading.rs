@@ -164,7 +164,7 @@ impl Tally<'_> {
                 log.head = log.head.max(head.0);
             }
             Ok(ServerFrame::Error { id: Some(_), .. }) if socket.state == State::Live => {
-                self.window.counts.refused += 1
+                self.window.counts.refused += 1;
             }
             Ok(ServerFrame::Error { .. } | ServerFrame::RoomClosed { .. }) => return None,
             Ok(_) => {}

@@ -77,7 +77,7 @@ fn plots(step: &Step, processes: &[String]) -> String {
 
 /// How figures change from step to step.
 fn overview(steps: &[Step]) -> String {
-    let mut sorted: Vec<&Step> = steps.iter().filter(|step| step.objection.is_none()).collect();
+    let mut sorted: Vec<&Step> = steps.iter().filter(|step| step.delivered > 0).collect();
     sorted.sort_by(|one, other| one.deliveries_per_second.total_cmp(&other.deliveries_per_second));
     let line = |name: &str, floor: bool, of: &dyn Fn(&Step) -> f64| -> Series {
         let own = sorted.iter().filter(|step| step.label.starts_with("floor") == floor);

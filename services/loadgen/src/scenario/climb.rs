@@ -4,8 +4,8 @@ use crate::field::Played;
 
 /// The slowest of a hundred deliveries may take this long, and not longer, in a step that counts as sustained.
 const P99_MS_MAX: f64 = 500.0;
-/// What has to be delivered within the step's own time, of what is offered.
-const DELIVERED_MIN: f64 = 0.97;
+/// The last delivery may come so long after the last message was due: what is behind by more is falling behind.
+const OVERDUE_SECONDS_MAX: f64 = 1.0;
 /// From one step to the next while climbing.
 const FACTOR: f64 = 1.6;
 /// Halvings of the last gap.
@@ -15,10 +15,9 @@ const STEPS_MAX: usize = 24;
 
 /// Why a step is not sustained; `None` if it is.
 #[must_use]
-pub fn objection(played: &Played, followers_per_message: f64) -> Option<String> {
+pub fn objection(played: &Played) -> Option<String> {
     let counts = &played.window.counts;
     let p99_ms = played.window.latency_of_all().percentile_ms(99.0);
-    let share = played.deliveries_per_second / (played.offered * followers_per_message);
     if counts.wrongs() + played.verdict.holes + played.verdict.reordered > 0 {
         Some(format!("wrong deliveries: {counts:?} {:?}", played.verdict))
     } else if counts.closed > 0 {
@@ -29,8 +28,8 @@ pub fn objection(played: &Played, followers_per_message: f64) -> Option<String> 
         Some(format!("{} deliveries are missing", played.missing))
     } else if p99_ms > P99_MS_MAX {
         Some(format!("p99 is {p99_ms:.0} ms"))
-    } else if share < DELIVERED_MIN {
-        Some(format!("{:.0} % were delivered in time", share * 100.0))
+    } else if played.overdue > OVERDUE_SECONDS_MAX {
+        Some(format!("the last came {:.1} s after all was sent", played.overdue))
     } else {
         None
     }

@@ -93,7 +93,7 @@ fn floor(
     let mut floor = Floor::start(shape, scene.threads)?;
     let mut play = |label: String, rate: f64, seconds: f64| {
         let (played, _) = floor.play(&label, rate, seconds, gathering)?;
-        let objection = objection(&played, members);
+        let objection = objection(&played);
         anyhow::Ok(Step::of(label, &played, objection))
     };
     let light = play(format!("{name}, light"), plan.light, sizes.hold_seconds)?;
@@ -159,7 +159,7 @@ fn nodes(scene: &mut Scene, plan: &Plan, rooms: &[Room], result: &mut Result) ->
     let mut play = |field: &mut Field, label: String, rate: f64, seconds: f64| {
         scene.observer.label(label.clone());
         let played = scene.play(field, rooms, plan.writers, (rate, seconds), |_, _| Ok(()))?;
-        let objection = objection(&played, members);
+        let objection = objection(&played);
         if let Some(objection) = &objection {
             scene.observer.tell(&format!("  not sustained: {objection}"));
             settle(field)?;

@@ -24,14 +24,13 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
         Result::new("joins", format!("Join storm: {joins} joins arrive at once in a room where others talk"));
     let (room, target) = (&rooms[..1], &rooms[0]);
     let specs = scene.specs(room, 1);
-    let followers = specs.len() as f64;
     let (mut field, _) = scene.field(room, specs)?;
     let seconds = scene.sizes.hold_seconds;
     let quiet = talk(scene, &mut field, room, seconds, |_| Ok(()))?;
     let quiet_p99 = quiet.window.latency_of_all().percentile_ms(99.0);
     let cpu_of = |played: &crate::field::Played| played.cpu.nodes_ns() as f64 / 1e6 / played.cpu.seconds;
     let quiet_cpu = cpu_of(&quiet);
-    result.steps.push(Step::of("no joins", &quiet, climb::objection(&quiet, followers)));
+    result.steps.push(Step::of("no joins", &quiet, climb::objection(&quiet)));
     let origin = scene.registrar.origin().to_owned();
     for (name, way) in [("by invite", target.invite), ("by password", target.password)] {
         scene.observer.label(format!("{joins} joins {name}"));
@@ -57,7 +56,7 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
         result.fact(format!("the nodes' CPU of a join {name}"), cpu_ms, "ms");
         let p99 = played.window.latency_of_all().percentile_ms(99.0);
         result.fact_over(format!("p99 of the talk, joins {name}, over the quiet one's"), p99, "ms", quiet_p99);
-        result.steps.push(Step::of(format!("joins {name}"), &played, climb::objection(&played, followers)));
+        result.steps.push(Step::of(format!("joins {name}"), &played, climb::objection(&played)));
     }
     Ok(result)
 }

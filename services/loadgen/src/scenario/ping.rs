@@ -25,7 +25,7 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
     scene.observer.label("ping");
     let seconds = scene.sizes.hold_seconds;
     let played = scene.play(&mut field, room, 1, (RATE, seconds), |_, _| Ok(()))?;
-    let objection = climb::objection(&played, 2.0);
+    let objection = climb::objection(&played);
     let ping = &played.window.latency[1];
     for percent in [50.0, 90.0, 99.0, 99.9] {
         result.fact(format!("delivered on the other node, p{percent}"), ping.percentile_ms(percent), "ms");

@@ -35,7 +35,7 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
     scene.observer.label("everyone reads");
     let seconds = scene.sizes.hold_seconds;
     let all = scene.play(&mut field, room, writers, (RATE, seconds), |_, _| Ok(()))?;
-    let objection = climb::objection(&all, field.specs().len() as f64);
+    let objection = climb::objection(&all);
     result.steps.push(Step::of("everyone reads", &all, objection));
     let memory =
         |scene: &mut Scene| scene.observer.usage().iter().map(|usage| usage.memory).sum::<u64>() as f64 / 1_048_576.0;
@@ -46,7 +46,7 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
     field.retain_specs(|spec| spec.group != 1);
     let some =
         scene.play(&mut field, room, writers, (RATE, seconds.max(CLOSING_LIMIT.as_secs_f64())), |_, _| Ok(()))?;
-    let objection = climb::objection(&some, field.specs().len() as f64);
+    let objection = climb::objection(&some);
     result.steps.push(Step::of("some stop reading", &some, objection));
     let memory_after = memory(scene);
     field.deafen(1, false)?;
