@@ -64,7 +64,10 @@ fn nobody_else_replaces_the_recovery_device_and_not_by_anybody_who_is_there() {
         assert_eq!(answer, Err(why), "{signer:?} names {keys:?}");
         assert_eq!(play.chain.state(), &before);
         let refused = play.entries.last().expect("it was given").clone();
-        assert!(Chain::adopt(refused).is_err(), "nor does anyone enter by it");
+        // Who does not know the state before cannot know that the device was the recovery device already.
+        if keys != recovery() {
+            assert!(Chain::adopt(refused).is_err(), "nor does anyone enter by it: {signer:?} names {keys:?}");
+        }
     }
 }
 
