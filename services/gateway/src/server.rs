@@ -12,9 +12,9 @@ pub use drain::DRAIN_LIMIT;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
+use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions, SharedLimits};
 use snug_metrics::Counter;
 use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
 use crate::clock::Clock;
-use crate::config::{ConfigError, Migrate, Settings};
+use crate::config::{ConfigError, Limits, Migrate, Settings};
 use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
@@ -32,6 +32,7 @@ use crate::room::Rooms;
 use crate::session::{SessionParts, SessionTable};
 use crate::telemetry::{CollectorError, CountedRoster, HttpCounters, Sources};
 use crate::tls::{self, TlsError};
+use watching::Watching;
 
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 4096;
@@ -99,7 +100,7 @@ pub struct Server<L = TcpListener> {
     /// Other nodes of this process use the store too.
     leaves_store_open: bool,
     /// Its numbers, and who reads them.
-    watching: watching::Watching,
+    watching: Watching,
 }
 
 struct Chores {
@@ -178,6 +179,21 @@ async fn open_backplane(
     Ok(RedisBackplane::connect(url.as_str(), node, options, tasks, stop.clone()).await?.backplane)
 }
 
+/// What enters a room.
+fn door(peppers: &Arc<Peppers>, limits: &Limits, shared_limits: Option<Arc<dyn SharedLimits>>, clock: Clock) -> Door {
+    let by_address = |per_minute| Arc::new(Buckets::new(Rate::per_minute(per_minute, per_minute)));
+    Door {
+        secrets: GrantSecrets::new(Arc::clone(peppers)),
+        nonces: Arc::new(Nonces::new(peppers)),
+        joins: Arc::new(JoinLimiter::new(limits, shared_limits)),
+        sign_ins: by_address(limits.sign_ins_per_minute),
+        creates: by_address(limits.creates_per_minute),
+        moves: by_address(limits.moves_per_minute),
+        clock,
+        unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
+    }
+}
+
 impl Server {
     /// Opens everything a node needs and listens. Nothing is accepted before [`Server::run`].
     ///
@@ -250,16 +266,7 @@ impl<L: Listen> Server<L> {
             clock: clock.clone(),
             stop: close_sockets.clone(),
         });
-        let door = Door {
-            secrets: GrantSecrets::new(Arc::clone(&peppers)),
-            nonces: Arc::new(Nonces::new(&peppers)),
-            joins: Arc::new(JoinLimiter::new(&limits, shared_limits)),
-            sign_ins: Arc::new(Buckets::new(Rate::per_minute(limits.sign_ins_per_minute, limits.sign_ins_per_minute))),
-            creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
-            moves: Arc::new(Buckets::new(Rate::per_minute(limits.moves_per_minute, limits.moves_per_minute))),
-            clock: clock.clone(),
-            unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
-        };
+        let door = door(&peppers, &limits, shared_limits, clock.clone());
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
         let http_counters = Arc::<HttpCounters>::default();
         let (governor, requests) = http::governor(&limits, Arc::clone(&proxies), Arc::clone(&http_counters));
@@ -277,15 +284,8 @@ impl<L: Listen> Server<L> {
         let readiness = Readiness::default();
         let handles =
             Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness, http: http_counters };
-        let sources = Sources {
-            handles: handles.clone(),
-            places: Arc::clone(&places),
-            roster: roster_counters,
-            failed_sweeps,
-            node,
-            started: SystemTime::now(),
-            collector,
-        };
+        let counters = (roster_counters, failed_sweeps);
+        let watching = Watching::new((admin, collector), node, handles.clone(), Arc::clone(&places), counters);
         let router = http::router(handles.clone(), governor);
         Ok(Self {
             places,
@@ -299,7 +299,7 @@ impl<L: Listen> Server<L> {
             stop,
             close_sockets,
             leaves_store_open: false,
-            watching: watching::Watching { admin, sources },
+            watching,
         })
     }
 

@@ -10,6 +10,8 @@ use snug_tests::guest::{Guest, random};
 use snug_tests::otlp::Collector;
 use snug_tests::process::{Process, free_port};
 use snug_tests::{eventually, in_time};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::{command_to_file, scrape};
 
@@ -50,8 +52,8 @@ async fn secrets_and_texts_are_in_no_log_no_trace_and_no_metric() {
     let mut canaries = Canaries::default();
     let redis_password = word("redis").replace(' ', "-");
     canaries.text("the password of Redis", &redis_password);
-    let args = ["--requirepass", redis_password.as_str()];
-    let (redis, postgres) = tokio::join!(Redis::start(&args), Postgres::start());
+    let (redis, postgres) = tokio::join!(Redis::start(&[]), Postgres::start());
+    protect(&redis, &redis_password).await;
     let database = postgres.database().await;
     let (pepper, log, admin) = (folder.path().join("pepper"), folder.path().join("log"), free_port());
     let secret = random::<32>();
@@ -77,13 +79,13 @@ async fn secrets_and_texts_are_in_no_log_no_trace_and_no_metric() {
         collector.spans().iter().any(|span| span.name == "deliver").then_some(())
     })
     .await;
+    eventually("numbers arrive", async || (!collector.metrics().is_empty()).then_some(())).await;
     let scraped = scrape(&format!("127.0.0.1:{admin}")).await;
     assert!(process.terminate().await);
 
     let logged = std::fs::read(&log).expect("a log");
     let told = String::from_utf8_lossy(&logged);
     assert!(told.contains("TRACE") && told.contains("a session begins"), "nothing is logged, so nothing was looked at");
-    assert!(!collector.metrics().is_empty(), "the last numbers come with the end");
     assert!(scraped.contains("snug_appends_total{outcome=\"appended\"}"));
     assert_eq!(canaries.found_in(&logged), [""; 0], "in the log");
     assert_eq!(canaries.found_in(scraped.as_bytes()), [""; 0], "in the metrics");
@@ -92,6 +94,15 @@ async fn secrets_and_texts_are_in_no_log_no_trace_and_no_metric() {
     }
     // A search that finds nothing must be able to.
     assert_eq!(canaries.found_in(format!("...{}...", redis_password).as_bytes()), ["the password of Redis"]);
+}
+
+/// From now on Redis wants a password.
+async fn protect(redis: &Redis, password: &str) {
+    let mut stream = TcpStream::connect(redis.address()).await.expect("Redis listens");
+    stream.write_all(format!("CONFIG SET requirepass {password}\r\n").as_bytes()).await.expect("said");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"+OK\r\n");
 }
 
 /// Two people by the SDK, with passwords, names, a link and texts.

@@ -70,5 +70,5 @@ async fn a_stop_does_not_wait_for_a_collector_that_has_just_fallen_silent() {
     // The node still believes in it, and has something to send.
     let began = Instant::now();
     assert!(watched.process.terminate().await);
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }

@@ -1,7 +1,10 @@
 //! Who reads the node's numbers: Prometheus on the admin port, and a collector. Until the very end of a drain.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use snug_bus::NodeId;
+use snug_metrics::Counter;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,7 +12,8 @@ use tokio_util::task::TaskTracker;
 use super::accept::{self, Connections, Places};
 use super::{StartError, listen};
 use crate::config::Settings;
-use crate::telemetry::{self, Collector, Sources};
+use crate::http::Handles;
+use crate::telemetry::{self, Collector, RosterCounters, Sources};
 
 /// Connections of the admin port; whoever reads metrics needs one.
 const CONNECTIONS_MAX: usize = 32;
@@ -21,16 +25,24 @@ pub(super) struct Watching {
 }
 
 /// Listens on the admin port and finds the collector, where the settings have them.
-pub(super) fn begin(
-    settings: &Settings,
-    node: snug_bus::NodeId,
-) -> Result<(Option<TcpListener>, Option<Collector>), StartError> {
+pub(super) fn begin(settings: &Settings, node: NodeId) -> Result<(Option<TcpListener>, Option<Collector>), StartError> {
     telemetry::name_node(node);
     let admin = settings.watching.admin_listen.map(|address| listen(address, "SNUG_ADMIN_LISTEN")).transpose()?;
     Ok((admin, telemetry::collector(settings)?))
 }
 
 impl Watching {
+    pub(super) fn new(
+        (admin, collector): (Option<TcpListener>, Option<Collector>),
+        node: NodeId,
+        handles: Handles,
+        places: Arc<Places>,
+        (roster, failed_sweeps): (Arc<RosterCounters>, Arc<Counter>),
+    ) -> Self {
+        let started = SystemTime::now();
+        Self { admin, sources: Sources { handles, places, roster, failed_sweeps, node, started, collector } }
+    }
+
     /// Serves and sends the numbers until `stop`.
     pub(super) fn run(self, tasks: &TaskTracker, stop: &CancellationToken) {
         if let Some(collector) = self.sources.collector.clone() {

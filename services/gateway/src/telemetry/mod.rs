@@ -40,7 +40,7 @@ pub(crate) use admin::router;
 pub(crate) use push::run as push_metrics;
 
 /// How long a stop waits for the last spans to leave, if the collector has taken the ones before.
-const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// This process's node, as the collector is to know it.
 static NODE: OnceLock<String> = OnceLock::new();
@@ -133,7 +133,7 @@ pub(crate) fn collector(settings: &Settings) -> Result<Option<Collector>, Collec
 }
 
 impl Telemetry {
-    /// Sends the last spans, within half a second. Those of a collector that does not answer are lost.
+    /// Sends the last spans, within a second. Those of a collector that does not answer are lost.
     pub async fn end(self) {
         let Some((provider, collector)) = self.traces else { return };
         if !collector.answers() {

@@ -22,7 +22,7 @@ use super::spans;
 /// From one time to the next.
 const PERIOD: Duration = Duration::from_secs(15);
 /// How long a stop waits for the last numbers to leave, if the collector has taken the ones before.
-const LAST_LIMIT: Duration = Duration::from_millis(500);
+const LAST_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends the numbers until `stop`.
 pub async fn run(sources: Sources, collector: Collector, stop: CancellationToken) {
