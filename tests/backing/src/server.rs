@@ -67,7 +67,8 @@ impl Kind {
     async fn answers_some_time(self, port: u16) -> bool {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         match self {
-            Self::Redis => redis_answers(address).await.is_ok_and(|answer| answer.starts_with(b"+PONG")),
+            // One that wants a password first is as ready; one that still loads says something else.
+            Self::Redis => redis_answers(address).await.is_ok_and(|answer| [*b"+PONG", *b"-NOAU"].contains(&answer)),
             Self::Postgres => match sqlx::PgConnection::connect(&crate::postgres::url(port, "postgres")).await {
                 Ok(connection) => connection.close().await.is_ok(),
                 Err(_) => false,

@@ -181,8 +181,8 @@ export function couldState(
 /** Whether the state is one in which `signer` has made this the recovery device. */
 function hasMade(state: RoomState, signer: string, { device }: DeviceKeys): boolean {
   const devices = state.admins.flatMap((admin) => (admin.recovery ? [admin.device] : []));
-  const somebody = state.banned.includes(device) || state.muted.some((muted) => muted.device === device);
-  return state.recoveryBy === signer && devices.length === 1 && devices[0] === device && !somebody;
+  const isNew = !state.banned.includes(device) && !state.muted.some((muted) => muted.device === device);
+  return isNew && state.recoveryBy === signer && devices.length === 1 && devices[0] === device;
 }
 
 /** An owner with a device in use, not the recovery device. */
