@@ -408,8 +408,10 @@ body! {
         pub remove: Vec<DeviceId>,
         /// They may not come back.
         pub ban: bool,
-        /// Members that get no key since they never proved that they had one.
-        pub excluded: Vec<DeviceId>,
+        /// SHA-256 of the devices that keys are staged for, sorted and joined; 32 bytes. Every other member is put out.
+        pub recipients: Base64Bytes,
+        /// The time that the record states, Unix milliseconds: mutes that have ended by it are forgotten.
+        pub sent_at_ms: u64,
         /// The new password's grant, 16 random bytes.
         pub grant: GrantId,
         /// The key derivation.

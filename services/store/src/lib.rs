@@ -27,6 +27,7 @@ pub use sqlite::SqliteOptions;
 pub use store::Store;
 pub use transfer::{Progress, Stage, TransferError, TransferOptions, Transferred, transfer};
 pub use types::{
-    Appended, DeviceKeys, Durability, Entering, EpochKeys, Grant, GrantKind, GrantSecret, Lookup, Member, NewEpoch,
-    NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, Standing, StepEffect, Swept, Token,
+    Appended, DeviceKeys, Durability, Entering, EpochBegun, EpochKeys, Grant, GrantKind, GrantSecret, Lookup, Member,
+    NewEpoch, NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, Standing, StepEffect, Swept,
+    Token,
 };

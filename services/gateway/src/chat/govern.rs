@@ -28,13 +28,14 @@ impl Chat {
     /// As [`Chat::administer`].
     pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Sent, Vec<Grant>), StepError> {
         let header = *new.record.header();
-        let gone: Vec<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
-        let span = tracing::debug_span!("begin_epoch", room = %header.room, gone = gone.len());
-        let (appended, revoked) = self.store.begin_epoch(new).instrument(span).await?;
-        let sent = self.tell(&header, appended).await;
+        let mut gone: Vec<DeviceId> = new.remove.clone();
+        let span = tracing::debug_span!("begin_epoch", room = %header.room, removed = gone.len());
+        let begun = self.store.begin_epoch(new).instrument(span).await?;
+        gone.extend(begun.excluded);
+        let sent = self.tell(&header, begun.appended).await;
         if !sent.duplicate {
             self.tell_access_lost(header.room, &gone).await;
         }
-        Ok((sent, revoked))
+        Ok((sent, begun.revoked))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use snug_protocol::DeviceId;
 use snug_protocol::http::Role;
-use snug_protocol::limits::{BANNED_MAX, REMOVALS_MAX};
+use snug_protocol::limits::{BANNED_MAX, CLOCK_AHEAD_MAX, REMOVALS_MAX};
+use snug_protocol::{DeviceId, recipients_hash};
 
+use super::ms;
 use super::step::{Subject, outranks};
 use crate::{NewEpoch, Standing, StepError};
 
@@ -13,7 +14,7 @@ use crate::{NewEpoch, Standing, StepError};
 pub(crate) const STAGED_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Decides on an epoch's effects. `role` is its author's, `subjects` are all who are or were in the room, `keys` those that were staged
-/// for its record.
+/// for its record. Returns the members that are put out since they get no key and are not removed.
 ///
 /// # Errors
 /// Why it does not begin.
@@ -22,44 +23,41 @@ pub(crate) fn judge_epoch(
     role: Role,
     subjects: &BTreeMap<DeviceId, Subject>,
     keys: &BTreeSet<DeviceId>,
-) -> Result<(), StepError> {
+    now_ms: u64,
+) -> Result<Vec<DeviceId>, StepError> {
     if new.remove.len() > REMOVALS_MAX {
         return Err(StepError::TooManyEntries);
     }
+    if new.sent_at_ms > now_ms.saturating_add(ms(CLOCK_AHEAD_MAX)) {
+        return Err(StepError::ClockAhead { now_ms });
+    }
     judge_removals(new, role, subjects)?;
-    let author = new.record.header().device;
-    let gone: BTreeSet<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
-    if gone.contains(&author) {
-        return Err(StepError::NotAllowed);
-    }
-    if !keys.is_disjoint(&gone) {
+    let is_removed = |device: &DeviceId| new.remove.contains(device);
+    if recipients_hash(keys.iter().copied()) != new.recipients || keys.iter().any(is_removed) {
         return Err(StepError::MembersChanged);
     }
-    let is_covered = subjects
-        .iter()
-        .filter(|(_, subject)| matches!(subject.standing, Standing::Member(_)))
-        .all(|(device, _)| keys.contains(device) || gone.contains(device));
-    let is_ours = |device: &DeviceId| {
-        let standing = subjects.get(device).map(|subject| subject.standing);
-        matches!(standing, Some(Standing::Member(_) | Standing::Recovery))
-    };
-    if !is_covered || !keys.iter().all(is_ours) || !new.excluded.iter().all(is_ours) {
-        return Err(StepError::MembersChanged);
+    let mut excluded = Vec::new();
+    for (device, subject) in subjects {
+        if keys.contains(device) || is_removed(device) {
+            continue;
+        }
+        match subject.standing {
+            // Who governs cannot be put out by who governs no more than they do. The author is its own equal.
+            Standing::Recovery => return Err(StepError::NotAllowed),
+            Standing::Member(_) => {
+                outranks(role, *subject)?;
+                excluded.push(*device);
+            }
+            Standing::Left | Standing::Removed | Standing::Banned => {}
+        }
     }
-    Ok(())
+    Ok(excluded)
 }
 
 fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subject>) -> Result<(), StepError> {
     for device in &new.remove {
         let subject = subjects.get(device).filter(|subject| subject.standing != Standing::Recovery);
-        let subject = *subject.ok_or(StepError::NotAllowed)?;
-        outranks(role, subject)?;
-        if !new.ban && !matches!(subject.standing, Standing::Member(_)) {
-            return Err(StepError::MembersChanged);
-        }
-    }
-    if new.excluded.iter().any(|device| subjects.get(device).is_some_and(|one| one.standing == Standing::Recovery)) {
-        return Err(StepError::NotAllowed);
+        outranks(role, *subject.ok_or(StepError::NotAllowed)?)?;
     }
     if new.ban {
         let before = subjects.iter().filter(|(_, subject)| subject.standing == Standing::Banned);
@@ -69,4 +67,13 @@ fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subj
         }
     }
     Ok(())
+}
+
+/// Whether a device may be sealed to: it is or was of the room. What it is at the time decides nothing, or who comes and goes could keep
+/// an epoch from beginning.
+///
+/// # Errors
+/// It never was.
+pub(crate) fn may_receive(subject: Option<Subject>) -> Result<(), StepError> {
+    if subject.is_some() { Ok(()) } else { Err(StepError::MembersChanged) }
 }
