@@ -13,4 +13,5 @@ mod recovery;
 mod removal;
 mod said;
 mod steps;
+mod storm;
 mod thief;

@@ -7,7 +7,7 @@ use snug_client::crypto::{
     Cause, GrantContent, GrantKeys, NextEpoch, PublicKeys, RoomKey, Secret, next_record, profile_of, seal_room_key,
 };
 use snug_client::protocol::http::MemberState;
-use snug_client::protocol::{DeviceId, EnvelopeHash, GrantId, RoomId};
+use snug_client::protocol::{DeviceId, EnvelopeHash, GrantId, RoomId, recipients_hash};
 use snug_store::{GrantSecret, NewEpoch, StepError, Store};
 
 use super::person::{Person, Told, random};
@@ -17,6 +17,8 @@ pub struct Prepared {
     pub by: DeviceId,
     pub told: Told,
     pub cause: Cause,
+    /// Members that it knows will be put out.
+    pub excluded: usize,
     pub new: NewEpoch,
     keys: Vec<(DeviceId, [u8; 80])>,
 }
@@ -43,7 +45,7 @@ impl Prepared {
         }
         let recipients = store.epoch_keys(room, epoch, admin.device.id()).await.expect("the store answers").recipients;
         let membership = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };
-        let who = eligible(record, chain.state(), &cause, membership).expect("an honest server shows the recipients");
+        let who = eligible(record, &state, admin.device.id(), &cause, membership);
 
         let key = RoomKey::generate(room, epoch + 1);
         let sealed_to: Vec<DeviceId> = who.sealed_to.iter().map(|(device, _)| *device).collect();
@@ -66,13 +68,14 @@ impl Prepared {
             Cause::Remove { devices, ban } => (devices.clone(), *ban),
             _ => (Vec::new(), false),
         };
-        let (grant, excluded) = (told.grant, who.excluded);
+        let (grant, recipients) = (told.grant, recipients_hash(sealed_to));
         Some(Self {
             by: admin.device.id(),
             keys: keys.collect(),
             told,
             cause,
-            new: NewEpoch { record: envelope, remove, ban, excluded, grant, kdf: 1, secret },
+            excluded: who.excluded.len(),
+            new: NewEpoch { record: envelope, remove, ban, recipients, sent_at_ms: 1, grant, kdf: 1, secret },
         })
     }
 
