@@ -310,6 +310,8 @@ export interface AdminEntry {
   /** Done with the room's recovery key, whose device has no name. */
   readonly byRecovery: boolean;
   readonly change: AdminChange;
+  /** In the audit list, with a new key: names of those who had the one before and did not get it, and were not removed. */
+  readonly dropped?: readonly string[];
 }
 
 export type AdminChange =

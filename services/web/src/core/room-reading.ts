@@ -16,6 +16,7 @@ import { RoomMembers } from "./room-members.ts";
 import { RoomPages } from "./room-pages.ts";
 import { RoomPins } from "./room-pins.ts";
 import { RoomQuotes } from "./room-quotes.ts";
+import { RoomRecipients } from "./room-recipients.ts";
 
 /** How often a missing key is asked for again, and how long between; after that with each new connection. */
 const KEY_TRIES_MAX = 10;
@@ -38,6 +39,7 @@ export class RoomReading {
   readonly keys: RoomKeys;
   readonly opener: EntryOpener;
   readonly chain: RoomChain;
+  readonly recipients: RoomRecipients;
   readonly members: RoomMembers;
   readonly pages: RoomPages;
   readonly quotes: RoomQuotes;
@@ -69,6 +71,16 @@ export class RoomReading {
       openerWith: (keyOf) => new EntryOpener(room, keyOf, directory),
       pinned: () => world.record().pinned,
       changed: () => this.#chainChanged(),
+    });
+    // The recovery device reads from the beginning, pinned to nothing; it looks at no records but to get in.
+    const { epoch } = world.record().pinned;
+    this.recipients = new RoomRecipients(room, epoch < 0 ? Infinity : epoch - 1, {
+      api,
+      links: () => this.chain.links,
+      report: ({ seq, shown }) => {
+        log.report("authority", seq, shown);
+        changed();
+      },
     });
     this.members = new RoomMembers(room, { api, directory, opener, changed });
     this.pages = new RoomPages(room, { api, log, opener, note, changed: logChanged });
@@ -164,6 +176,7 @@ export class RoomReading {
   }
 
   #chainChanged(): void {
+    void this.recipients.check();
     this.#world.logChanged();
     if ([...this.opener.lacked].some((epoch) => this.keys.of(epoch) !== undefined)) this.#world.reload();
   }

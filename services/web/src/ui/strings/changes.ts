@@ -2,11 +2,17 @@
 
 import type { AdminChange, AdminEntry } from "../../view.ts";
 import { span } from "./spans.ts";
-import { listing } from "./wording.ts";
+import { few, listing } from "./wording.ts";
 
 /** One administrative step as a sentence. `when` words a point in time. */
 export function stepText(step: AdminEntry, when: (atMs: number) => string): string {
-  return `${authorOf(step)} ${changeText(step.change, when)}`;
+  return `${authorOf(step)} ${changeText(step.change, when)}${droppedText(step.dropped ?? [])}`;
+}
+
+/** Who dropped out is the admins' and the server's doing or their own; the chain does not tell. */
+function droppedText(names: readonly string[]): string {
+  if (names.length === 0) return "";
+  return `. ${few(names)} did not get the new key: they had left, or were put out`;
 }
 
 function authorOf(step: AdminEntry): string {
