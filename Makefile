@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos screenshots check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance screenshots measure check-deploy image test-image reproduce help
 
 # Programs and tests in one call: cargo would build every dependency once more for the programs alone, whose features are others.
 BUILD := cargo build --workspace --all-features --locked --bins --tests
@@ -54,7 +54,7 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 chromium: ## Makes sure that a Chromium is there for the browser tests
 	@tests/setup/chromium
 
-test-browser: web chromium tests/browser/node_modules/.package-lock.json ## End-to-end tests in a real headless Chromium
+test-browser: web chromium backing tests/browser/node_modules/.package-lock.json ## End-to-end tests in a real headless Chromium
 	$(BUILD)
 	cd tests/browser && npm test
 
@@ -70,6 +70,13 @@ chaos: web backing faketime ## The fault suite of the cluster for longer: SECOND
 	$(BUILD)
 	SNUG_CHAOS_SECONDS=$(or $(SECONDS),600) SNUG_CHAOS_SEED=$(SEED) SNUG_CHAOS_ONLY=$(ONLY) SNUG_CHAOS_STORM=2000 \
 	  cargo test --all-features --locked -p snug-tests --test chaos -- --nocapture
+
+measure: ## Appends and hints a second, on a machine that does nothing else (release build)
+	@tests/setup/measure
+
+conformance: web ## Autobahn's WebSocket suite against the socket layer
+	$(BUILD)
+	tests/conformance/run target/debug/snug
 
 check-deploy: ## Manifests, compose file and Dockerfile against schemas and linters
 	deploy/checks/run

@@ -62,13 +62,14 @@ create unique index room_grant_password on room_grant (room) where kind = 1;
 create index room_grant_expiry on room_grant (expires_at_ms) where expires_at_ms is not null;
 
 -- role: 1 owner, 2 moderator, 3 member; one who left keeps theirs. state: 1 is a member, 2 has left, 3 was removed, 4 is banned: their
--- keys still verify what they wrote; 5 is the recovery device, which is in no list of members. muted_until_ms 0: not muted.
+-- keys still verify what they wrote; 5 is the recovery device, which is in no list of members, and 6 one in whose
+-- place another has come. muted_until_ms 0: not muted.
 -- wrote_at_ms: when it last wrote a message while slow mode was on. steps: how many it took in this epoch.
 create table member (
     room bytea not null references room (room) on delete cascade,
     device bytea not null references device (device),
     role bigint not null check (role in (1, 2, 3)),
-    state bigint not null check (state in (1, 2, 3, 4, 5)),
+    state bigint not null check (state in (1, 2, 3, 4, 5, 6)),
     joined_at_ms bigint not null,
     muted_until_ms bigint not null default 0,
     wrote_at_ms bigint not null default 0,
@@ -150,6 +151,8 @@ create table device_erasure (
 create table move (
     id bytea primary key check (length(id) = 16),
     offer bytea not null,
+    nonce bytea,
+    reveal bytea,
     answer bytea,
     offered_at_ms bigint not null
 );
@@ -169,3 +172,9 @@ create table token (
     ends_at_ms bigint not null
 );
 create index token_expiry on token (expires_at_ms);
+
+-- Chores that one node does for all: whoever moves until_ms on does it, and nobody else before then. Not in SQLite, which has one node.
+create table turn (
+    chore text primary key,
+    until_ms bigint not null
+);

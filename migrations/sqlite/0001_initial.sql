@@ -55,13 +55,14 @@ create unique index room_grant_password on room_grant (room) where kind = 1;
 create index room_grant_expiry on room_grant (expires_at_ms) where expires_at_ms is not null;
 
 -- role: 1 owner, 2 moderator, 3 member; one who left keeps theirs. state: 1 is a member, 2 has left, 3 was removed, 4 is banned: their
--- keys still verify what they wrote; 5 is the recovery device, which is in no list of members. muted_until_ms 0: not muted.
+-- keys still verify what they wrote; 5 is the recovery device, which is in no list of members, and 6 one in whose
+-- place another has come. muted_until_ms 0: not muted.
 -- wrote_at_ms: when it last wrote a message while slow mode was on. steps: how many it took in this epoch.
 create table member (
     room blob not null references room (room) on delete cascade,
     device blob not null references device (device),
     role integer not null check (role in (1, 2, 3)),
-    state integer not null check (state in (1, 2, 3, 4, 5)),
+    state integer not null check (state in (1, 2, 3, 4, 5, 6)),
     joined_at_ms integer not null,
     muted_until_ms integer not null default 0,
     wrote_at_ms integer not null default 0,
@@ -141,6 +142,8 @@ create table device_erasure (
 create table move (
     id blob primary key not null check (length(id) = 16),
     offer blob not null,
+    nonce blob,
+    reveal blob,
     answer blob,
     offered_at_ms integer not null
 ) strict, without rowid;

@@ -149,3 +149,69 @@ export async function replaceKey(person, password) {
   const done = person.page.getByRole("dialog", { name: "The room has a new key" });
   await done.getByRole("button", { name: "Done" }).click();
 }
+
+/** Shows those who come from now on nothing of what was written before. */
+export async function closeHistory(person, password) {
+  const settings = await openSettings(person);
+  await settings.getByRole("button", { name: "Close the history to newcomers" }).click();
+  const dialog = person.page.getByRole("dialog", { name: "Close the history to newcomers?" });
+  await fillPassword(dialog, password);
+  const shown = await watchProgress(person);
+  await dialog.getByRole("button", { name: "Close the history", exact: true }).click();
+  const done = person.page.getByRole("dialog", { name: "The history is closed to newcomers" });
+  await done.getByText(password, { exact: true }).waitFor();
+  await done.getByRole("button", { name: "Done" }).click();
+  return shown();
+}
+
+/** Notes at which line the progress of a new key stands, as often as that changes. Call the answer for the lines so far. */
+async function watchProgress({ page }) {
+  await page.evaluate(() => {
+    window.progressLines = [];
+    const look = () => {
+      const lines = [...document.querySelectorAll(".progress li")];
+      const at = lines.findIndex((line) => line.getAttribute("aria-current") === "step");
+      if (at >= 0 && at !== window.progressLines.at(-1)) window.progressLines.push(at);
+    };
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true });
+  });
+  return () => page.evaluate(() => window.progressLines);
+}
+
+/** The numbers that the trust panel shows: the room's (null where it says why there is none), and everyone's by their names. */
+export async function numbers(person) {
+  await person.fromMenu("About security");
+  const dialog = person.page.getByRole("dialog", { name: "Trust in this room" });
+  await dialog.waitFor();
+  const own = dialog.getByRole("region", { name: "This room's number" }).locator(".number");
+  const room = (await own.count()) === 0 ? null : plain(await own.innerText());
+  const people = {};
+  for (const line of await dialog.getByRole("listitem").filter({ has: person.page.locator(".number") }).all()) {
+    people[await line.locator("bdi").innerText()] = plain(await line.locator(".number").innerText());
+  }
+  const text = await dialog.innerText();
+  await closeDialog(person);
+  return { room, people, text };
+}
+
+const plain = (number) => number.trim().split(/\s+/).join(" ");
+/** Takes the new recovery key that a dialog shows, ticks that it is saved, and closes it. Until then it cannot be closed. */
+export async function keepRecoveryKey(person, done) {
+  const key = await done.getByLabel("Recovery key", { exact: true }).inputValue();
+  const close = done.getByRole("button", { name: "Done" });
+  if (await close.isEnabled()) throw new Error("a new recovery key can be lost unsaved");
+  await person.page.keyboard.press("Escape");
+  await done.getByLabel("I saved the recovery key").check();
+  await close.click();
+  await done.waitFor({ state: "detached" });
+  return key;
+}
+
+/** Makes a new recovery key in the dialog that `open` leads to; the answer is the key. */
+export async function replaceRecoveryKey(person, password, open) {
+  await open();
+  const dialog = person.page.getByRole("dialog", { name: "Make a new recovery key?" });
+  await fillPassword(dialog, password);
+  await dialog.getByRole("button", { name: "Make a new key" }).click();
+  return keepRecoveryKey(person, person.page.getByRole("dialog", { name: "The room has a new recovery key" }));
+}

@@ -110,6 +110,11 @@ export class SdkPerson {
     return this.#ask({ do: "epoch" });
   }
 
+  /** The numbers to compare: `room`, and those of `people` by their names. */
+  numbers() {
+    return this.#ask({ do: "numbers" });
+  }
+
   /** Where the newest message with this text stands in the log. */
   seqOf(text) {
     const { seq } = this.events.findLast((event) => event.is === "message" && event.text === text) ?? {};

@@ -1,7 +1,7 @@
 // The real binary on a port of its own.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -85,6 +85,21 @@ export class Snug {
     });
   }
 
+  /** Keeps a copy of all data as it is now. */
+  async backUp() {
+    await this.shutDown();
+    cpSync(this.#folder, `${this.#folder}-backup`, { recursive: true });
+    await this.restart();
+  }
+
+  /** Puts the copy in the place of what there is. */
+  async restore() {
+    await this.shutDown();
+    rmSync(this.#folder, { recursive: true });
+    cpSync(`${this.#folder}-backup`, this.#folder, { recursive: true });
+    await this.restart();
+  }
+
   /** Whether these bytes stand anywhere in the data folder: the database, its journal, or what lies beside it. */
   keeps(bytes) {
     const files = readdirSync(this.#folder, { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
@@ -93,6 +108,6 @@ export class Snug {
 
   async stop() {
     await this.kill();
-    rmSync(this.#folder, { recursive: true, force: true });
+    for (const folder of [this.#folder, `${this.#folder}-backup`]) rmSync(folder, { recursive: true, force: true });
   }
 }

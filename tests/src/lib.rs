@@ -10,6 +10,7 @@ pub mod history;
 pub mod hostile;
 pub mod lossy;
 pub mod node;
+pub mod otlp;
 pub mod process;
 pub mod rng;
 

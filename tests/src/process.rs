@@ -6,17 +6,16 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// Where cargo put the binary: beside the test's own folder.
+/// Where cargo put the binary: beside the test's own folder, or beside the program that asks.
 ///
 /// # Panics
 /// When it has not been built: `make test` builds it first.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a path");
-    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let binary = folder.join("snug");
-    assert!(binary.exists(), "{} is missing: cargo build --workspace --all-features --bins", binary.display());
-    binary
+    let asks = std::env::current_exe().expect("a path");
+    let folders = asks.parent().into_iter().chain(asks.parent().and_then(Path::parent));
+    let found = folders.map(|folder| folder.join("snug")).find(|binary| binary.exists());
+    found.unwrap_or_else(|| panic!("snug is missing near {}: cargo build --workspace --all-features", asks.display()))
 }
 
 /// A running `snug`; killed when dropped.

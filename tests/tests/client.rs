@@ -178,7 +178,7 @@ async fn fill(room: &Room, count: usize) -> Seq {
 /// Two ways to one node, which to a client are two nodes of one service, and a client that knows both.
 struct TwoNodes {
     first: HostileServer,
-    _second: HostileServer,
+    second: HostileServer,
     ana: Client,
     _node: Node,
 }
@@ -189,7 +189,7 @@ async fn two_nodes() -> TwoNodes {
     let nodes = ClientConfig::with_nodes([first.url.clone(), second.url.clone()]);
     let config = ClientConfig { origin: Some(node.url.clone()), ..quick(nodes) };
     let ana = Client::connect(config, Device::generate()).expect("addresses");
-    TwoNodes { first, _second: second, ana, _node: node }
+    TwoNodes { first, second, ana, _node: node }
 }
 
 #[tokio::test]
@@ -233,6 +233,59 @@ async fn a_draining_node_is_left_before_it_closes() {
         }
     }
     assert_eq!(texts, sent);
+}
+
+#[tokio::test]
+async fn a_draining_node_is_left_as_soon_as_another_can_be_had() {
+    let nodes = two_nodes().await;
+    let (garden, _) = nodes.ana.create_room("Garden", PASSWORD, "Ana").await.expect("a room");
+    let mut events = garden.events().await.expect("open");
+    say(&garden, "before").await;
+    nodes.second.refuse(true);
+    nodes.first.tell(&ServerFrame::Move { within_ms: 30_000 });
+    say(&garden, "while nobody else takes her").await;
+    nodes.first.refuse(true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((nodes.first.sockets(), nodes.second.sockets()), (1, 0), "she stays where she is");
+    nodes.second.refuse(false);
+    let moved = async || (nodes.first.sockets() == 0 && nodes.second.sockets() == 1).then_some(());
+    snug_tests::eventually("she moves", moved).await;
+    say(&garden, "after").await;
+    let mut texts = Vec::new();
+    while texts.last().is_none_or(|text| text != "after") {
+        match in_time("the last text comes", events.next()).await.expect("open") {
+            Event::Message { text, .. } => texts.push(text),
+            Event::ConnectionLost => panic!("the next session was to be open before the last one closed"),
+            _ => {}
+        }
+    }
+    assert_eq!(texts, ["before", "while nobody else takes her", "after"]);
+}
+
+#[tokio::test]
+async fn how_a_room_stands_replaces_what_was_known_of_it() {
+    let node = Node::start().await;
+    let proxy = HostileServer::before(&node.url).await;
+    let (ana, _garden, bob, there) = pair(&proxy.url, &node).await;
+    let mut events = there.events().await.expect("open");
+    let (anas_id, cleos_id, room) = (ana.device().id(), Device::generate().id(), there.id());
+    snug_tests::eventually("Ana is here", async || there.here().await.expect("open").contains(&anas_id).then_some(()))
+        .await;
+    let bobs_id = bob.device().id();
+    proxy.tell(&ServerFrame::Here { room, here: Some(vec![bobs_id, cleos_id]), here_count: 2 });
+    let mut changes = Vec::new();
+    loop {
+        match in_time("it is told", events.next()).await.expect("open") {
+            Event::Presence { device, here, .. } => changes.push((device, here)),
+            Event::HereCount { here_count: 2 } if changes.contains(&(cleos_id, true)) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(changes[changes.len() - 2..], [(anas_id, false), (cleos_id, true)], "the differences are told");
+    proxy.tell(&ServerFrame::Here { room, here: None, here_count: 700 });
+    proxy.tell(&ServerFrame::TypingCount { room, count: 12 });
+    until(&mut events, |event| *event == Event::TypingCount { count: 12 }).await;
+    assert_eq!((there.here().await.expect("open"), there.here_count().await.expect("open")), (vec![], 700));
 }
 
 #[tokio::test]

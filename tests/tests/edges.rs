@@ -133,6 +133,8 @@ async fn the_api_describes_itself() {
         "/api/rooms/{room}/epochs",
         "/api/rooms/{room}/epochs/{epoch}/keys",
         "/api/moves/{id}/offer",
+        "/api/moves/{id}/nonce",
+        "/api/moves/{id}/reveal",
         "/api/moves/{id}/answer",
     ] {
         assert!(document["paths"].get(path).is_some(), "{path} is not described");

@@ -130,6 +130,11 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Whether it works at present. Costs nothing: it asks nobody.
     fn health(&self) -> BusHealth;
+
+    /// What it has counted, if it counts.
+    fn counters(&self) -> Option<&BusCounters> {
+        None
+    }
 }
 
 /// What the nodes of a cluster share besides the database. Cheap to clone. Nothing in it matters for good: it may be emptied at any time.

@@ -64,12 +64,18 @@ pub trait Roster: Send + Sync + 'static {
     /// `Unavailable`: the lease runs on.
     async fn renew(&self, node: NodeId) -> Result<bool, BusError>;
 
-    /// Removes the entries of nodes whose lease has ended. Each departure is told to one caller; one that dies in the middle of this is
-    /// made up for by a later call of another node.
+    /// Removes the entries of nodes whose lease has ended, or some of them. Each departure is told to one caller; one that dies in the
+    /// middle of this is made up for by a later call of another node.
     ///
     /// # Errors
     /// `Unavailable`; a later call goes on.
     async fn bury(&self) -> Result<Vec<Departure>, BusError>;
+
+    /// Rooms of which a burial has lost who went, since this was asked last: the call failed, or was dropped, between the removal and the
+    /// answer. Those in them are to be told how they stand.
+    fn take_unsure(&self) -> Vec<RoomId> {
+        Vec::new()
+    }
 
     /// Removes all entries of `node` and its lease: it stops in order.
     ///

@@ -15,6 +15,7 @@ mod error;
 mod http;
 mod link;
 pub mod log;
+mod numbers;
 mod recovering;
 mod room;
 pub mod text;
@@ -23,6 +24,7 @@ pub mod wire;
 pub use client::Client;
 pub use config::{ClientConfig, Timing};
 pub use error::{ClientError, Field};
+pub use numbers::safety_number;
 pub use room::{
     AuditEntry, Change, DeletedBy, EVENTS_MAX, Event, Events, History, LostMessage, OUTBOX_MAX, Progress, Reactions,
     Rekey, RekeyCause, Rekeyed, Room, RoomMember, RoomSecrets, Sending, Sent,

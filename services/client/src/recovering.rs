@@ -24,14 +24,14 @@ struct Saviour {
 }
 
 impl Client {
-    /// Makes this device an owner of a room by the recovery key that was shown when the room was created. A lock is opened for the moment
-    /// that it takes. The key stays good.
+    /// Makes this device an owner of a room by the recovery key that was shown when the room was created, or that has taken that one's
+    /// place. A lock does not keep it out. The key stays good.
     ///
     /// The recovery key proves the holder to the server, not the server to the holder: the room is the one that the server shows under
-    /// this name. Repeating it after an error is safe; look then whether a room that was locked is.
+    /// this name. Repeating it after an error is safe.
     ///
     /// # Errors
-    /// `device_unknown` if no room here has this key; `room_name_…`, `member_name_…`; `record_refused` or `key_missing` if the room under
+    /// `device_unknown` if no room here has this key; `recovery_replaced` if another has taken its place; `room_name_…`, `member_name_…`; `record_refused` or `key_missing` if the room under
     /// this name is not one of the key's; `banned`; `chain_moved` if somebody administers at the same time; `network`, or another
     /// server's code.
     pub async fn recover_room(&self, name: &str, key: &RecoveryKey, member_name: &str) -> Result<Room, ClientError> {
@@ -40,20 +40,12 @@ impl Client {
         let http = Http::new(self.config(), Arc::clone(&device))?;
         let room = http.lookup(&name).await?.room;
         let reader = Reader { http: http.clone(), device: Arc::clone(&device), room };
-        let (governance, _) = reader.read_from_the_beginning().await?;
+        let (governance, _) = reader.read_as_recovery().await?;
         if !governance.state().is_recovery(device.id()) {
             return Err(ClientError::RecordRefused);
         }
         let mut saviour = Saviour { steward: Steward { http, device, room }, governance };
-        let was_locked = saviour.governance.state().locked;
-        if was_locked {
-            saviour.take(Step::Lock { locked: false }).await?;
-        }
-        let back = self.come_back(&mut saviour, &member_name).await;
-        if was_locked {
-            saviour.take(Step::Lock { locked: true }).await?;
-        }
-        let room = back?;
+        let room = self.come_back(&mut saviour, &member_name).await?;
         room.read_chain().await?;
         Ok(room)
     }

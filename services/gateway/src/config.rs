@@ -1,58 +1,35 @@
-//! Settings: flags and environment variables, read once. The only place that reads the environment.
+//! Settings: flags, environment variables and a file, read once. The only place that reads the environment.
+//!
+//! What is declared here is all three: the field's flag, its `SNUG_` variable, and the variable's name without `SNUG_`, in lower case, as
+//! the file's key. A flag wins over a variable, a variable over the file, the file over the default.
 
-use std::net::{IpAddr, SocketAddr};
+mod address_range;
+mod cli;
+mod file;
+mod identity;
+mod source;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
-/// Private, password-protected, end-to-end encrypted chat rooms.
-#[derive(Debug, Parser)]
-#[command(name = "snug", version, about, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// What to do; without it: serve.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The settings of `serve`.
-    #[command(flatten)]
-    pub settings: Settings,
-}
+use crate::telemetry::{Collector, CollectorError};
 
-/// What the binary can do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Serve the browser client and the chat.
-    Serve(Box<Settings>),
-    /// Bring the database's schema up to date, then end.
-    Migrate(Box<Settings>),
-    /// Ask the node that runs here with these settings whether it is ready; fails if not. For container health checks.
-    Health(Box<Settings>),
-    /// Copy a SQLite installation into an empty Postgres database. Cut short, it goes on when it is run again.
-    MigrateStore(Box<MigrateStore>),
-    /// Make a file of peppers for a new installation on Postgres, then end. Every node needs the same.
-    MakePepper {
-        /// The file; must not be there.
-        file: PathBuf,
-    },
-}
-
-/// What to copy, and where to.
-#[derive(Debug, Args)]
-pub struct MigrateStore {
-    /// The data folder of a node that has been stopped, or the database file in it.
-    #[arg(long, value_name = "FOLDER")]
-    pub from: PathBuf,
-    /// The address of an empty Postgres database.
-    #[arg(long, value_name = "URL", env = "SNUG_DATABASE_URL", hide_env_values = true)]
-    pub to: DatabaseUrl,
-    /// Copy although the target's settings let acknowledged messages be lost.
-    #[arg(long, env = "SNUG_ALLOW_WEAK_DURABILITY")]
-    pub allow_weak_durability: bool,
-}
+pub use address_range::AddressRange;
+pub use cli::{Backup, Check, Cli, Command, MigrateStore, Purge, Restore, Revoke, Rooms, Sessions, Whose};
+pub use file::FileError;
+pub use identity::Identity;
+pub use source::{Effective, Origin, Parsed, ReadError, Setting, command, read};
 
 /// Every setting, with its unit and default.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
+    /// TOML file with any of these settings, each named as its environment variable without SNUG_, in lower case, such as data_dir.
+    /// Flags and environment variables win over it.
+    #[arg(long, env = "SNUG_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address and port to listen on.
     #[arg(long, env = "SNUG_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -69,10 +46,10 @@ pub struct Settings {
     #[arg(long, env = "SNUG_PEPPER_FILE")]
     pub pepper_file: Option<PathBuf>,
     /// Certificate chain in PEM, for TLS on this node.
-    #[arg(long, env = "SNUG_TLS_CERT", requires = "tls_key")]
+    #[arg(long, env = "SNUG_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
     /// Private key in PEM, for TLS on this node.
-    #[arg(long, env = "SNUG_TLS_KEY", requires = "tls_cert")]
+    #[arg(long, env = "SNUG_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
     /// What to log: a level, or a filter such as info,snug_gateway=debug.
     #[arg(long, env = "SNUG_LOG", default_value = "info")]
@@ -108,6 +85,9 @@ pub struct Settings {
     /// a cluster, 0 for a node that is alone.
     #[arg(long, env = "SNUG_DRAIN_MOVE_MS")]
     pub drain_move_ms: Option<u64>,
+    /// Metrics and traces.
+    #[command(flatten)]
+    pub watching: Watching,
     /// What a test breaks on purpose.
     #[cfg(all(feature = "sabotage", debug_assertions))]
     #[arg(long, hide = true)]
@@ -115,6 +95,36 @@ pub struct Settings {
     /// Rates and quotas.
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// Where metrics and traces go.
+#[derive(Debug, Clone, Args)]
+pub struct Watching {
+    /// Address and port for metrics, as Prometheus reads them at /metrics; not for the public. Default: none.
+    #[arg(long, env = "SNUG_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Address of an OpenTelemetry collector that takes traces and metrics by OTLP over HTTP, such as http://127.0.0.1:4318. Default, and
+    /// if empty: nothing is sent.
+    #[arg(long, env = "SNUG_OTLP_URL", default_value = "", hide_default_value = true)]
+    pub otlp_url: String,
+    /// The share of messages and requests that are traced, 0 to 1. What another node has begun to trace is traced in any case.
+    #[arg(long, env = "SNUG_TRACE_SHARE", default_value_t = 0.01, value_parser = share)]
+    pub trace_share: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not between 0 and 1")) }
+}
+
+impl Watching {
+    /// The collector, if there is one. To be called within a runtime.
+    ///
+    /// # Errors
+    /// Its address is not one.
+    pub fn collector(&self) -> Result<Option<Collector>, CollectorError> {
+        if self.otlp_url.is_empty() { Ok(None) } else { Collector::at(&self.otlp_url).map(Some) }
+    }
 }
 
 /// Rates and quotas that an operator may change.
@@ -223,62 +233,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// An address or a range of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AddressRange {
-    base: IpAddr,
-    prefix: u8,
-}
-
-impl std::str::FromStr for AddressRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (base, prefix) = match text.trim().split_once('/') {
-            Some((base, prefix)) => (base, Some(prefix)),
-            None => (text.trim(), None),
-        };
-        let base: IpAddr =
-            base.parse().map_err(|_| format!("{text} is not an address or a range such as 10.0.0.0/8"))?;
-        let widest = if base.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix
-            .map_or(Ok(widest), str::parse)
-            .map_err(|_| format!("{text}: the length of the prefix is not a number"))?;
-        if prefix > widest {
-            return Err(format!("{text}: the prefix is longer than {widest} bits"));
-        }
-        Ok(Self { base, prefix })
-    }
-}
-
-impl AddressRange {
-    /// Whether `address` lies in the range.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let bits = |address: IpAddr| match address {
-            IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        self.base.is_ipv4() == address.is_ipv4()
-            && (self.prefix == 0 || (bits(self.base) ^ bits(address)) >> (128 - u32::from(self.prefix)) == 0)
-    }
-}
-
-/// Who the node is, to browsers: the host names and origins it answers to.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// What people open; printed at start.
-    pub url: String,
-    /// Origins whose pages may call.
-    pub origins: Vec<String>,
-    /// `Host` values that are answered.
-    pub hosts: Vec<String>,
-    /// The name of the token's cookie.
-    pub cookie: String,
-    /// The page is reached by https.
-    pub https: bool,
-}
-
 /// How an orderly stop takes leave of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Farewell {
@@ -309,6 +263,14 @@ pub enum ConfigError {
         "SNUG_REDIS_URL is set, but the database is SQLite, a file that only one node can use; set SNUG_DATABASE_URL to a Postgres that all nodes share, or unset SNUG_REDIS_URL"
     )]
     RedisWithSqlite,
+    /// A certificate without its key, or the other way round.
+    #[error("{set} is set, but {missing} is not; TLS on this node needs certificate and key (--tls-cert, --tls-key)")]
+    HalfTls {
+        /// The variable that is set.
+        set: &'static str,
+        /// The variable that is not.
+        missing: &'static str,
+    },
 }
 
 impl Settings {
@@ -328,7 +290,18 @@ impl Settings {
         if self.redis_url.is_some() && self.database_url.is_none() {
             return Err(ConfigError::RedisWithSqlite);
         }
-        Ok(())
+        let (cert, key) = ("SNUG_TLS_CERT", "SNUG_TLS_KEY");
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => Err(ConfigError::HalfTls { set: cert, missing: key }),
+            (None, Some(_)) => Err(ConfigError::HalfTls { set: key, missing: cert }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the database is when it is SQLite.
+    #[must_use]
+    pub fn database_path(&self) -> PathBuf {
+        self.data_dir.join("snug.db")
     }
 
     /// Where the peppers are.
@@ -347,69 +320,16 @@ impl Settings {
             move_within: Duration::from_millis(self.drain_move_ms.unwrap_or(move_ms)),
         }
     }
-
-    /// The host names and origins of a node that listens on `bound`.
-    ///
-    /// # Errors
-    /// A public address that is not one.
-    pub fn identity(&self, bound: SocketAddr) -> Result<Identity, ConfigError> {
-        let port = bound.port();
-        let tls = self.tls_cert.is_some();
-        if let Some(url) = &self.public_url {
-            let url = url.trim_end_matches('/');
-            let wrong = || ConfigError::PublicUrl(url.to_owned());
-            let (scheme, host) = url.split_once("://").ok_or_else(wrong)?;
-            let https = match scheme {
-                "https" => true,
-                "http" => false,
-                _ => return Err(wrong()),
-            };
-            if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-                return Err(wrong());
-            }
-            let host = host.to_ascii_lowercase();
-            let default_port = if https { ":443" } else { ":80" };
-            let bare = host.strip_suffix(default_port).unwrap_or(&host);
-            let url = format!("{scheme}://{bare}");
-            let hosts = vec![bare.to_owned(), format!("{bare}{default_port}")];
-            // The outside port, which all nodes behind it share: a browser has one cookie for all of them.
-            let outside = bare.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-            let cookie = cookie_name(https, outside.unwrap_or(if https { 443 } else { 80 }));
-            return Ok(Identity { cookie, origins: vec![url.clone()], url, hosts, https });
-        }
-        let scheme = if tls { "https" } else { "http" };
-        let names = ["localhost", "127.0.0.1", "[::1]"];
-        let hosts = names.iter().map(|name| format!("{name}:{port}")).collect::<Vec<_>>();
-        let origins = hosts.iter().map(|host| format!("{scheme}://{host}")).collect();
-        Ok(Identity {
-            url: format!("{scheme}://localhost:{port}"),
-            origins,
-            hosts,
-            cookie: cookie_name(tls, port),
-            https: tls,
-        })
-    }
-}
-
-fn cookie_name(https: bool, port: u16) -> String {
-    // Cookies do not tell ports apart, and a laptop may run two installations.
-    if https { "__Host-snug".to_owned() } else { format!("snug_{port}") }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn settings(args: &[&str]) -> Settings {
         Cli::parse_from(["snug"].iter().chain(args)).settings
-    }
-
-    #[test]
-    fn without_a_public_address_only_loopback_names_are_answered() {
-        let identity = settings(&[]).identity("127.0.0.1:8080".parse().expect("an address")).expect("defaults");
-        assert_eq!(identity.hosts, ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
-        assert_eq!(identity.origins[0], "http://localhost:8080");
-        assert_eq!(identity.cookie, "snug_8080");
     }
 
     #[test]
@@ -421,30 +341,6 @@ mod tests {
         let refused = check(&["--database-url=mysql://snug:secret@db/snug", pepper]).expect("it is refused");
         assert!(refused.contains("postgres://") && !refused.contains("secret"), "{refused}");
         assert!(!format!("{:?}", settings(&[url, pepper])).contains("secret"));
-    }
-
-    #[test]
-    fn a_public_address_is_the_only_one_answered() {
-        let bound = "0.0.0.0:8080".parse().expect("an address");
-        let identity = settings(&["--public-url", "https://Chat.example:443/"]).identity(bound).expect("an address");
-        assert_eq!(identity.origins, ["https://chat.example"]);
-        assert_eq!(identity.hosts, ["chat.example", "chat.example:443"]);
-        assert_eq!(identity.cookie, "__Host-snug");
-        for wrong in ["chat.example", "ftp://chat.example", "https://chat.example/path", "https://"] {
-            assert!(settings(&["--public-url", wrong]).identity(bound).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn nodes_behind_one_address_have_one_cookie() {
-        let cookie = |bound: &str, url: &str| {
-            let bound = bound.parse().expect("an address");
-            settings(&["--public-url", url]).identity(bound).expect("an address").cookie
-        };
-        assert_eq!(cookie("127.0.0.1:9001", "http://localhost:8080"), "snug_8080");
-        assert_eq!(cookie("127.0.0.1:9002", "http://localhost:8080"), "snug_8080");
-        assert_eq!(cookie("127.0.0.1:9002", "http://chat.example"), "snug_80");
-        assert_eq!(cookie("127.0.0.1:9002", "http://[::1]:81"), "snug_81");
     }
 
     #[test]
@@ -465,12 +361,10 @@ mod tests {
     }
 
     #[test]
-    fn a_range_contains_its_addresses_and_no_others() {
-        let range: AddressRange = "10.1.0.0/16".parse().expect("a range");
-        assert!(range.contains("10.1.255.1".parse().expect("an address")));
-        assert!(!range.contains("10.2.0.1".parse().expect("an address")));
-        assert!(!range.contains("::1".parse().expect("an address")));
-        assert!("0.0.0.0/0".parse::<AddressRange>().expect("a range").contains("1.2.3.4".parse().expect("an address")));
-        assert!("10.0.0.0/33".parse::<AddressRange>().is_err());
+    fn a_certificate_without_its_key_is_refused_whichever_is_missing() {
+        for (flag, missing) in [("--tls-cert=/cert.pem", "SNUG_TLS_KEY"), ("--tls-key=/key.pem", "SNUG_TLS_CERT")] {
+            let refused = settings(&[flag]).check().expect_err("one is missing").to_string();
+            assert!(refused.contains(missing), "{refused}");
+        }
     }
 }

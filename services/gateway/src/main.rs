@@ -1,22 +1,19 @@
 //! The binary `snug`: reads the settings, runs a node until it is told to stop.
 
-use std::path::Path;
+mod commands;
+
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use clap::Parser;
-use snug_gateway::auth::Peppers;
-use snug_gateway::config::{Cli, Command, Migrate, MigrateStore};
+use snug_gateway::config::{self, Command, Migrate, Parsed};
 use snug_gateway::{Server, Settings, healthcheck, server, telemetry};
-use snug_store::{Progress, Stage, TransferOptions};
 use tokio_util::task::TaskTracker;
-
-/// How often a copy says how far it has come.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let Parsed { cli, effective } = match config::read(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
     let outcome = match cli.command {
         None => serve(cli.settings).await,
         Some(Command::Serve(settings)) => serve(*settings).await,
@@ -25,8 +22,18 @@ async fn main() -> ExitCode {
             migrate(&settings).await
         }
         Some(Command::Health(settings)) => healthcheck::ask(&settings).await.map_err(Into::into),
-        Some(Command::MigrateStore(settings)) => migrate_store(&settings).await,
-        Some(Command::MakePepper { file }) => make_pepper(&file),
+        Some(Command::MigrateStore(settings)) => commands::migrate_store::run(&settings).await,
+        Some(Command::MakePepper { file, add }) => commands::pepper::make(&file, add),
+        Some(Command::Check(check)) => commands::check::run(&check).await,
+        Some(Command::Backup(backup)) => commands::backup::back_up(&backup).await,
+        Some(Command::Restore(restore)) => commands::backup::restore(&restore).await,
+        Some(Command::NewHistory(settings)) => commands::backup::new_history(&settings).await,
+        Some(Command::Rooms(rooms)) => commands::rooms::list(&rooms).await,
+        Some(Command::Purge(purge)) => commands::rooms::purge(&purge).await,
+        Some(Command::Sessions(sessions)) => commands::sessions::list(&sessions).await,
+        Some(Command::Revoke(revoke)) => commands::sessions::revoke(&revoke).await,
+        Some(Command::Config { json, .. }) => commands::settings::print(&effective, json),
+        Some(Command::Completions { shell }) => commands::completions::print(shell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,7 +45,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(&settings.log, settings.log_format).map_err(anyhow::Error::msg)?;
+    let telemetry = telemetry::init(&settings)?;
     #[cfg(all(feature = "sabotage", debug_assertions))]
     settings.sabotage.into_iter().for_each(snug_gateway::Sabotage::commit);
     let data_dir = settings.data_dir.clone();
@@ -50,6 +57,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     // For people and scripts alike; logs go to standard error.
     println!("Snug is ready: {}", server.url());
     server.run(stopped(signals)).await;
+    telemetry.end().await;
     Ok(())
 }
 
@@ -57,48 +65,6 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let store = server::open_store(settings, &TaskTracker::new()).await?;
     store.close().await;
     println!("The database's schema is up to date.");
-    Ok(())
-}
-
-/// Copies a store, saying how far it has come on standard error and what was compared on standard output.
-async fn migrate_store(settings: &MigrateStore) -> anyhow::Result<()> {
-    let options = TransferOptions { allow_weak: settings.allow_weak_durability, ..TransferOptions::default() };
-    let mut told: Option<(Stage, String, Instant)> = None;
-    let mut tell = |progress: Progress| {
-        let is_done = progress.rows == progress.rows_total;
-        let is_news = told.as_ref().is_none_or(|(stage, table, at)| {
-            (*stage, table) != (progress.stage, &progress.table) || is_done || at.elapsed() >= PROGRESS_PERIOD
-        });
-        if is_news {
-            let doing = match progress.stage {
-                Stage::Copying => "copying",
-                Stage::Comparing => "comparing",
-            };
-            eprintln!("{doing} {}: {} of {} rows", progress.table, progress.rows, progress.rows_total);
-            told = Some((progress.stage, progress.table, Instant::now()));
-        }
-    };
-    let transferred = snug_store::transfer(&settings.from, settings.to.as_str(), options, &mut tell).await?;
-    for (table, rows, digest) in &transferred.tables {
-        println!("{table}: {rows} rows, the same on both sides ({})", snug_protocol::encode_base64(digest));
-    }
-    println!("{} rooms, each with a gapless log up to its head.", transferred.rooms);
-    if transferred.damaged > 0 {
-        println!("{} entries were damaged in the source already and were copied as they are.", transferred.damaged);
-    }
-    println!(
-        "Done. The pepper is not in the database: give every node the pepper file of the old one (SNUG_PEPPER_FILE), else no password works. \
-         Do not start the old node again."
-    );
-    Ok(())
-}
-
-fn make_pepper(file: &Path) -> anyhow::Result<()> {
-    Peppers::make(file)?;
-    println!(
-        "{} is made. Give every node the same file, and keep a copy apart from the database's backups.",
-        file.display()
-    );
     Ok(())
 }
 

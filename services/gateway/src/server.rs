@@ -1,17 +1,21 @@
 //! A running node: opening what it needs, accepting connections, and stopping without losing anything.
 
 mod accept;
+mod beside;
 mod drain;
+mod watching;
 
-pub use accept::{Listen, Place};
+pub use accept::{Listen, Place, Places};
+pub use beside::open_store_beside;
 pub use drain::DRAIN_LIMIT;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
+use snug_metrics::Counter;
 use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +30,7 @@ use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
 use crate::room::Rooms;
 use crate::session::{SessionParts, SessionTable};
+use crate::telemetry::{CollectorError, CountedRoster, HttpCounters, Sources};
 use crate::tls::{self, TlsError};
 
 /// Connections waiting to be accepted.
@@ -62,9 +67,14 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The collector's address makes no sense.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another program using the port? Choose another with SNUG_LISTEN")]
+    #[error("cannot listen on {address}: {source}; is another program using the port? Choose another with {setting}")]
     Listen {
+        /// What the address comes from.
+        setting: &'static str,
         /// Which address.
         address: SocketAddr,
         /// Why.
@@ -88,6 +98,8 @@ pub struct Server<L = TcpListener> {
     close_sockets: CancellationToken,
     /// Other nodes of this process use the store too.
     leaves_store_open: bool,
+    /// Its numbers, and who reads them.
+    watching: watching::Watching,
 }
 
 struct Chores {
@@ -97,15 +109,16 @@ struct Chores {
     door: Door,
     requests: RequestLimiter,
     clock: Clock,
+    failed_sweeps: Arc<Counter>,
 }
 
-fn random_node() -> NodeId {
+pub(crate) fn random_node() -> NodeId {
     let mut node = [0; 8];
     getrandom::fill(&mut node).expect("the system gives random bytes");
     NodeId(node)
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the last life's connections to be forgotten.
@@ -114,7 +127,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    open().map_err(|source| StartError::Listen { address, source })
+    open().map_err(|source| StartError::Listen { setting, address, source })
 }
 
 /// Opens the database that `SNUG_DATABASE_URL` names or the one in the data folder, and brings its schema up to date unless
@@ -132,18 +145,25 @@ pub async fn open_store(settings: &Settings, tasks: &TaskTracker) -> Result<Stor
         };
         return Ok(Store::open_postgres(url.as_str(), options, tasks).await?);
     }
-    let path = settings.data_dir.clone();
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    make_data_dir(&settings.data_dir)?;
     let options = SqliteOptions {
         bytes_max: settings.database_bytes_max,
         migrate: settings.migrate == Migrate::Auto,
         ..SqliteOptions::default()
     };
-    Ok(Store::open_sqlite(&path.join("snug.db"), options, tasks).await?)
+    Ok(Store::open_sqlite(&settings.database_path(), options, tasks).await?)
+}
+
+/// Makes the data folder, for its owner alone, unless it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| StartError::DataDir { path: path.to_owned(), source })
 }
 
 /// What this node shares with others: Redis if there is one, else what it needs by itself.
@@ -166,12 +186,12 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let (tasks, stop, node) = (TaskTracker::new(), CancellationToken::new(), random_node());
         // The port first: a second start in the same folder says "port taken", not "database locked".
-        let listener = listen(settings.listen)?;
+        let listener = listen(settings.listen, "SNUG_LISTEN")?;
         let store = open_store(&settings, &tasks).await?;
         let backplane = open_backplane(&settings, node, &tasks, &stop).await?;
         if settings.database_url.is_some() && settings.redis_url.is_none() {
             tracing::warn!(
-                "no SNUG_REDIS_URL: news from other nodes are found by asking the database every few seconds, and presence is this node's own"
+                "no SNUG_REDIS_URL: news from other nodes are found by asking the database every few seconds; presence and the limit on wrong passwords are this node's own"
             );
         }
         Self::assemble(settings, listener, store, backplane, (node, tasks, stop)).await
@@ -200,7 +220,9 @@ impl<L: Listen> Server<L> {
         backplane: Backplane,
         (node, tasks, stop): (NodeId, TaskTracker, CancellationToken),
     ) -> Result<Self, StartError> {
-        let bound = listener.local_addr().map_err(|source| StartError::Listen { address: settings.listen, source })?;
+        let (setting, address) = ("SNUG_LISTEN", settings.listen);
+        let bound = listener.local_addr().map_err(|source| StartError::Listen { setting, address, source })?;
+        let (admin, collector) = watching::begin(&settings, node)?;
         let identity = Arc::new(settings.identity(bound)?);
         let tls = match (&settings.tls_cert, &settings.tls_key) {
             (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
@@ -210,12 +232,14 @@ impl<L: Listen> Server<L> {
         let limits = settings.limits.clone();
         let close_sockets = CancellationToken::new();
         let clock = Clock::set_by(&store).await?;
+        let (roster, roster_counters) = CountedRoster::over(Arc::clone(&backplane.roster));
+        let backplane = Backplane { roster, ..backplane };
         let presence = Presence::start(node, &backplane, &tasks, &stop);
         let Backplane { bus, limits: shared_limits, .. } = backplane;
         let rate = Rate::per_second(limits.sends_per_second, limits.sends_burst);
         let chat = Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), rate);
         let tokens = Tokens::new(store.clone());
-        let session = SessionParts {
+        let session = Arc::new(SessionParts {
             chat: chat.clone(),
             rooms: Rooms::start(store.clone(), Arc::clone(&bus), tasks.clone(), stop.clone()),
             presence,
@@ -225,7 +249,7 @@ impl<L: Listen> Server<L> {
             node: node.to_string().into(),
             clock: clock.clone(),
             stop: close_sockets.clone(),
-        };
+        });
         let door = Door {
             secrets: GrantSecrets::new(Arc::clone(&peppers)),
             nonces: Arc::new(Nonces::new(&peppers)),
@@ -237,7 +261,9 @@ impl<L: Listen> Server<L> {
             unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
         };
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
-        let (governor, requests) = http::governor(&limits, Arc::clone(&proxies));
+        let http_counters = Arc::<HttpCounters>::default();
+        let (governor, requests) = http::governor(&limits, Arc::clone(&proxies), Arc::clone(&http_counters));
+        let failed_sweeps = Arc::<Counter>::default();
         let chores = Chores {
             store: store.clone(),
             chat: chat.clone(),
@@ -245,10 +271,21 @@ impl<L: Listen> Server<L> {
             door: door.clone(),
             requests,
             clock,
+            failed_sweeps: Arc::clone(&failed_sweeps),
         };
-        let places = accept::Places::new(&limits, Arc::clone(&proxies));
+        let places = Places::new(&limits, Arc::clone(&proxies));
+        let readiness = Readiness::default();
         let handles =
-            Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness: Readiness::default() };
+            Handles { store, chat, bus, tokens, door, identity, proxies, session, readiness, http: http_counters };
+        let sources = Sources {
+            handles: handles.clone(),
+            places: Arc::clone(&places),
+            roster: roster_counters,
+            failed_sweeps,
+            node,
+            started: SystemTime::now(),
+            collector,
+        };
         let router = http::router(handles.clone(), governor);
         Ok(Self {
             places,
@@ -262,6 +299,7 @@ impl<L: Listen> Server<L> {
             stop,
             close_sockets,
             leaves_store_open: false,
+            watching: watching::Watching { admin, sources },
         })
     }
 
@@ -285,6 +323,18 @@ impl<L: Listen> Server<L> {
         self.listener.local_addr()
     }
 
+    /// The address that metrics are read at, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.watching.admin.as_ref().and_then(|listener| TcpListener::local_addr(listener).ok())
+    }
+
+    /// The node's numbers.
+    #[must_use]
+    pub const fn numbers(&self) -> &Sources {
+        &self.watching.sources
+    }
+
     /// Appends by this node without a socket.
     #[must_use]
     pub const fn chat(&self) -> &Chat {
@@ -298,7 +348,7 @@ impl<L: Listen> Server<L> {
     }
 }
 
-/// Not the same for all nodes, or those that started together would sweep one database together for ever.
+/// Not the same for all nodes, or those that started together would ask for the same turn together for ever.
 fn sweep_pause() -> Duration {
     let mut random = [0; 2];
     getrandom::fill(&mut random).expect("the system gives random bytes");
@@ -323,8 +373,17 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         }
         chores.rooms.forget_old(chores.clock.now_ms());
         chores.requests.sweep();
-        if let Err(error) = chores.store.sweep().await {
+        if let Err(error) = sweep(&chores.store).await {
+            chores.failed_sweeps.increment();
             tracing::warn!(%error, "expired rows were not removed; the next sweep tries again");
         }
     }
+}
+
+/// Removes expired rows, if no other node has in this period: one is enough, whichever comes first.
+async fn sweep(store: &Store) -> Result<(), StoreError> {
+    if store.takes_turn("sweep", SWEEP_PERIOD).await? {
+        store.sweep().await?;
+    }
+    Ok(())
 }

@@ -156,6 +156,8 @@ codes! {
     Removed = "removed", 403, Never;
     /// This device is banned from the room.
     Banned = "banned", 403, Never;
+    /// The recovery key has been replaced by another.
+    RecoveryReplaced = "recovery_replaced", 403, Never;
     /// The room has as many admins, banned or muted members as it may.
     TooManyEntries = "too_many_entries", 409, Changed;
     /// This device has taken as many steps since the room's key was replaced as it may.

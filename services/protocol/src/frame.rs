@@ -219,6 +219,10 @@ pub enum ServerFrame {
 pub mod close {
     /// By wish.
     pub const NORMAL: u16 = 1000;
+    /// What came is no WebSocket.
+    pub const WEBSOCKET: u16 = 1002;
+    /// A text frame is not UTF-8.
+    pub const NOT_UTF8: u16 = 1007;
     /// A frame was too large.
     pub const TOO_LARGE: u16 = 1009;
     /// The node restarts.

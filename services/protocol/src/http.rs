@@ -117,7 +117,7 @@ body! {
         pub sign_key: Base64Bytes,
         /// X25519 public key, 32 bytes.
         pub agree_key: Base64Bytes,
-        /// The key of epoch 0, sealed to it, 80 bytes.
+        /// The key of the epoch that begins with it, sealed to it, 80 bytes.
         pub key: Base64Bytes,
     }
 }
@@ -408,10 +408,15 @@ body! {
         pub remove: Vec<DeviceId>,
         /// They may not come back.
         pub ban: bool,
-        /// SHA-256 of the devices that keys are staged for, sorted and joined; 32 bytes. Every other member is put out.
+        /// SHA-256 of the devices that the key is sealed to, sorted and joined, as the record states it; 32 bytes: those that keys are
+        /// staged for, and the new recovery device, if there is one. Every other member is put out.
         pub recipients: Base64Bytes,
         /// The time that the record states, Unix milliseconds: mutes that have ended by it are forgotten.
         pub sent_at_ms: u64,
+        /// The recovery device from now on, in place of the one before; its key comes here and is not staged. Owners.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        pub recovery: Option<RecoveryDevice>,
         /// The new password's grant, 16 random bytes.
         pub grant: GrantId,
         /// The key derivation.

@@ -102,7 +102,11 @@ pub const PINS_PAGE_MAX: usize = 100;
 /// The plaintext of a reaction or pin, bytes.
 pub const SMALL_PLAINTEXT_MAX: usize = 512;
 /// An offer to move to another device, bytes.
-pub const MOVE_OFFER_BYTES: usize = 96;
+pub const MOVE_OFFER_BYTES: usize = 64;
+/// The old device's nonce with its proof, bytes.
+pub const MOVE_NONCE_BYTES: usize = 64;
+/// What the offer committed to, with its proof, bytes.
+pub const MOVE_REVEAL_BYTES: usize = 128;
 /// The answer to it, bytes.
 pub const MOVE_ANSWER_BYTES_MAX: usize = 48 * 1024;
 /// How long a move may take, from its offer.

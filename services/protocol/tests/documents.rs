@@ -202,6 +202,8 @@ fn write_limits(out: &mut String) {
         ("EPOCH_KEYS_PAGE_MAX", limits::EPOCH_KEYS_PAGE_MAX as u128),
         ("EPOCH_KEY_BYTES", limits::EPOCH_KEY_BYTES as u128),
         ("MOVE_OFFER_BYTES", limits::MOVE_OFFER_BYTES as u128),
+        ("MOVE_NONCE_BYTES", limits::MOVE_NONCE_BYTES as u128),
+        ("MOVE_REVEAL_BYTES", limits::MOVE_REVEAL_BYTES as u128),
         ("MOVE_ANSWER_BYTES_MAX", limits::MOVE_ANSWER_BYTES_MAX as u128),
         ("MOVE_LIFE_MS", ms(limits::MOVE_LIFE)),
     ];

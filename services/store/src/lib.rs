@@ -12,6 +12,7 @@
 
 mod error;
 mod memory;
+mod metrics;
 mod postgres;
 mod rules;
 mod sql;
@@ -22,12 +23,13 @@ mod types;
 
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
+pub use metrics::{StoreFailure, StoreMetrics};
 pub use postgres::PostgresOptions;
-pub use sqlite::SqliteOptions;
+pub use sqlite::{BackedUp, BackupError, Restored, SqliteOptions, back_up, restore};
 pub use store::Store;
 pub use transfer::{Progress, Stage, TransferError, TransferOptions, Transferred, transfer};
 pub use types::{
     Appended, DeviceKeys, Durability, Entering, EpochBegun, EpochKeys, Grant, GrantKind, GrantSecret, Lookup, Member,
-    NewEpoch, NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, Standing, StepEffect, Swept,
-    Token,
+    MovePart, NewEpoch, NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, RoomSummary, SignIn,
+    Standing, StepEffect, Swept, Token,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use snug_protocol::Seq;
 
-use crate::{Quotas, Token};
+use crate::{GrantKind, Quotas, Standing, Token};
 
 /// A token's expiry is moved at most this often.
 pub(crate) const SLIDE_PERIOD: Duration = Duration::from_secs(3600);
@@ -72,6 +72,12 @@ pub(crate) fn page_end(before: Option<Seq>, head: Seq) -> Seq {
 /// A room with more grants than this forgets its expired invites at once: they are kept for courtesy, and cost nobody anything to make.
 pub(crate) const fn expired_invites_max(quotas: &Quotas) -> u64 {
     quotas.invites_per_room_max.saturating_mul(2)
+}
+
+/// Whether a grant of this kind, made by a device of this standing, leads into a locked room: an invite of its recovery device does, or
+/// coming back by the recovery key would have to open the room for everyone first.
+pub(crate) fn opens_locked(kind: GrantKind, made_by: Option<Standing>) -> bool {
+    kind == GrantKind::Invite && made_by == Some(Standing::Recovery)
 }
 
 /// Milliseconds, at most what a database's integer and a client's number can hold.

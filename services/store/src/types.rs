@@ -1,6 +1,7 @@
 //! What callers give and get. No SQL type and no row shape crosses this line.
 
 mod administration;
+mod operating;
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use snug_protocol::http::{MemberState, Role};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, INVITES_PER_ROOM_MAX, MEMBERS_PER_ROOM_MAX, ROOMS_PER_DEVICE_MAX};
 use snug_protocol::{DeviceId, Envelope, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
 
-pub use administration::{EpochBegun, EpochKeys, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
+pub use administration::{EpochBegun, EpochKeys, MovePart, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
+pub use operating::{RoomSummary, SignIn};
 
 /// What a commit survives, as the database's settings at opening say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@ import type {
   BannedView,
   Boot,
   Connection,
+  Contradiction,
   Entry,
   Limits,
   MemberView,
@@ -33,6 +34,7 @@ const NOTHING: RoomPermissions = {
   transfer: false,
   retention: false,
   history: false,
+  recovery: false,
   deleteRoom: false,
   invite: false,
 };
@@ -66,6 +68,8 @@ export class RoomState implements RoomView {
   mutedUntilMs = $state.raw<number | null>(null);
   slowUntilMs = $state.raw<number | null>(null);
   keyMissing = $state.raw(false);
+  contradicted = $state.raw<Contradiction | null>(null);
+  recoveryAstray = $state.raw(false);
   fingerprint = $state.raw("");
 
   constructor(id: string) {

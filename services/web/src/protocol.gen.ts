@@ -16,7 +16,7 @@ export type Base64Bytes = string;
 
 export type Retry = "never" | "later" | "sign_in" | "changed";
 
-export type ErrorCode = "bad_request" | "unknown_frame" | "hello_expected" | "too_large" | "unsupported_version" | "not_found" | "method_not_allowed" | "host_not_allowed" | "origin_not_allowed" | "nonce_expired" | "bad_signature" | "token_missing" | "token_invalid" | "device_unknown" | "wrong_credentials" | "invite_expired" | "invite_used_up" | "too_many_attempts" | "too_many_requests" | "too_fast" | "room_name_invalid" | "room_name_taken" | "id_taken" | "room_not_found" | "room_deleted" | "not_a_member" | "not_allowed" | "wrong_device" | "bad_envelope" | "entry_not_accepted" | "stale_epoch" | "out_of_order" | "gone" | "too_many_rooms" | "too_many_members" | "too_many_invites" | "too_many_sockets" | "timed_out" | "muted" | "slow_mode" | "target_invalid" | "target_gone" | "chain_moved" | "members_changed" | "last_owner" | "room_locked" | "removed" | "banned" | "too_many_entries" | "too_many_steps" | "clock_ahead" | "move_not_found" | "move_taken" | "storage_full" | "unavailable" | "draining" | "internal";
+export type ErrorCode = "bad_request" | "unknown_frame" | "hello_expected" | "too_large" | "unsupported_version" | "not_found" | "method_not_allowed" | "host_not_allowed" | "origin_not_allowed" | "nonce_expired" | "bad_signature" | "token_missing" | "token_invalid" | "device_unknown" | "wrong_credentials" | "invite_expired" | "invite_used_up" | "too_many_attempts" | "too_many_requests" | "too_fast" | "room_name_invalid" | "room_name_taken" | "id_taken" | "room_not_found" | "room_deleted" | "not_a_member" | "not_allowed" | "wrong_device" | "bad_envelope" | "entry_not_accepted" | "stale_epoch" | "out_of_order" | "gone" | "too_many_rooms" | "too_many_members" | "too_many_invites" | "too_many_sockets" | "timed_out" | "muted" | "slow_mode" | "target_invalid" | "target_gone" | "chain_moved" | "members_changed" | "last_owner" | "room_locked" | "removed" | "banned" | "recovery_replaced" | "too_many_entries" | "too_many_steps" | "clock_ahead" | "move_not_found" | "move_taken" | "storage_full" | "unavailable" | "draining" | "internal";
 
 export type ErrorBody = { 
 /**
@@ -370,7 +370,7 @@ sign_key: Base64Bytes,
  */
 agree_key: Base64Bytes, 
 /**
- * The key of epoch 0, sealed to it, 80 bytes.
+ * The key of the epoch that begins with it, sealed to it, 80 bytes.
  */
 key: Base64Bytes, };
 
@@ -732,6 +732,10 @@ recipients: Base64Bytes,
  */
 sent_at_ms: number, 
 /**
+ * The recovery device from now on, in place of the one before. Owners.
+ */
+recovery?: RecoveryDevice, 
+/**
  * The new password's grant, 16 random bytes.
  */
 grant: GrantId, 
@@ -845,6 +849,7 @@ export const ERROR_RETRY: Record<ErrorCode, Retry> = {
   room_locked: "never",
   removed: "never",
   banned: "never",
+  recovery_replaced: "never",
   too_many_entries: "changed",
   too_many_steps: "changed",
   clock_ahead: "changed",
@@ -888,7 +893,9 @@ export const RETENTION_MIN_MS = 3600000;
 export const RETENTION_MAX_MS = 315360000000;
 export const EPOCH_KEYS_PAGE_MAX = 200;
 export const EPOCH_KEY_BYTES = 80;
-export const MOVE_OFFER_BYTES = 96;
+export const MOVE_OFFER_BYTES = 64;
+export const MOVE_NONCE_BYTES = 64;
+export const MOVE_REVEAL_BYTES = 128;
 export const MOVE_ANSWER_BYTES_MAX = 49152;
 export const MOVE_LIFE_MS = 600000;
 export const PLAINTEXT_BUCKETS = [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576] as const;

@@ -39,7 +39,9 @@ export type LocalCode =
   | "topic_too_long"
   | "topic_forbidden"
   | "key_missing" // this device has not received the room's newest key
+  | "unanswered" // the room ended before the server had said whether it arrived
   | "room_untrusted" // the room's own records do not verify: wrong key, wrong signer, unknown kdf
+  | "room_contradicted" // the server shows an older state of the room than this device knows, or another one
   | "local_storage" // IndexedDB refused
   | "unexpected"; // a bug of ours; never shown with internals
 
@@ -88,6 +90,9 @@ export type Connection =
   | { readonly state: "offline"; readonly sinceMs: number };
 
 export type Role = "owner" | "moderator" | "member";
+
+/** What the server does not have: the newest state of the `room` that is known here, or this `device` as a member of anything. */
+export type Contradiction = "room" | "device";
 
 /** One of *my* rooms, for the list and the switcher; newest activity first. */
 export interface RoomSummary {
@@ -180,6 +185,10 @@ export interface RoomView {
   readonly slowUntilMs: number | null;
   /** The room has a newer key that this device has not been given: it must join again with the new password. */
   readonly keyMissing: boolean;
+  /** The server does not have what this device knows. */
+  readonly contradicted: Contradiction | null;
+  /** I own the room, and whoever made its recovery key owns it no more: they may still have the key, which makes owners. */
+  readonly recoveryAstray: boolean;
   /** To be compared between members by another channel: the same for all, for the life of the room. Groups of digits. */
   readonly fingerprint: string;
 }
@@ -197,6 +206,8 @@ export interface RoomPermissions {
   readonly transfer: boolean;
   readonly retention: boolean;
   readonly history: boolean;
+  /** Replace the recovery key. */
+  readonly recovery: boolean;
   readonly deleteRoom: boolean;
   readonly invite: boolean;
 }
@@ -226,6 +237,8 @@ export interface MemberView {
   /** The whole device id as groups of digits, to be compared by another channel. */
   readonly safetyNumber: string;
   readonly mutedUntilMs: number | null;
+  /** Made the room's recovery key or has owned the room, and so may have the key. */
+  readonly mayHaveRecovery: boolean;
   /** What I may do to this member. */
   readonly may: { readonly mute: boolean; readonly remove: boolean; readonly erase: boolean; readonly role: boolean };
 }
@@ -309,6 +322,8 @@ export interface AdminEntry {
   readonly fingerprint: string | null;
   /** Done with the room's recovery key, whose device has no name. */
   readonly byRecovery: boolean;
+  /** Another recovery key took the place of the one there was, in the same step. */
+  readonly newRecovery: boolean;
   readonly change: AdminChange;
   /** In the audit list, with a new key: names of those who had the one before and did not get it, and were not removed. */
   readonly dropped?: readonly string[];
@@ -410,7 +425,8 @@ export type MoveView =
     }
   | {
       readonly side: "new";
-      readonly state: "opened" | "confirm" | "receiving" | "done" | "failed";
+      /** `meeting`: the other device is being asked. */
+      readonly state: "opened" | "meeting" | "confirm" | "receiving" | "done" | "failed";
       readonly code: string | null;
       readonly problem: Problem | null;
     };
@@ -478,6 +494,8 @@ export interface Rekeyed {
   readonly revoked: readonly InviteView[];
   /** Members who never proved that they had the old key; they come back by the new password. */
   readonly excluded: readonly string[];
+  /** The room's new recovery key, shown once; null where it was not replaced. */
+  readonly recoveryKey: string | null;
 }
 
 /** A file for the user to save. */
@@ -562,13 +580,17 @@ export interface Actions {
   setRole(room: RoomId, device: DeviceId, role: Role): Promise<Result>;
   transfer(room: RoomId, device: DeviceId): Promise<Result>;
   changePassword(room: RoomId, password: string, onStep: (step: EnterStep) => void): Promise<Result>;
-  /** A new key and password; everyone else stays in. `devices` may be empty: a new key only. `cutHistory` is the owner's. */
+  /**
+   * A new key and password; everyone else stays in. `remove` may be empty: a new key only. `cutHistory` and `newRecovery`, another
+   * recovery key in the place of the one there is, are the owner's.
+   */
   rekey(
     room: RoomId,
     change: {
       readonly remove: readonly DeviceId[];
       readonly ban: boolean;
       readonly cutHistory: boolean;
+      readonly newRecovery: boolean;
       readonly password: string;
     },
     onStep: (step: RekeyStep) => void,

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::eventually;
 use crate::server::{PREAMBLE, Spec};
 use crate::watcher::Watcher;
+use crate::{PATIENCE, eventually};
 
 pub(crate) struct Process {
     spec: Spec,
@@ -77,7 +78,9 @@ impl Process {
     pub(crate) async fn exec(&self, command: &[&str]) -> String {
         let mut run = shell(&self.spec, self.port, self.folder.path(), self.user, r#"exec "$@""#);
         run.args(command).stdin(Stdio::null());
-        let output = tokio::process::Command::from(run).output().await.expect("sh runs");
+        let mut run = tokio::process::Command::from(run);
+        let output = timeout(PATIENCE, run.kill_on_drop(true).output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{command:?} does not end")).expect("sh runs");
         assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

@@ -1,10 +1,12 @@
 //! A server of a test's own: what it runs, and the hand on it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::container::Container;
 use crate::engine::Engine;
@@ -14,6 +16,9 @@ use crate::{eventually, free_port};
 /// What every script begins with: Postgres' programs lie beside the PATH on Debian, and psql knows the port by another name.
 pub(crate) const PREAMBLE: &str =
     r#"for folder in /usr/lib/postgresql/*/bin /usr/sbin; do PATH="$folder:$PATH"; done; export PATH PGPORT="$PORT"; "#;
+
+/// How long a server may take to answer before it is asked again on another connection.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +59,12 @@ impl Kind {
         self == Self::Haproxy
     }
 
+    /// A server that takes a connection and says nothing does not answer.
     async fn answers(self, port: u16) -> bool {
+        timeout(ANSWER_LIMIT, self.answers_some_time(port)).await.unwrap_or(false)
+    }
+
+    async fn answers_some_time(self, port: u16) -> bool {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         match self {
             Self::Redis => redis_answers(address).await.is_ok_and(|answer| answer.starts_with(b"+PONG")),

@@ -234,7 +234,7 @@ describe("looking after a room", () => {
     const dialog = ben.page.getByRole("dialog");
     await dialog.getByRole("textbox").fill(ROOM);
     await dialog.getByRole("button", { name: "Delete for everyone" }).click();
-    for (const person of [ana, cleo]) await person.page.getByText("This room was deleted by its owner").waitFor();
+    for (const person of [ana, cleo]) await person.page.getByText("The server says that this room was deleted by its owner").waitFor();
     await eventually("it is off the list of who deleted it", async () => {
       const listed = ben.page.getByRole("navigation", { name: "Your rooms" }).getByText(ROOM);
       return (await listed.count()) === 0 || (await ben.page.getByText("Deleted", { exact: true }).isVisible());

@@ -106,7 +106,7 @@ describe("the main job", () => {
     const dialog = ana.page.getByRole("dialog");
     await dialog.getByRole("textbox").fill("Short-lived");
     await dialog.getByRole("button", { name: "Delete for everyone" }).click();
-    await ben.page.getByText("This room was deleted by its owner").waitFor();
+    await ben.page.getByText("The server says that this room was deleted by its owner").waitFor();
     const eve = await Person.arrive("Eve", snug.url);
     await eve.fillJoin("Short-lived", PASSWORD);
     await eve.page.getByRole("alert").first().waitFor();

@@ -2,7 +2,19 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { audit, lock, replaceKey, setTopic, topicOf } from "../governing.mjs";
+import {
+  audit,
+  beginRemoval,
+  handOver,
+  keepRecoveryKey,
+  lock,
+  memberLine,
+  openSettings,
+  replaceKey,
+  replaceRecoveryKey,
+  setTopic,
+  topicOf,
+} from "../governing.mjs";
 import { closeBrowser, Person, Snug } from "../harness.mjs";
 
 async function recover(person, room, key) {
@@ -43,6 +55,50 @@ describe("the recovery key", () => {
       assert.deepEqual(person.faults, []);
       await person.leave();
     }
+  });
+
+  it("is replaced by whom the room was handed to; the old one opens nothing, the new one does", async () => {
+    const ana = await Person.arrive("Ana", snug.url);
+    const { recovery: old } = await ana.createRoom("Handed over");
+    const ben = await Person.arrive("Ben", snug.url);
+    await ben.join("Handed over");
+    await memberLine(ana, "Ben").first().waitFor();
+    await handOver(ana, "Ben");
+    // The new owner is asked to, since Ana has seen the old one.
+    const ask = ben.page.getByRole("region", { name: "This room's recovery key may be in other hands" });
+    await ask.waitFor();
+    const second = await replaceRecoveryKey(ben, "third velvet canyon seven lantern", () =>
+      ask.getByRole("button", { name: "New recovery key" }).click(),
+    );
+    assert.match(second, /^snug-recovery(-[a-z2-7]{4}){13}$/);
+    await ask.waitFor({ state: "detached" });
+    assert.ok((await audit(ben)).includes("Ben replaced the room's key and made a new recovery key"));
+    await ben.say("Under the new key");
+    await ana.sees("Under the new key");
+    // From the settings, any time; and it is offered, switched on, with the removal of who may have it.
+    const third = await replaceRecoveryKey(ben, "fourth velvet canyon seven lantern", async () => {
+      const settings = await openSettings(ben);
+      await settings.getByRole("button", { name: "New recovery key" }).click();
+    });
+    const removal = await beginRemoval(ben, "Ana", "fifth velvet canyon seven lantern", { ban: true });
+    assert.ok(await removal.getByLabel("Make a new recovery key too").isChecked());
+    await removal.getByRole("button", { name: "Ban", exact: true }).click();
+    const newest = await keepRecoveryKey(ben, ben.page.getByRole("dialog", { name: "Ana is banned" }));
+    for (const key of [old, second, third]) {
+      const eve = await Person.arrive("Eve", snug.url);
+      await recover(eve, "Handed over", key);
+      const refused = eve.page.locator("input[aria-invalid=true]");
+      await refused.waitFor();
+      assert.ok(await eve.page.getByText("has been replaced by a newer one").isVisible());
+      await eve.leave();
+    }
+    await ben.leave();
+    const again = await Person.arrive("Ben again", snug.url);
+    await recover(again, "Handed over", newest);
+    await again.isIn("Handed over");
+    await again.sees("Under the new key");
+    assert.deepEqual([ana.faults, ben.faults, again.faults], [[], [], []]);
+    for (const person of [ana, again]) await person.leave();
   });
 
   it("of another room is refused in words, and what was typed stays", async () => {

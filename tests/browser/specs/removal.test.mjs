@@ -46,7 +46,7 @@ describe("removing somebody", () => {
     await meet("Typing");
     await cleo.composer().fill("A sentence that was nev");
     await removeCleo();
-    await cleo.page.getByText("You were removed from this room. It has a new password since.").waitFor();
+    await cleo.page.getByText("The server says that you were removed from this room, and that it has a new password since.").waitFor();
     await cleo.page.getByText("A sentence that was nev", { exact: true }).waitFor();
     await cleo.page.getByRole("button", { name: "Copy what you were writing" }).waitFor();
     assert.equal(await cleo.composer().count(), 0);
@@ -92,7 +92,7 @@ describe("removing somebody", () => {
   it("the banned comes back by nothing, until the ban is lifted", async () => {
     await meet("Gate");
     await removeCleo({ ban: true });
-    await cleo.page.getByText("This device is banned from the room, and no password lets it in.").waitFor();
+    await cleo.page.getByText("The server says that this device is banned from the room, and that no password lets it in.").waitFor();
     for (const person of [ana, ben]) await person.isTold("Ana banned Cleo");
     await ana.fromMenu("Invites");
     const invites = ana.page.getByRole("dialog", { name: "Invites" });
@@ -124,7 +124,7 @@ describe("removing somebody", () => {
     await removeCleo();
     await ben.say("Cleo cannot read this");
     await reconnect(cleo);
-    await cleo.page.getByText("You were removed from this room. It has a new password since.").waitFor();
+    await cleo.page.getByText("The server says that you were removed from this room, and that it has a new password since.").waitFor();
     await cleo.message("Written without a network").getByText("Not sent").waitFor();
     await ana.sees("Cleo cannot read this");
     for (const person of [ana, ben]) assert.equal(await person.message("Written without a network").count(), 0);
@@ -161,6 +161,40 @@ describe("removing somebody", () => {
       await eventually("it is still there once", async () => (await person.message("Written before I knew").count()) === 1);
       await person.findsNothingWrong();
     }
+  });
+
+  it("who is not given the newest key is told what to do, does it, and keeps what was being written", async () => {
+    await meet("Left out");
+    await cleo.say("Before");
+    await ben.sees("Before");
+    // The server has lost the key that was sealed to Cleo's device.
+    const keys = /\/api\/rooms\/[^/]+\/epochs\/\d+\/keys/;
+    await cleo.page.route(keys, async (route) => {
+      const response = await route.fetch();
+      const { key: _key, ...rest } = await response.json();
+      await route.fulfill({ response, json: rest });
+    });
+    await replaceKey(ana, NEW_PASSWORD);
+    await ben.say("Under the new key");
+    await ana.sees("Under the new key");
+    const banner = cleo.page.getByRole("region", { name: "The room has a new key that this device does not have" });
+    await banner.getByText(/Ask someone inside for the new password, then join again/).waitFor();
+    await cleo.page.getByText("You can write again once you have joined with the new password.").waitFor();
+    await cleo.composer().fill("Can you hear me?");
+    await cleo.composer().press("Enter");
+    assert.equal(await cleo.composer().inputValue(), "Can you hear me?");
+    await cleo.sees("Before");
+    assert.equal(await cleo.message("Under the new key").count(), 0);
+    await cleo.page.unroute(keys);
+    await banner.getByRole("button", { name: "Join again" }).click();
+    assert.equal(await cleo.page.getByLabel("Room name").inputValue(), "Left out");
+    await cleo.tryToJoin("Left out", NEW_PASSWORD);
+    await cleo.isIn("Left out");
+    await cleo.sees("Under the new key");
+    assert.equal(await cleo.composer().inputValue(), "Can you hear me?");
+    await cleo.composer().press("Enter");
+    for (const person of [ana, ben]) await person.sees("Can you hear me?");
+    for (const person of [ana, ben, cleo]) await person.findsNothingWrong();
   });
 
   it("who was away while the key was replaced three times reads everything on coming back", async () => {

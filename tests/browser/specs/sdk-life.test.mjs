@@ -73,7 +73,7 @@ describe("a room's life with and without a browser", () => {
       await memberLine(person, "Ana").getByText("Moderator").waitFor();
     }
     await rob.remove("Cleo", NEW_PASSWORD);
-    await cleo.page.getByText("You were removed from this room.").waitFor();
+    await cleo.page.getByText("The server says that you were removed from this room").waitFor();
     await ana.isTold("Rob removed Cleo");
     await ana.say("Only the two of us");
     await rob.sees("Only the two of us");

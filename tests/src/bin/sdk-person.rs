@@ -10,7 +10,9 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use snug_client::crypto::{Device, InviteLink, Message};
-use snug_client::{Change, Client, ClientConfig, ClientError, Event, Events, Rekey, RekeyCause, Room};
+use snug_client::{
+    Change, Client, ClientConfig, ClientError, Event, Events, Rekey, RekeyCause, Room, RoomMember, safety_number,
+};
 use snug_protocol::http::{MemberState, Role};
 use snug_protocol::{DeviceId, ErrorCode, Seq};
 use tokio::task::spawn_blocking;
@@ -38,6 +40,7 @@ enum Command {
     Role { name: String, role: Role },
     Remove { name: String, ban: bool, password: String },
     Epoch,
+    Numbers,
     Here,
     Violations,
     Leave,
@@ -86,6 +89,12 @@ impl Person {
                 json!(self.room()?.rekey(rekey, |_| {}).await?.epoch)
             }
             Command::Epoch => json!(self.room()?.epoch()),
+            Command::Numbers => {
+                let members = self.room()?.members().await?;
+                let number = |member: RoomMember| Some((member.name?, safety_number(member.device)));
+                let people: HashMap<String, String> = members.into_iter().filter_map(number).collect();
+                json!({ "room": self.room()?.fingerprint(), "people": people })
+            }
             Command::Here => json!(names_here(self.room()?).await?),
             Command::Violations => {
                 let violations = self.room()?.violations().await?;

@@ -219,6 +219,19 @@ impl Node {
         self.process.take().expect("it runs").terminate().await
     }
 
+    /// Whether it was started and not ended since by [`Node::kill`] or [`Node::terminate`].
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The sessions that have begun at it, the oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionBegun> {
+        let log = self.log();
+        log.lines().filter_map(|line| SessionBegun::of(&serde_json::from_str(line).ok()?)).collect()
+    }
+
     /// Everything that it has logged, in all its lives.
     #[must_use]
     pub fn log(&self) -> String {
@@ -245,6 +258,22 @@ impl Node {
             Ok(ahead) => seconds(ahead),
             Err(behind) => -seconds(behind.duration()),
         }
+    }
+}
+
+/// A line of a node's log.
+pub struct SessionBegun {
+    /// As the node wrote it; later times are greater.
+    pub began_at: String,
+    /// Whose it is.
+    pub device: String,
+}
+
+impl SessionBegun {
+    fn of(line: &serde_json::Value) -> Option<Self> {
+        let text = |name: &str| line[name].as_str().map(str::to_owned);
+        let is_it = line["message"] == "a session begins";
+        is_it.then(|| Some(Self { began_at: text("timestamp")?, device: text("device")? })).flatten()
     }
 }
 

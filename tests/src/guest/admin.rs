@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use snug_client::crypto::{GrantKeys, Prev, RoomKey, Secret};
+use snug_client::crypto::{GrantKeys, Prev, PublicKeys, RoomKey, Secret};
 use snug_protocol::envelope::Header;
 use snug_protocol::http::{Effect, NewEpoch, SealedKey, StageKeys, StepRequest};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, GRANT_BLOB_BYTES};
@@ -79,6 +79,7 @@ impl Guest {
             ban: false,
             recipients: Vec::new().into(),
             sent_at_ms: 0,
+            recovery: None,
             grant,
             kdf: 1,
             auth: GrantKeys::derive(&secret, room.room, grant).auth().into(),
@@ -88,9 +89,10 @@ impl Guest {
         DraftEpoch { request, secret, key, staged: Mutex::default() }
     }
 
-    /// Stages keys for these devices and the recovery device.
+    /// Stages keys for these devices and the recovery device, if none takes its place.
     pub async fn stage(&self, room: &GuestRoom, draft: &DraftEpoch, devices: &[DeviceId]) -> Answer {
-        let devices: BTreeSet<DeviceId> = devices.iter().copied().chain([recovery_device().id()]).collect();
+        let spare = draft.request.recovery.is_none().then(|| recovery_device().id());
+        let devices: BTreeSet<DeviceId> = devices.iter().copied().chain(spare).collect();
         let keys = devices.iter().map(|device| SealedKey { device: *device, key: [7; EPOCH_KEY_BYTES].into() });
         let keys: Vec<SealedKey> = keys.collect();
         draft.staged.lock().expect("no panic").extend(devices);
@@ -99,11 +101,13 @@ impl Guest {
         self.put(&format!("/api/rooms/{}/epochs/{}/keys", room.room, room.epoch + 1), &request).await
     }
 
-    /// Begins the epoch, for those whom keys were staged for if the request does not say otherwise.
+    /// Begins the epoch, for those whom keys were staged for and the new recovery device if the request does not say otherwise.
     pub async fn begin_epoch(&self, room: &GuestRoom, draft: &DraftEpoch) -> Answer {
         let mut request = draft.request.clone();
         if request.recipients.0.is_empty() {
-            request.recipients = recipients_hash(draft.staged.lock().expect("no panic").iter().copied()).into();
+            let fresh = request.recovery.as_ref().and_then(|it| PublicKeys::parse(&it.sign_key, &it.agree_key).ok());
+            let staged = draft.staged.lock().expect("no panic").clone();
+            request.recipients = recipients_hash(staged.into_iter().chain(fresh.map(|keys| keys.id()))).into();
         }
         self.post(&format!("/api/rooms/{}/epochs", room.room), &request).await
     }

@@ -1,7 +1,8 @@
 //! A member who helps the lying server: seals, with the room's key, what no client would.
 
 use snug_client::crypto::{
-    Body, ChainPlace, Content, Device, NextEpoch, Prev, RoomKey, RoomState, Step, next_record, seal, seal_step,
+    Body, ChainPlace, Content, Device, NextEpoch, Prev, PublicKeys, RoomKey, RoomState, Step, next_record, seal,
+    seal_step,
 };
 use snug_client::{Client, Room};
 use snug_protocol::envelope::Header;
@@ -67,9 +68,25 @@ impl Accomplice {
     /// When the record is out of bounds.
     #[must_use]
     pub fn record(&self, after: ChainPlace, state: RoomState, to: &[DeviceId], prev: Prev) -> (Envelope, RoomKey) {
+        self.renewal(after, None, state, to, prev)
+    }
+
+    /// The same, with another recovery device in the place of the one there is.
+    ///
+    /// # Panics
+    /// When the record is out of bounds.
+    #[must_use]
+    pub fn renewal(
+        &self,
+        after: ChainPlace,
+        recovery: Option<PublicKeys>,
+        state: RoomState,
+        to: &[DeviceId],
+        prev: Prev,
+    ) -> (Envelope, RoomKey) {
         let key = RoomKey::generate(self.key.room(), self.key.epoch() + 1);
         let cause = snug_client::crypto::Cause::Rotate;
-        let next = NextEpoch { after, previous_key: &self.key, recipients: to, cause, state };
+        let next = NextEpoch { after, previous_key: &self.key, recipients: to, cause, recovery, state };
         (next_record(&self.device, &key, next, prev, 1).expect("in bounds"), key)
     }
 }

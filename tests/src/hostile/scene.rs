@@ -7,7 +7,7 @@ use snug_client::crypto::{ChainPlace, Device, Prev};
 use snug_client::log::Violation;
 use snug_client::{Client, ClientConfig, ClientError, Event, Events, Rekey, RekeyCause, Rekeyed, Room};
 use snug_protocol::frame::{EntryFrame, ServerFrame};
-use snug_protocol::{EntryKind, Envelope, Seq};
+use snug_protocol::{EntryKind, Envelope, EnvelopeHash, Seq};
 
 use super::HostileServer;
 use super::accomplice::Accomplice;
@@ -92,6 +92,14 @@ impl Scene {
     pub fn newest_record(&self) -> ChainPlace {
         let newest = self.garden.audit().pop().expect("a chain begins with a record");
         ChainPlace { seq: newest.seq, hash: self.garden.secrets().record_hash }
+    }
+
+    /// The hash of the entry at a place, as the node has it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn node_hash(&self, at: Seq) -> EnvelopeHash {
+        self.node.store.entry_hash(self.garden.id(), at).await.expect("the store answers").expect("an entry")
     }
 
     /// Ana gives the room another key.

@@ -1,10 +1,11 @@
 //! Who is away while the key is replaced comes back without typing anything, and loses and doubles nothing that waits to be sent.
 
 use snug_client::{Event, RekeyCause};
+use snug_protocol::limits::BACKLOG_MAX;
 use snug_tests::hostile::HostileServer;
 use snug_tests::in_time;
 
-use super::cast::{Cast, Person, client_of, joins_by, texts, whole};
+use super::cast::{Cast, Person, client_of, done, joins_by, texts, whole};
 use snug_client::crypto::Device;
 
 /// Ben, whose connection can be taken away.
@@ -44,6 +45,36 @@ async fn a_member_who_is_away_during_three_new_keys_reads_it_all_when_it_is_back
     cast.ben.hears_text("I am back").await;
     dora.is_content().await;
     assert_eq!(dora.room.audit(), cast.ana.room.audit());
+}
+
+/// Twice as much is further behind than what is sent again.
+const HALF: u64 = BACKLOG_MAX / 2 + 1;
+
+#[tokio::test]
+async fn who_was_away_for_more_than_is_sent_again_and_for_new_keys_catches_up_with_all_of_it() {
+    let mut cast = Cast::gather().await;
+    let (door, mut dora) = behind_a_door(&cast).await;
+    dora.says("before").await;
+    cast.cleo.hears_text("before").await;
+    shut(&door, &mut dora).await;
+    cast.ana.rekeys(RekeyCause::Rotate, "the second password").await.expect("an owner may");
+    cast.ben.reaches(1).await;
+    for half in ["one", "other"] {
+        let many: Vec<_> = (0..HALF).map(|n| cast.ben.room.send(format!("{half} {n}"))).collect();
+        for sending in many {
+            done(sending).await;
+        }
+    }
+    cast.ana.removes(cast.cleo.id(), false, "the third password").await;
+    cast.ana.says("without Cleo").await;
+    door.refuse(false);
+    dora.hears_text("without Cleo").await;
+    assert_eq!((dora.room.epoch(), dora.room.audit()), (2, cast.ana.room.audit()));
+    dora.says("I am back").await;
+    cast.ben.hears_text("I am back").await;
+    let told = texts(whole(&dora).await);
+    assert_eq!((told.len() as u64, told.first().map(String::as_str)), (2 * HALF + 3, Some("before")));
+    dora.is_content().await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod many;
 mod racing;
 mod recovery;
 mod removal;
+mod renewal;
 mod said;
 mod steps;
 mod storm;

@@ -1,6 +1,7 @@
 //! The recovery key makes an owner where every owner's device is lost.
 
-use snug_client::crypto::RecoveryKey;
+use snug_client::Change;
+use snug_client::crypto::{RecoveryKey, Step};
 use snug_protocol::http::Role;
 use snug_tests::in_time;
 
@@ -37,7 +38,7 @@ async fn the_recovery_key_makes_an_owner_who_governs_and_reads_it_all() {
 }
 
 #[tokio::test]
-async fn the_recovery_key_works_in_a_locked_room_which_is_locked_afterwards() {
+async fn the_recovery_key_works_in_a_locked_room_which_stays_locked_all_the_time() {
     let cast = Cast::gather().await;
     cast.ana.room.set_locked(true).await.expect("an owner may");
     let newcomer = client(&cast.node);
@@ -47,6 +48,8 @@ async fn the_recovery_key_works_in_a_locked_room_which_is_locked_afterwards() {
         (cast.ben.room.state() == room.state() && cast.ben.room.state().locked).then_some(())
     })
     .await;
+    let locks = room.audit().into_iter().filter(|entry| matches!(entry.change, Change::Step(Step::Lock { .. })));
+    assert_eq!(locks.count(), 1, "nobody else could have come in meanwhile");
     let again = in_time("again", newcomer.recover_room(NAME, &cast.recovery, "Ana again")).await.expect("it is safe");
     assert_eq!(again.state(), cast.ben.room.state());
 }

@@ -59,7 +59,10 @@ async fn those_who_stay_read_and_write_on_and_the_removed_one_is_out_at_once() {
     assert_eq!((row.name.as_deref(), row.state), (Some("Ben"), MemberState::Removed));
     let audit = cast.cleo.room.audit();
     let cause = Cause::Remove { devices: vec![gone], ban: false };
-    assert_eq!(audit.last().map(|entry| entry.change.clone()), Some(Change::Epoch { epoch: 1, cause }));
+    assert_eq!(
+        audit.last().map(|entry| entry.change.clone()),
+        Some(Change::Epoch { epoch: 1, cause, recovery: false })
+    );
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn every_step_holds_for_everyone_and_nobody_is_put_out_by_it() {
     assert_eq!((state.topic.as_str(), state.locked, cast.cleo.room.epoch()), ("Roses", true, 0));
     assert_eq!((cast.ben.room.role(), cast.cleo.room.role()), (Role::Moderator, Role::Member));
     let audit = cast.cleo.room.audit();
-    assert_eq!(audit[0].change, Change::Epoch { epoch: 0, cause: Cause::Created });
+    assert_eq!(audit[0].change, Change::Epoch { epoch: 0, cause: Cause::Created, recovery: false });
     assert_eq!(audit.len(), 12, "all of it, with the beginning: {audit:?}");
     assert!(audit.iter().all(|entry| entry.device == cast.ana.id() && entry.at_ms > 0));
     let told = cast.cleo.hears(|event| matches!(event, Event::Administered(entry) if entry.seq > old)).await;

@@ -13,6 +13,7 @@ mod postgres;
 mod quiet;
 mod redis;
 mod report;
+mod rolling;
 mod scene;
 mod storm;
 
@@ -25,7 +26,7 @@ use snug_tests::fleet::{CLOCK_OFF_SECONDS, Fleet, Options};
 use snug_tests::history::{Breach, check, ledger};
 use snug_tests::rng::Rng;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const NODES: usize = 3;
 const ROOMS: usize = 3;
@@ -34,6 +35,8 @@ const MEMBERS: usize = 4;
 const CLOCK_OFF: usize = 1;
 /// Sockets of the reconnect storm where nothing else is asked for.
 const STORM: u64 = 500;
+/// How long a strike, or the end of it all, may take: many times what it does take. A wait without an end would say nothing.
+const STRIKE_LIMIT: Duration = Duration::from_secs(240);
 /// Open files of this process: each connection of the storm passes a proxy here.
 const OPEN_FILES: &str = "16000";
 
@@ -87,7 +90,7 @@ async fn nothing_is_lost_or_doubled_whatever_dies_in_the_cluster() {
             scene.presence.detach_all();
         }
     }
-    finish(scene, began).await;
+    timeout(STRIKE_LIMIT, finish(scene, began)).await.expect("the load ends, and what happened is compared");
 }
 
 /// Ends the load, and holds what happened against what was promised.

@@ -8,6 +8,7 @@ use snug_tests::history::figures::{Spans, delays, resumed};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::STRIKE_LIMIT;
 use super::faults::{Fault, Strike};
 use super::load::{Load, Story};
 use super::quiet::Quiet;
@@ -86,7 +87,17 @@ impl Scene {
     /// Does its worst, and waits until everyone is at the head again.
     pub async fn strike(&mut self, fault: Fault) {
         let began = Instant::now();
-        let strike = match fault {
+        let struck = timeout(STRIKE_LIMIT, self.do_worst(fault)).await;
+        let Some(strike) = struck.unwrap_or_else(|_| panic!("{fault} had no end within {STRIKE_LIMIT:?}")) else {
+            return;
+        };
+        println!("{:5.1} s  {fault}: {}", began.elapsed().as_secs_f64(), strike.proof);
+        self.strikes.push(strike);
+    }
+
+    /// `None`: it goes on beside the others.
+    async fn do_worst(&mut self, fault: Fault) -> Option<Strike> {
+        Some(match fault {
             Fault::NodeKilled => self.node_killed().await,
             Fault::NodesRestarted => self.nodes_restarted().await,
             Fault::RedisAway => self.redis_away().await,
@@ -100,11 +111,15 @@ impl Scene {
             Fault::CommitCut => self.commit_cut().await,
             Fault::SentThrice => self.sent_thrice().await,
             Fault::Storm => self.storm().await,
-            Fault::SlowReader => return self.slow_reader().await,
-            Fault::HalfOpen => return self.half_open().await,
-        };
-        println!("{:5.1} s  {fault}: {}", began.elapsed().as_secs_f64(), strike.proof);
-        self.strikes.push(strike);
+            Fault::SlowReader => {
+                self.slow_reader().await;
+                return None;
+            }
+            Fault::HalfOpen => {
+                self.half_open().await;
+                return None;
+            }
+        })
     }
 
     /// Waits until everyone is at the head, counted from `healed`, and makes the strike out of it.

@@ -24,12 +24,14 @@ const OPENED_AT_ONCE: usize = 50;
 /// How long a light client waits after a failure before it tries again, times its tries, at most this often.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES_MAX: u32 = 100;
+/// How long it waits before it asks again to follow a room.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 /// How long one attempt may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a light client needs to come back: a token, and its place.
 #[derive(Clone)]
-struct Light {
+pub struct Light {
     url: Arc<str>,
     token: Arc<str>,
     room: RoomId,
@@ -71,7 +73,8 @@ impl Scene {
         strike
     }
 
-    async fn light_clients(&self, count: usize) -> Vec<Light> {
+    /// So many of them, in rooms of their own.
+    pub async fn light_clients(&self, count: usize) -> Vec<Light> {
         let mut devices = Vec::new();
         for number in 0..ROOMS {
             let mut guest = Guest::new(&self.fleet.url);
@@ -95,7 +98,7 @@ impl Scene {
 }
 
 /// Answers heartbeats until the connection breaks.
-async fn stay(mut socket: RawSocket) {
+pub async fn stay(mut socket: RawSocket) {
     loop {
         match socket.next().await {
             Incoming::Closed { .. } => return,
@@ -107,9 +110,9 @@ async fn stay(mut socket: RawSocket) {
 
 impl Light {
     /// Tries until it follows its room again.
-    async fn come_back(&self, failures: &AtomicUsize) -> RawSocket {
+    pub async fn come_back(&self, failures: &AtomicUsize) -> RawSocket {
         for attempt in 1..=TRIES_MAX {
-            if let Ok(Some(socket)) = timeout(ATTEMPT_LIMIT, self.attempt()).await {
+            if let Ok(Some(socket)) = timeout(ATTEMPT_LIMIT, self.attempt(failures)).await {
                 return socket;
             }
             failures.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +121,7 @@ impl Light {
         panic!("a light client did not come back within {PATIENCE:?}");
     }
 
-    async fn attempt(&self) -> Option<RawSocket> {
+    async fn attempt(&self, failures: &AtomicUsize) -> Option<RawSocket> {
         let mut socket = RawSocket::connect(&self.url, Some(&self.token), None).await.ok()?;
         socket.send(&ClientFrame::Hello { client: "light".into() }).await.ok()?;
         let follow = ClientFrame::Follow { id: 1, room: self.room, cursor: Some(self.cursor.clone()) };
@@ -126,7 +129,13 @@ impl Light {
         loop {
             match socket.next().await {
                 Incoming::Frame(ServerFrame::Followed { .. }) => return Some(socket),
-                Incoming::Frame(ServerFrame::Error { .. }) | Incoming::Closed { .. } => return None,
+                // As other clients do: it asks again where it is.
+                Incoming::Frame(ServerFrame::Error { .. }) => {
+                    failures.fetch_add(1, Ordering::Relaxed);
+                    sleep(FOLLOW_AGAIN).await;
+                    socket.send(&follow).await.ok()?;
+                }
+                Incoming::Closed { .. } => return None,
                 _ => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use snug_backing::Redis;
 use snug_protocol::frame::{PresenceState, ServerFrame};
 use snug_tests::cluster::Cluster;
 use snug_tests::guest::Guest;
@@ -54,5 +55,31 @@ async fn who_was_on_a_node_that_is_killed_is_gone_within_half_a_minute_unless_th
     let gone =
         ServerFrame::Presence { room: room.room, device: ben.device.id(), state: PresenceState::Gone, here_count: 2 };
     assert_eq!(told, gone, "Cleo was never gone");
+    assert!(died.elapsed() < Duration::from_secs(30), "{:?}", died.elapsed());
+}
+
+#[tokio::test]
+async fn who_was_on_a_node_that_is_killed_is_gone_although_redis_has_forgotten_them() {
+    let redis = Redis::start(&[]).await;
+    let cluster = Cluster::on_redis(redis.url());
+    let (here, there) = (cluster.node(&[]).await, cluster.node(&[]).await);
+    let (mut ana, mut ben) = (Guest::new(&here.url), Guest::new(&there.url));
+    let room = ana.create("Forgotten").await;
+    ben.join(&room).await;
+    let mut ana_hears = following(&ana, &room).await;
+    let _bens = following(&ben, &room).await;
+    let arrival = presence(&mut ana_hears, ana.device.id()).await;
+    assert!(matches!(arrival, ServerFrame::Presence { state: PresenceState::Here, .. }), "{arrival:?}");
+    let died = Instant::now();
+    there.kill();
+    assert_eq!(redis.exec(&["redis-cli", "-p", &redis.port().to_string(), "flushall"]).await.trim(), "OK");
+    // Nobody is left in Redis to be buried.
+    loop {
+        match presence(&mut ana_hears, ana.device.id()).await {
+            ServerFrame::Here { here: Some(here), .. } if here == [ana.device.id()] => break,
+            ServerFrame::Presence { device, state: PresenceState::Gone, .. } if device == ben.device.id() => break,
+            other => assert!(matches!(other, ServerFrame::Here { .. }), "{other:?}"),
+        }
+    }
     assert!(died.elapsed() < Duration::from_secs(30), "{:?}", died.elapsed());
 }

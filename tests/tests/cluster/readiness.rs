@@ -1,6 +1,8 @@
 //! What a node says of itself when something that it depends on is away.
 
 use serde_json::Value;
+use snug_bus::Backplane;
+use snug_store::Store;
 use snug_tests::cluster::{Cluster, ClusterNode};
 use snug_tests::http;
 
@@ -28,7 +30,8 @@ async fn without_its_bus_a_node_is_ready_and_degraded_and_without_its_database_i
 
 #[tokio::test]
 async fn a_node_that_shares_no_bus_says_so() {
-    let (_, told) = report(&Cluster::new().node(&[]).await).await;
+    let alone = Cluster::over(Store::memory(), Backplane::local());
+    let (_, told) = report(&alone.node(&[]).await).await;
     let bus = &told["dependencies"]["bus"];
     assert_eq!((bus["kind"].as_str(), bus["shared"].as_bool()), (Some("local"), Some(false)));
 }

@@ -2,6 +2,7 @@
 //!
 //! Manifests are read as they are in `deploy/`; that they are valid Kubernetes is seen by `make check-deploy`.
 
+mod commands;
 mod files;
 mod health;
 mod manifests;

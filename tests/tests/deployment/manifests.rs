@@ -7,7 +7,7 @@ use serde_json::Value;
 use snug_gateway::server::DRAIN_LIMIT;
 use snug_tests::node::Node;
 
-use crate::files::{OVERLAYS, compose_node, environment, resource, resources, text};
+use crate::files::{OVERLAYS, compose_node, environment, resource, resources, text, yaml};
 
 /// Between the end of a drain and the kill.
 const SLACK: Duration = Duration::from_secs(3);
@@ -65,6 +65,33 @@ fn ports_lead_from_the_ingress_to_the_program() {
     assert_eq!(backend["port"]["name"], service["spec"]["ports"][0]["name"]);
     let policy = resource("production", "NetworkPolicy", "ingress");
     assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], "http");
+}
+
+#[test]
+fn metrics_are_read_where_the_program_tells_them_and_by_no_service() {
+    let port_of = |overlay: &str| environment(overlay)["SNUG_ADMIN_LISTEN"].rsplit(':').next().map(str::to_owned);
+    for overlay in OVERLAYS {
+        let port = &container(overlay)["ports"][1];
+        assert_eq!(port["name"], "metrics");
+        assert_eq!(port_of(overlay), Some(port["containerPort"].to_string()), "{overlay}");
+        let pod = &resource(overlay, "Deployment", "snug")["spec"]["template"]["metadata"];
+        assert_eq!(pod["annotations"]["prometheus.io/port"], port["containerPort"].to_string());
+        let service = resource(overlay, "Service", "snug");
+        let ports = service["spec"]["ports"].as_array().expect("ports");
+        assert!(ports.iter().all(|port| port["targetPort"] == "http"), "{overlay}: the public does not read metrics");
+    }
+    let component = "kubernetes/components/telemetry";
+    let policy = yaml(&format!("{component}/network-policy.yaml"));
+    assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], "metrics");
+    let endpoint = &yaml(&format!("{component}/pod-monitor.yaml"))["spec"]["podMetricsEndpoints"][0];
+    assert_eq!((&endpoint["port"], &endpoint["path"]), (&"metrics".into(), &"/metrics".into()));
+    let literal = yaml(&format!("{component}/kustomization.yaml"))["configMapGenerator"][0]["literals"][0].clone();
+    let sent_to = policy["spec"]["egress"][0]["ports"][0]["port"].to_string();
+    assert!(
+        literal.as_str().is_some_and(|literal| literal.starts_with("SNUG_OTLP_URL=") && literal.ends_with(&sent_to))
+    );
+    let compose = compose_node();
+    assert_eq!(compose["environment"]["SNUG_ADMIN_LISTEN"], environment("production")["SNUG_ADMIN_LISTEN"]);
 }
 
 #[test]

@@ -12,7 +12,16 @@ use snug_gateway::server::DRAIN_LIMIT;
 use crate::files::{OVERLAYS, compose_node, environment, text};
 
 /// What the compose file itself is set by, and not the program.
-const OF_COMPOSE: [&str; 6] = ["SNUG_HOST", "SNUG_PORT", "SNUG_BIND", "SNUG_SUBNET", "SNUG_NOFILE", "SNUG_IMAGE"];
+const OF_COMPOSE: [&str; 8] = [
+    "SNUG_HOST",
+    "SNUG_PORT",
+    "SNUG_BIND",
+    "SNUG_SUBNET",
+    "SNUG_NOFILE",
+    "SNUG_IMAGE",
+    "SNUG_COLLECTOR",
+    "SNUG_GRAFANA_PORT",
+];
 
 /// Environment variable and flag of every setting.
 fn known() -> BTreeMap<String, String> {
@@ -53,6 +62,55 @@ fn compose_environment() -> BTreeMap<String, String> {
     let node = compose_node();
     let environment = node["environment"].as_object().expect("a map");
     environment.iter().map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned())).collect()
+}
+
+/// The settings that a node has with this environment written as a file.
+fn from_file(environment: &BTreeMap<String, String>) -> Settings {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("snug.toml");
+    let key = |name: &str| name.strip_prefix("SNUG_").expect("a setting").to_lowercase();
+    let settings = environment.iter().filter(|(name, _)| name.starts_with("SNUG_"));
+    let lines: Vec<String> = settings.map(|(name, value)| format!("{} = {value:?}\n", key(name))).collect();
+    std::fs::write(&path, lines.concat()).expect("a file");
+    let args = ["snug".to_owned(), format!("--config={}", path.display())].map(Into::into);
+    let read = snug_gateway::config::read(args);
+    read.unwrap_or_else(|error| panic!("the program refuses the file: {error}")).cli.settings
+}
+
+#[test]
+fn every_setting_is_a_flag_a_variable_and_a_key_of_the_file_by_one_rule() {
+    for (variable, flag) in known() {
+        let key = variable.strip_prefix("SNUG_").expect("ours begin so").to_lowercase();
+        assert_eq!(flag, key.replace('_', "-"), "{variable}");
+    }
+    // The document says the rule once, with an example that holds.
+    let document = text("README.md");
+    assert!(
+        document.contains("`--data-dir`, `SNUG_DATA_DIR`, and `data_dir = "),
+        "the rule is not in deploy/README.md"
+    );
+    assert_eq!(known()["SNUG_DATA_DIR"], "data-dir");
+}
+
+#[test]
+fn the_settings_of_every_overlay_are_the_same_as_a_file() {
+    for overlay in OVERLAYS {
+        let environment = environment(overlay);
+        let (flags, file) = (parsed(&environment), from_file(&environment));
+        // A file has no databases' addresses here, which `parsed` adds.
+        let same = [
+            flags.listen == file.listen,
+            flags.public_url == file.public_url,
+            flags.trusted_proxies == file.trusted_proxies,
+            flags.pepper_file == file.pepper_file,
+            flags.migrate == file.migrate,
+            flags.drain_wait_ms == file.drain_wait_ms,
+            flags.log == file.log,
+            flags.log_format == file.log_format,
+            format!("{:?}", flags.limits) == format!("{:?}", file.limits),
+        ];
+        assert!(same.iter().all(|same| *same), "{overlay}: {same:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use snug_client::crypto::{Admin, Device, Step, seal_room_key};
+use snug_client::crypto::{Admin, ChainPlace, Device, Step, seal_room_key};
 use snug_client::log::ViolationCode;
 use snug_client::{Event, Room};
 use snug_protocol::frame::ServerFrame;
@@ -94,6 +94,43 @@ async fn a_record_by_who_is_no_admin_counts_for_nothing_though_its_key_is_handed
         let (kept, hers) = (room.secrets().key.export(), scene.garden.secrets().key.export());
         assert_eq!(kept, hers, "nothing is sealed under Mallory's key");
     }
+}
+
+#[tokio::test]
+async fn a_recovery_device_that_a_moderator_names_takes_nobodys_place_though_its_key_is_handed_out() {
+    let scene = Scene::set().await;
+    let mallory = scene.accomplice().await;
+    scene.garden.set_role(mallory.id(), Role::Moderator).await.expect("an owner may");
+    let (room, mut events) = scene.joined().await;
+    // The newest link is a step, whose place is known by the log alone.
+    let newest = scene.garden.audit().pop().expect("a step");
+    let hash = scene.node_hash(newest.seq).await;
+    let after = ChainPlace { seq: newest.seq, hash };
+    let (before, fresh, victim) = (room.state(), *Device::generate().keys(), *scene.victim.device().keys());
+    let mut state = before.clone();
+    state.admins.retain(|admin| !admin.recovery);
+    state.admins.push(Admin { keys: fresh, role: Role::Owner, recovery: true });
+    state.admins.sort_by_key(Admin::device);
+    state.recovery_by = mallory.id();
+    let sealed = Arc::new(Mutex::new(None::<[u8; EPOCH_KEY_BYTES]>));
+    let handed_out = Arc::clone(&sealed);
+    scene.server.on_http(move |answer| {
+        let sealed = handed_out.lock().expect("no panic");
+        if let Some(key) = sealed.as_ref().filter(|_| answer.path.ends_with("/epochs/1/keys")) {
+            let key = snug_protocol::encode_base64(key);
+            answer.rewrite(|json| *json = serde_json::json!({ "recipients": [victim.id()], "key": key }));
+        }
+    });
+    let place = scene
+        .say_and_forge("hello", move |prev| {
+            let (record, key) = mallory.renewal(after, Some(fresh), state.clone(), &[victim.id()], prev);
+            *sealed.lock().expect("no panic") = Some(seal_room_key(&key, &victim).expect("usual keys"));
+            record
+        })
+        .await;
+    let found = violation(&mut events).await;
+    assert_eq!((found.code, found.seq), (ViolationCode::Authority, place));
+    assert_eq!((room.epoch(), room.state()), (0, before), "the recovery key is the one it was");
 }
 
 #[tokio::test]

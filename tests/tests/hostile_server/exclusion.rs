@@ -62,7 +62,7 @@ fn record(
 ) -> Envelope {
     let mut to = to.to_vec();
     to.sort_unstable();
-    let next = NextEpoch { after, previous_key, recipients: &to, cause: Cause::Rotate, state };
+    let next = NextEpoch { after, previous_key, recipients: &to, cause: Cause::Rotate, recovery: None, state };
     next_record(device, key, next, prev, 1).expect("in bounds")
 }
 

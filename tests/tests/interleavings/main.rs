@@ -28,6 +28,7 @@ fn run(seed: u64) -> world::Tally {
         world.settle().await;
         world.check_those_who_remain().await;
         world.check_those_who_are_gone().await;
+        world.check_recovery_devices().await;
         world.tally
     })
 }
@@ -61,5 +62,6 @@ fn any_interleaving_ends_with_everyone_reading_what_they_may_and_no_more() {
     if seeds.len() >= 100 {
         assert!(total.sent > 0 && total.epochs > 0 && total.removed > 0 && total.late_joins > 0, "{total:?}");
         assert!(total.lost_races > 0 && total.overtaken > 0 && total.excluded > 0 && total.cut > 0, "{total:?}");
+        assert!(total.renewed > 0, "{total:?}");
     }
 }

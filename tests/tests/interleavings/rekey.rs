@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 
 use snug_client::chain::{Membership, eligible};
 use snug_client::crypto::{
-    Cause, GrantContent, GrantKeys, NextEpoch, PublicKeys, RoomKey, Secret, next_record, profile_of, seal_room_key,
+    Cause, Device, GrantContent, GrantKeys, NextEpoch, PublicKeys, RoomKey, Secret, next_record, profile_of,
+    seal_room_key,
 };
 use snug_client::protocol::http::MemberState;
 use snug_client::protocol::{DeviceId, EnvelopeHash, GrantId, RoomId, recipients_hash};
 use snug_store::{GrantSecret, NewEpoch, StepError, Store};
 
-use super::person::{Person, Told, random};
+use super::person::{Person, Told, device_keys, random};
 
 /// An epoch whose keys are sealed and which has not begun.
 pub struct Prepared {
     pub by: DeviceId,
     pub told: Told,
     pub cause: Cause,
+    /// The recovery device that takes the place of the one before, if one does.
+    pub recovery: Option<Device>,
     /// Members that it knows will be put out.
     pub excluded: usize,
     pub new: NewEpoch,
@@ -25,11 +28,18 @@ pub struct Prepared {
 
 impl Prepared {
     /// Seals a new key to everyone who counts, as the admin sees the room now. `None` if the fold does not allow it.
-    pub async fn new(admin: &Person, store: &Store, room: RoomId, cause: Cause) -> Option<Self> {
+    pub async fn new(
+        admin: &Person,
+        store: &Store,
+        room: RoomId,
+        cause: Cause,
+        recovery: Option<Device>,
+    ) -> Option<Self> {
         let (chain, record) = (admin.chain.as_ref()?, admin.record.as_ref()?);
         let (epoch, _) = chain.pin();
         let present = &admin.keys[&epoch];
-        let state = chain.next_state(admin.device.id(), &cause, 1).ok()?;
+        let fresh = recovery.as_ref().map(|device| *device.keys());
+        let state = chain.next_state_with(admin.device.id(), &cause, fresh.as_ref(), 1).ok()?;
 
         let mut listed: Vec<(DeviceId, PublicKeys)> = Vec::new();
         let mut introduced = BTreeSet::new();
@@ -54,6 +64,7 @@ impl Prepared {
             previous_key: present,
             recipients: &sealed_to,
             cause: cause.clone(),
+            recovery: fresh,
             state,
         };
         let envelope = next_record(&admin.device, &key, next, admin.newest(), 1).expect("in bounds");
@@ -63,19 +74,32 @@ impl Prepared {
         // What the gateway's pepper adds is left out: a thief of the database and the pepper has exactly this.
         let secret =
             GrantSecret { verifier: grant_keys.auth().to_vec(), sealed_blob: grant_keys.seal(&content), pepper: 0 };
-        let keys = who.sealed_to.iter().map(|(device, keys)| (*device, seal_room_key(&key, keys).expect("usual keys")));
+        let staged = who.sealed_to.iter().filter(|(_, keys)| Some(*keys) != fresh);
+        let keys = staged.map(|(device, keys)| (*device, seal_room_key(&key, keys).expect("usual keys")));
         let (remove, ban) = match &cause {
             Cause::Remove { devices, ban } => (devices.clone(), *ban),
             _ => (Vec::new(), false),
         };
         let (grant, recipients) = (told.grant, recipients_hash(sealed_to));
+        let named = fresh.map(|keys| (device_keys(&keys), seal_room_key(&key, &keys).expect("usual keys")));
         Some(Self {
             by: admin.device.id(),
             keys: keys.collect(),
             told,
             cause,
+            recovery,
             excluded: who.excluded.len(),
-            new: NewEpoch { record: envelope, remove, ban, recipients, sent_at_ms: 1, grant, kdf: 1, secret },
+            new: NewEpoch {
+                record: envelope,
+                remove,
+                ban,
+                recipients,
+                sent_at_ms: 1,
+                recovery: named,
+                grant,
+                kdf: 1,
+                secret,
+            },
         })
     }
 

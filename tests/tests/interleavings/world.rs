@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use snug_client::chain::Action;
 use snug_client::crypto::{
-    Cause, GrantContent, GrantKeys, RecoveryKey, RoomKey, Secret, Step, decrypt, founding_record, seal_room_key,
-    seal_step,
+    Cause, Device, GrantContent, GrantKeys, RecoveryKey, RoomKey, Secret, Step, decrypt, founding_record,
+    open_room_key, seal_room_key, seal_step,
 };
 use snug_client::protocol::frame::EntryFrame;
 use snug_client::protocol::http::Role;
 use snug_client::protocol::{Envelope, GrantId, RoomId, Seq};
-use snug_store::{GrantSecret, NewRoom, NewStep, StepEffect, StepError, Store};
+use snug_store::{GrantSecret, NewRoom, NewStep, Standing, StepEffect, StepError, Store};
 use snug_tests::rng::Rng;
 
 use super::person::{Outcome, Person, Told, device_keys, random};
@@ -29,6 +29,7 @@ pub struct Tally {
     pub overtaken: u64,
     pub excluded: u64,
     pub cut: u64,
+    pub renewed: u64,
 }
 
 impl Tally {
@@ -41,6 +42,7 @@ impl Tally {
         self.overtaken += other.overtaken;
         self.excluded += other.excluded;
         self.cut += other.cut;
+        self.renewed += other.renewed;
     }
 }
 
@@ -54,6 +56,10 @@ pub struct World {
     prepared: Vec<Prepared>,
     /// Who was put out, and the newest epoch whose key they rightly had.
     gone: BTreeMap<usize, u32>,
+    /// The recovery device.
+    saviour: Device,
+    /// Those in whose place another came, and the newest epoch whose key each rightly had.
+    retired: Vec<(Device, u32)>,
     acknowledged: BTreeSet<String>,
     texts: u64,
     pub tally: Tally,
@@ -89,6 +95,8 @@ impl World {
             told: told.clone(),
             prepared: Vec::new(),
             gone: BTreeMap::new(),
+            saviour: recovery,
+            retired: Vec::new(),
             acknowledged: BTreeSet::new(),
             texts: 0,
             tally: Tally::default(),
@@ -195,7 +203,9 @@ impl World {
                 Cause::Remove { devices: vec![target], ban: rng.one_in(2) }
             }
         };
-        let Some(prepared) = Prepared::new(admin, &self.store, self.room, cause).await else { return };
+        let owns = admin.chain.as_ref().is_some_and(|chain| chain.may(admin.device.id(), Action::ReplaceRecovery));
+        let recovery = (owns && rng.one_in(3)).then(|| RecoveryKey::generate().device());
+        let Some(prepared) = Prepared::new(admin, &self.store, self.room, cause, recovery).await else { return };
         // Crashed before, between, or after the requests that stage keys: then nothing has happened.
         let crashes_after = rng.one_in(4).then(|| rng.below(4));
         let staged = prepared.stage(&self.store, self.room, crashes_after.unwrap_or(usize::MAX)).await;
@@ -212,19 +222,23 @@ impl World {
         let at = rng.below(self.prepared.len());
         let prepared = self.prepared.swap_remove(at);
         match prepared.begin(&self.store).await {
-            Ok(()) => self.begun(&prepared),
+            Ok(()) => self.begun(prepared),
             Err(StepError::ChainMoved { .. } | StepError::StaleEpoch { .. }) => self.tally.lost_races += 1,
             Err(StepError::Store(error)) => panic!("the Memory store failed: {error}"),
             Err(_) => {}
         }
     }
 
-    fn begun(&mut self, prepared: &Prepared) {
+    fn begun(&mut self, prepared: Prepared) {
         self.told = prepared.told.clone();
         self.tally.epochs += 1;
         self.tally.excluded += u64::try_from(prepared.excluded).expect("few");
         self.tally.cut += u64::from(prepared.cause == Cause::History);
         let before = prepared.new.record.header().epoch - 1;
+        if let Some(fresh) = prepared.recovery {
+            self.retired.push((std::mem::replace(&mut self.saviour, fresh), before));
+            self.tally.renewed += 1;
+        }
         for (who, person) in self.people.iter().enumerate() {
             if prepared.new.remove.contains(&person.device.id()) {
                 self.gone.entry(who).or_insert(before);
@@ -321,6 +335,31 @@ impl World {
         for pair in states.windows(2) {
             let [Some(one), Some(other)] = pair else { panic!("whoever is in has a chain") };
             assert_eq!((one.state(), one.newest()), (other.state(), other.newest()), "all fold to one state");
+        }
+    }
+
+    /// The recovery device can open every epoch since it became that, and one in whose place another came none since then.
+    pub async fn check_recovery_devices(&self) {
+        let log = self.log().await;
+        let epochs = log.iter().filter_map(|frame| frame.header().ok()).map(|header| header.epoch).max().unwrap_or(0);
+        let key_of = async |device: &Device, epoch| {
+            self.store.epoch_keys(self.room, epoch, device.id()).await.expect("it answers").key
+        };
+        let since = self.retired.last().map_or(0, |(_, had)| had + 1);
+        for epoch in since..=epochs {
+            let sealed = key_of(&self.saviour, epoch).await.expect("its key is there");
+            assert!(open_room_key(&self.saviour, self.room, epoch, &sealed).is_ok(), "the key of epoch {epoch}");
+        }
+        for (device, had) in &self.retired {
+            assert_eq!(self.store.standing(self.room, device.id()).await.expect("it answers"), Some(Standing::Retired));
+            for epoch in had + 1..=epochs {
+                assert_eq!(key_of(device, epoch).await, None, "an old recovery device got the key of epoch {epoch}");
+            }
+        }
+        for person in self.people.iter().filter(|person| person.is_in) {
+            let state = person.chain.as_ref().expect("whoever is in has a chain").state();
+            assert!(state.is_recovery(self.saviour.id()), "everyone knows which it is");
+            assert!(self.retired.iter().all(|(device, _)| state.role(device.id()) == Role::Member));
         }
     }
 

@@ -5,6 +5,7 @@ mod governing;
 mod messages;
 mod moves;
 mod on_disk;
+mod recovery;
 mod removal;
 
 use snug_protocol::frame::ServerFrame;

@@ -226,8 +226,8 @@ async fn remove(scene: &Scene, node: &Node, room: RoomId, person: &Person, insta
     scene.store.stage_epoch_keys(room, scene.admin, row.epoch + 1, record.hash(), keys).await.ok()?;
     let grant = snug_protocol::GrantId(instance.0);
     let hash = record.hash();
-    let (remove, recipients) = (vec![person.device], recipients_hash(remain));
-    let new = NewEpoch { record, remove, ban: false, recipients, sent_at_ms: 0, grant, kdf: 1, secret: secret() };
+    let (remove, recipients, secret) = (vec![person.device], recipients_hash(remain), secret());
+    let new = NewEpoch { record, remove, ban: false, recipients, sent_at_ms: 0, recovery: None, grant, kdf: 1, secret };
     scene.journal.note(format_args!(
         "{} is to be removed from {} by {}",
         person.name,

@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::{Backplane, Bus, BusError, BusEvent, BusHealth, NodeId};
 
 pub use connect::{ConnectError, RedisOptions};
-pub use counters::{BusCounters, Counter, MissedCause, MissedCounters};
+pub use counters::{BusCounters, MissedCause};
 
 use connect::Opened;
 use link::Link;
@@ -155,5 +155,9 @@ impl Bus for RedisBus {
         let link = &self.link;
         let works = link.publisher.current().is_some() && link.subscriber.current().is_some() && link.hears();
         if works { BusHealth::Connected } else { BusHealth::Away }
+    }
+
+    fn counters(&self) -> Option<&BusCounters> {
+        Some(&self.link.counters)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use snug_backing::{Direction, FaultProxy};
 use snug_bus::redis::MissedCause;
 use snug_bus::{BusError, BusEvent, BusHealth, RedisOptions, SharedBucket};
 use snug_protocol::RoomId;
@@ -215,6 +216,36 @@ async fn a_burial_that_was_left_half_done_is_finished_by_another() {
     let gone = nodes[1].roster().bury().await.expect("Redis answers");
     assert_eq!(gone.into_iter().map(|gone| gone.device).collect::<Vec<_>>(), [who]);
     assert_eq!(redis.cli(&["ZCARD", &graves]).await, "0");
+}
+
+#[tokio::test]
+async fn who_departed_by_an_answer_that_was_lost_leaves_the_room_in_doubt() {
+    let redis = Server::start(&[]).await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], redis.port).into()).await.expect("a port is free");
+    let options = options();
+    let dead = Node::on_redis(&redis.url(), options.clone()).await;
+    let living = Node::on_redis(&proxy.through(&redis.url()), options).await;
+    let (rooms, who) = ([room(), room()], [device(), device()]);
+    dead.roster().renew(dead.id).await.expect("Redis answers");
+    for (room, who) in rooms.into_iter().zip(who) {
+        dead.roster().enter(dead.id, room, who).await.expect("Redis answers");
+    }
+    // The answer that one of them went never comes.
+    proxy.cut_at(Direction::ToClient, who[0].as_bytes());
+    let (mut told, mut unsure) = (BTreeSet::new(), BTreeSet::new());
+    eventually("both are buried", async || {
+        let _ = living.roster().renew(living.id).await;
+        let found = living.roster().bury().await.unwrap_or_default();
+        told.extend(found.into_iter().map(|gone| gone.room));
+        unsure.extend(living.roster().take_unsure());
+        (told.len() + unsure.len() >= rooms.len()).then_some(())
+    })
+    .await;
+    assert_eq!(proxy.counts().cut_by_pattern, 1);
+    assert!(unsure.contains(&rooms[0]) && !told.contains(&rooms[0]), "{told:?} {unsure:?}");
+    assert!(living.roster().take_unsure().is_empty());
+    let here = eventually("Redis answers", async || living.roster().here(rooms[0], 1).await.ok()).await;
+    assert_eq!(here, (Vec::new(), 0));
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub enum Action {
     Rotate,
     /// Replace the room's key so that newcomers cannot read back.
     CutHistory,
+    /// Put another recovery device in the place of the one there is.
+    ReplaceRecovery,
     /// Delete a message of this author.
     Delete(DeviceId),
 }
@@ -66,6 +68,8 @@ impl RoomState {
         match action {
             Action::SetTopic | Action::Lock | Action::Slow | Action::Unban | Action::Rotate => role != Role::Member,
             Action::SetRetention | Action::ChangePassword | Action::CutHistory => owner,
+            // It would be no admin in its own record, and nobody could enter by that.
+            Action::ReplaceRecovery => owner && !self.is_recovery(device),
             Action::ChangeRole(other) => owner && !self.is_recovery(other),
             Action::Transfer(other) => owner && !self.is_recovery(other) && other != device,
             Action::Mute(other) | Action::Erase(other) | Action::Remove(other) => self.outranks(device, other),

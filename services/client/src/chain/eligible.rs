@@ -28,9 +28,9 @@ pub struct Eligible {
 }
 
 /// Sorts out whom the next epoch's key is sealed to. `present` is the record of the present epoch, `next` the state that the record of
-/// the next one will have, which `signer` begins for this cause.
+/// the next one will have, which `signer` begins for this cause: with another recovery device, if one takes the place of the one there is.
 ///
-/// Admins that the signer does not outrank are sealed to whatever the server says of them, by the keys that the chain has: so neither it
+/// Recovery devices and admins that the signer does not outrank are sealed to whatever the server says of them, by the keys that the chain has: so neither it
 /// nor the signer can put them out. A device whose keys do not hash to its id, or to which nothing can be sealed, is excluded: it must not
 /// hold up the others.
 #[must_use]

@@ -40,7 +40,8 @@ fn after_a_removal_those_who_stay_and_newcomers_have_the_key_and_the_removed_dev
     let eligible = eligible(&present, &state, owner.id(), &cause, members);
     assert_eq!((eligible.sealed_to.len(), eligible.excluded.len()), (3, 0));
     let recipients: Vec<DeviceId> = eligible.sealed_to.iter().map(|(device, _)| *device).collect();
-    let next = NextEpoch { after: chain.newest(), previous_key: &old, recipients: &recipients, cause, state };
+    let next =
+        NextEpoch { after: chain.newest(), previous_key: &old, recipients: &recipients, cause, recovery: None, state };
     let record = next_record(&owner, &new, next, now, NOW_MS).expect("in bounds");
 
     // A member that stays: its sealed key counts since the record opens with it and follows from the chain.
@@ -86,6 +87,7 @@ fn a_record_after_which_nobody_shall_read_back_does_not_carry_the_key_before() {
         recipients: &[],
         state: chain.next_state(owner.id(), &cause, NOW_MS).expect("an owner may"),
         cause,
+        recovery: None,
     };
     let prev = Prev { seq: Seq(1), hash: first.hash() };
     let record = next_record(&owner, &new, next(Cause::History), prev, NOW_MS).expect("in bounds");

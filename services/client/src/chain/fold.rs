@@ -37,11 +37,12 @@ pub(super) fn after_step(before: &RoomState, signer: DeviceId, step: &Step) -> R
     checked(state)
 }
 
-/// The state that the record of `epoch` must have, if `signer` begins it for this cause at this time.
+/// The state that the record of `epoch` must have, if `signer` begins it for this cause at this time, with this recovery device in the
+/// place of the one before, if any.
 pub(super) fn after_cause(
     before: &RoomState,
     signer: DeviceId,
-    cause: &Cause,
+    (cause, recovery): (&Cause, Option<&PublicKeys>),
     epoch: u32,
     sent_at_ms: u64,
 ) -> Result<RoomState, ChainFault> {
@@ -63,7 +64,31 @@ pub(super) fn after_cause(
         Cause::Rotate | Cause::Created => {}
     }
     state.muted.retain(|muted| muted.until_ms > sent_at_ms);
+    if let Some(keys) = recovery {
+        if !before.may(signer, Action::ReplaceRecovery) {
+            return Err(ChainFault::NotAllowed);
+        }
+        replace_recovery(&mut state, before, signer, *keys)?;
+    }
     checked(state)
+}
+
+/// A recovery device is nobody who was anything in the room: not even the one that it replaces.
+fn replace_recovery(
+    state: &mut RoomState,
+    before: &RoomState,
+    signer: DeviceId,
+    keys: PublicKeys,
+) -> Result<(), ChainFault> {
+    let device = keys.id();
+    if before.admin(device).is_some() || state.is_banned(device) || state.muted_until_ms(device).is_some() {
+        return Err(ChainFault::OutOfBounds);
+    }
+    state.admins.retain(|admin| !admin.recovery);
+    state.admins.push(Admin { keys, role: Role::Owner, recovery: true });
+    state.admins.sort_by_key(Admin::device);
+    state.recovery_by = signer;
+    Ok(())
 }
 
 fn mute(state: &mut RoomState, device: DeviceId, until_ms: u64) {

@@ -12,6 +12,8 @@ mod fold;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod renewal;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -20,7 +22,7 @@ use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, EnvelopeHash, Header, Seq};
 
 pub use crate::crypto::{Admin, Muted, RoomState};
-use crate::crypto::{Body, Cause, ChainPlace, EpochRecord, Opened, Step};
+use crate::crypto::{Body, Cause, ChainPlace, EpochRecord, Opened, PublicKeys, Step};
 pub use action::Action;
 pub use eligible::{Eligible, Membership, eligible};
 pub use fault::ChainFault;
@@ -167,7 +169,8 @@ impl Chain {
         if !record.is_in_bounds() {
             return Err(ChainFault::OutOfBounds);
         }
-        let state = self.next_state(opened.header.device, &record.cause, opened.sent_at_ms)?;
+        let (signer, recovery) = (opened.header.device, record.recovery.as_ref());
+        let state = self.next_state_with(signer, &record.cause, recovery, opened.sent_at_ms)?;
         if state == record.state { Ok(state) } else { Err(ChainFault::State) }
     }
 
@@ -268,10 +271,24 @@ impl Chain {
     /// # Errors
     /// Why it may not be. After a refused record only the cause `history` is left, since nobody need know the key between.
     pub fn next_state(&self, signer: DeviceId, cause: &Cause, sent_at_ms: u64) -> Result<RoomState, ChainFault> {
+        self.next_state_with(signer, cause, None, sent_at_ms)
+    }
+
+    /// As [`Chain::next_state`], with another recovery device in the place of the one there is, if one is given.
+    ///
+    /// # Errors
+    /// Why it may not be.
+    pub fn next_state_with(
+        &self,
+        signer: DeviceId,
+        cause: &Cause,
+        recovery: Option<&PublicKeys>,
+        sent_at_ms: u64,
+    ) -> Result<RoomState, ChainFault> {
         if self.claimed != self.epoch && *cause != Cause::History {
             return Err(ChainFault::Epoch);
         }
-        fold::after_cause(&self.state, signer, cause, self.next_epoch(), sent_at_ms)
+        fold::after_cause(&self.state, signer, (cause, recovery), self.next_epoch(), sent_at_ms)
     }
 }
 
@@ -283,7 +300,7 @@ fn check_adopted(record: &EpochRecord, opened: &Opened) -> Result<(), ChainFault
         // The devices are gone from the state, so that they count as members there.
         cause => state.may_begin(signer, cause),
     };
-    if !allowed {
+    if !allowed || (record.recovery.is_some() && !state.may(signer, Action::ReplaceRecovery)) {
         return Err(ChainFault::NotAllowed);
     }
     let follows = match &record.cause {
@@ -296,7 +313,11 @@ fn check_adopted(record: &EpochRecord, opened: &Opened) -> Result<(), ChainFault
         Cause::Rotate | Cause::History => true,
     };
     let pruned = state.muted.iter().all(|muted| muted.until_ms > opened.sent_at_ms);
-    if follows && pruned { Ok(()) } else { Err(ChainFault::State) }
+    let renewed = record.recovery.is_none_or(|keys| {
+        let mut recovery = state.admins.iter().filter(|admin| admin.recovery);
+        state.recovery_by == signer && recovery.all(|admin| admin.keys == keys) && state.is_recovery(keys.id())
+    });
+    if follows && pruned && renewed { Ok(()) } else { Err(ChainFault::State) }
 }
 
 /// Whether a state is that of a new room: its creator, its recovery device, and nothing else.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::tests::{Play, entry, owner, person, record_body, recovery};
+use super::tests::{Play, entry, owner, person, recovery, renewing_body};
 use super::*;
 use crate::crypto::StepBody;
 
-/// Names that take part; 1 founds the room, 2 is the recovery device.
+/// Names that take part; 1 founds the room, 2 is the first recovery device.
 const PEOPLE: std::ops::RangeInclusive<u8> = 1..=7;
 const START_MS: u64 = 1_790_000_000_000;
 
@@ -27,6 +27,8 @@ enum Move {
     Remove(BTreeSet<u8>, bool),
     Rotate,
     History,
+    /// A new key, with this recovery device in the place of the old.
+    Renew(u8),
 }
 
 /// How an entry is spoilt, if it is.
@@ -51,6 +53,8 @@ struct Model {
     history_from: u32,
     banned: BTreeSet<u8>,
     muted: BTreeMap<u8, u64>,
+    /// The recovery device, and who made it.
+    recovery: (u8, u8),
 }
 
 impl Model {
@@ -64,6 +68,7 @@ impl Model {
             history_from: 0,
             banned: BTreeSet::new(),
             muted: BTreeMap::new(),
+            recovery: (2, 1),
         }
     }
 
@@ -74,14 +79,16 @@ impl Model {
     /// The state after the move, or nothing if it is forbidden.
     fn after(&self, who: u8, action: &Move, epoch: u32, now_ms: u64) -> Option<Self> {
         let (mine, mut next) = (self.rank(who), self.clone());
-        let beats = |other: u8| other != 2 && mine > self.rank(other);
+        let spare = self.recovery.0;
+        let beats = |other: u8| other != spare && mine > self.rank(other);
         let allowed = match action {
             Move::Topic(_) | Move::Lock(_) | Move::Slow(_) | Move::Unban(_) | Move::Rotate => mine >= 1,
             Move::Mute(other, _) | Move::Erase(other) => beats(*other),
             Move::Remove(others, _) => others.iter().all(|other| beats(*other)),
             Move::Retention(_) | Move::Password | Move::History => mine == 2,
-            Move::Role(other, _) => mine == 2 && *other != 2,
-            Move::Transfer(other) => mine == 2 && *other != 2 && *other != who,
+            Move::Role(other, _) => mine == 2 && *other != spare,
+            Move::Transfer(other) => mine == 2 && *other != spare && *other != who,
+            Move::Renew(other) => mine == 2 && who != spare && self.rank(*other) == 0 && !self.banned.contains(other),
         };
         match action {
             Move::Topic(n) => next.topic = format!("Topic {n}"),
@@ -95,7 +102,7 @@ impl Model {
             Move::Role(other, rank) => drop(next.ranks.insert(*other, *rank)),
             Move::Transfer(other) => {
                 next.ranks.insert(*other, 2);
-                if who != 2 {
+                if who != spare {
                     next.ranks.insert(who, 1);
                 }
             }
@@ -109,12 +116,18 @@ impl Model {
                 }
             }
             Move::History => next.history_from = epoch,
+            Move::Renew(other) => {
+                next.ranks.remove(&spare);
+                next.ranks.insert(*other, 2);
+                next.recovery = (*other, who);
+            }
             Move::Erase(_) | Move::Password | Move::Rotate => {}
         }
-        if matches!(action, Move::Remove(..) | Move::Rotate | Move::History) {
+        if matches!(action, Move::Remove(..) | Move::Rotate | Move::History | Move::Renew(_)) {
             next.muted.retain(|_, until_ms| *until_ms > now_ms);
         }
-        let owned = next.ranks.iter().any(|(name, rank)| *name != 2 && *rank == 2);
+        let owned = next.ranks.iter().any(|(name, rank)| *name != next.recovery.0 && *rank == 2);
+        let allowed = allowed && !matches!(action, Move::Renew(other) if next.muted.contains_key(other));
         let in_bounds = next.slow_ms <= 3_600_000
             && (next.retention_ms == 0 || (3_600_000..=315_360_000_000).contains(&next.retention_ms));
         (allowed && owned && in_bounds).then_some(next)
@@ -123,7 +136,10 @@ impl Model {
     /// The same as the chain would say it.
     fn state(&self) -> RoomState {
         let role = |rank: u8| if rank == 2 { Role::Owner } else { Role::Moderator };
-        let admin = |(name, rank): (&u8, &u8)| Admin { keys: person(*name), role: role(*rank), recovery: *name == 2 };
+        let admin = |(name, rank): (&u8, &u8)| {
+            let recovery = *name == self.recovery.0;
+            Admin { keys: person(*name), role: role(*rank), recovery }
+        };
         let mut state = RoomState {
             admins: self.ranks.iter().map(admin).collect(),
             topic: self.topic.clone(),
@@ -133,6 +149,7 @@ impl Model {
             history_from: self.history_from,
             banned: self.banned.iter().map(|name| person(*name).id()).collect(),
             muted: self.muted.iter().map(|(name, at)| Muted { device: person(*name).id(), until_ms: *at }).collect(),
+            recovery_by: person(self.recovery.1).id(),
         };
         state.admins.sort_by_key(Admin::device);
         state.banned.sort_unstable();
@@ -157,6 +174,7 @@ fn moves() -> impl Strategy<Value = Move> {
         (proptest::collection::btree_set(PEOPLE, 1..3), any::<bool>()).prop_map(|(who, ban)| Move::Remove(who, ban)),
         Just(Move::Rotate),
         Just(Move::History),
+        PEOPLE.prop_map(Move::Renew),
     ]
 }
 
@@ -171,8 +189,8 @@ fn spoils() -> impl Strategy<Value = Spoil> {
     ]
 }
 
-/// What a move is in the chain: a step or a cause.
-fn said(action: &Move) -> Result<Step, Cause> {
+/// What a move is in the chain: a step, or a cause with the recovery device it names.
+fn said(action: &Move) -> Result<Step, (Cause, Option<PublicKeys>)> {
     let device = |name: &u8| person(*name).id();
     let role = |rank: &u8| [Role::Member, Role::Moderator, Role::Owner][usize::from(*rank)];
     Ok(match action {
@@ -190,10 +208,11 @@ fn said(action: &Move) -> Result<Step, Cause> {
         Move::Remove(who, ban) => {
             let mut devices: Vec<DeviceId> = who.iter().map(device).collect();
             devices.sort_unstable();
-            return Err(Cause::Remove { devices, ban: *ban });
+            return Err((Cause::Remove { devices, ban: *ban }, None));
         }
-        Move::Rotate => return Err(Cause::Rotate),
-        Move::History => return Err(Cause::History),
+        Move::Rotate => return Err((Cause::Rotate, None)),
+        Move::History => return Err((Cause::History, None)),
+        Move::Renew(who) => return Err((Cause::Rotate, Some(person(*who)))),
     })
 }
 
@@ -215,7 +234,7 @@ fn play(play: &mut Play, model: &mut Model, who: u8, action: &Move, spoil: Spoil
             accepted &= next == epoch + 1 || spoil == Spoil::Unreadable;
             (Body::Step(StepBody { previous: named.hash, step }), epoch + u32::from(spoil == Spoil::Epoch))
         }
-        Err(cause) => {
+        Err((cause, recovery)) => {
             accepted &= next == epoch + 1 || cause == Cause::History;
             accepted &= spoil != Spoil::State;
             let mut state = after.as_ref().unwrap_or(model).state();
@@ -224,7 +243,7 @@ fn play(play: &mut Play, model: &mut Model, who: u8, action: &Move, spoil: Spoil
             }
             state.locked ^= spoil == Spoil::State;
             let claimed = next + u32::from(spoil == Spoil::Epoch);
-            (record_body(named, claimed, cause, state), claimed)
+            (renewing_body(named, claimed, (cause, recovery), state), claimed)
         }
     };
     let seq = play.entries.last().expect("the founding record").seq.0 + 2;

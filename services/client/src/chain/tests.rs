@@ -8,7 +8,7 @@ use super::*;
 use crate::crypto::{Device, Prev, PublicKeys, RecoveryKey, StepBody};
 
 const ROOM: RoomId = RoomId([1; 16]);
-const NOW_MS: u64 = 1_790_000_000_000;
+pub(super) const NOW_MS: u64 = 1_790_000_000_000;
 
 /// A room with an owner, a recovery device, and people who may become something.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ pub(super) fn founding() -> ChainEntry {
         previous_key: None,
         recipients: None,
         cause: Cause::Created,
+        recovery: None,
         state: RoomState::founding(&owner(), &recovery()),
     };
     entry(1, owner().id(), 0, Seq::ZERO, Body::EpochRecord(Box::new(record)), NOW_MS)
@@ -55,9 +56,19 @@ pub(super) fn founding() -> ChainEntry {
 
 /// A record upon `after`, with whatever state.
 pub(super) fn record_body(after: ChainPlace, epoch: u32, cause: Cause, state: RoomState) -> Body {
+    renewing_body(after, epoch, (cause, None), state)
+}
+
+/// The same, with another recovery device.
+pub(super) fn renewing_body(
+    after: ChainPlace,
+    epoch: u32,
+    (cause, recovery): (Cause, Option<PublicKeys>),
+    state: RoomState,
+) -> Body {
     let previous_key = cause.keeps_history().then_some([0; 60]);
     let (previous, recipients) = (Some(after.hash), Some([0; 32]));
-    let record = EpochRecord { epoch, commitment: [0; 32], previous, previous_key, recipients, cause, state };
+    let record = EpochRecord { epoch, commitment: [0; 32], previous, previous_key, recipients, cause, recovery, state };
     Body::EpochRecord(Box::new(record))
 }
 
@@ -72,7 +83,7 @@ impl Play {
         taken
     }
 
-    fn next_seq(&self) -> u64 {
+    pub(super) fn next_seq(&self) -> u64 {
         self.entries.last().expect("the founding record").seq.0 + 3
     }
 
@@ -94,13 +105,13 @@ impl Play {
         self.give(entry(self.next_seq(), signer, epoch, self.chain.newest().seq, body, sent_at_ms))
     }
 
-    fn appoint(&mut self, name: u8, role: Role) {
+    pub(super) fn appoint(&mut self, name: u8, role: Role) {
         let keys = person(name);
         self.step(owner().id(), Step::Role { device: keys.id(), keys, role }).expect("an owner may appoint");
     }
 }
 
-fn remove(names: &[u8], ban: bool) -> Cause {
+pub(super) fn remove(names: &[u8], ban: bool) -> Cause {
     let mut devices: Vec<DeviceId> = names.iter().map(|name| person(*name).id()).collect();
     devices.sort_unstable();
     Cause::Remove { devices, ban }

@@ -70,6 +70,8 @@ pub struct EpochRecord {
     pub recipients: Option<[u8; 32]>,
     /// Why it began.
     pub cause: Cause,
+    /// The keys of the recovery device that takes the place of the one before, if one does.
+    pub recovery: Option<PublicKeys>,
     /// What holds from here on.
     pub state: RoomState,
 }
@@ -83,6 +85,7 @@ impl EpochRecord {
             previous_key: None,
             recipients: None,
             cause: Cause::Created,
+            recovery: None,
             state: RoomState::founding(creator, recovery),
         }
     }
@@ -99,6 +102,7 @@ impl EpochRecord {
             && founding == self.recipients.is_none()
             && reads_back == self.previous_key.is_some()
             && history_from
+            && self.recovery.is_none_or(|keys| !founding && keys.can_agree())
             && self.cause.is_in_bounds()
             && self.state.is_in_bounds()
     }
@@ -144,7 +148,9 @@ pub struct NextEpoch<'a> {
     pub recipients: &'a [DeviceId],
     /// Why the epoch begins.
     pub cause: Cause,
-    /// The state before with the cause applied; the chain knows it.
+    /// The recovery device that takes the place of the one before, if one does.
+    pub recovery: Option<PublicKeys>,
+    /// The state before with the cause and the recovery device applied; the chain knows it.
     pub state: RoomState,
 }
 
@@ -208,6 +214,7 @@ pub fn next_record(
         previous_key,
         recipients: Some(recipients_hash(next.recipients.iter().copied())),
         cause: next.cause,
+        recovery: next.recovery,
         state: next.state,
     }));
     seal_link(device, key, &body, next.after.seq, prev, sent_at_ms)

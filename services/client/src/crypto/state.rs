@@ -57,6 +57,8 @@ pub struct RoomState {
     pub banned: Vec<DeviceId>,
     /// In order of device id, at most 80.
     pub muted: Vec<Muted>,
+    /// Who made the recovery key: whoever it is has seen it.
+    pub recovery_by: DeviceId,
 }
 
 impl RoomState {
@@ -64,7 +66,8 @@ impl RoomState {
     #[must_use]
     pub fn founding(creator: &PublicKeys, recovery: &PublicKeys) -> Self {
         let admin = |keys: &PublicKeys, recovery| Admin { keys: *keys, role: Role::Owner, recovery };
-        let mut state = Self { admins: vec![admin(creator, false), admin(recovery, true)], ..Self::default() };
+        let admins = vec![admin(creator, false), admin(recovery, true)];
+        let mut state = Self { admins, recovery_by: creator.id(), ..Self::default() };
         state.admins.sort_by_key(Admin::device);
         state
     }
@@ -85,6 +88,12 @@ impl RoomState {
     #[must_use]
     pub fn is_recovery(&self, device: DeviceId) -> bool {
         self.admin(device).is_some_and(|admin| admin.recovery)
+    }
+
+    /// Whether an owner made the recovery key who is an owner no more, and so may still have it.
+    #[must_use]
+    pub fn recovery_is_astray(&self) -> bool {
+        self.role(self.recovery_by) != Role::Owner
     }
 
     /// Whether the device is banned.

@@ -248,8 +248,10 @@ impl Actor {
         }
     }
 
+    /// A list of some is none: it would not be told who of them goes.
     pub(super) fn set_here(&mut self, here: Vec<DeviceId>, here_count: u32) {
-        self.here = here.into_iter().collect();
+        let is_whole = usize::try_from(here_count).is_ok_and(|count| here.len() >= count);
+        self.here = if is_whole { here.into_iter().collect() } else { HashSet::new() };
         self.here_count = here_count;
     }
 

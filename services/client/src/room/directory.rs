@@ -21,7 +21,7 @@ pub struct RoomMember {
     pub name: Option<String>,
     /// What it may do, by the room's chain.
     pub role: Role,
-    /// Whether it is a member now, by the server's word.
+    /// Whether it is a member now, by the server's word. Who is banned by the room's chain is none, whatever that says.
     pub state: MemberState,
     /// Until when it may not write, Unix milliseconds; the time may have passed.
     pub muted_until_ms: Option<u64>,
@@ -142,12 +142,13 @@ impl Directory {
             }
         }
         self.known.entry(member.device).or_insert(Known::of(keys));
+        let banned = governance.state().is_banned(member.device);
         Ok(RoomMember {
             device: member.device,
             name: self.name(member.device),
             role: governance.state().role(member.device),
-            state: member.state,
-            muted_until_ms: governance.state().muted_until_ms(member.device),
+            state: if banned { MemberState::Banned } else { member.state },
+            muted_until_ms: governance.muted_until_ms(member.device),
             joined_at_ms: member.joined_at_ms,
         })
     }

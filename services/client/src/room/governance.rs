@@ -25,6 +25,8 @@ pub enum Change {
         epoch: u32,
         /// Why.
         cause: Cause,
+        /// Another recovery key took the place of the one there was.
+        recovery: bool,
     },
 }
 
@@ -210,7 +212,7 @@ impl Governance {
                 if record.epoch > self.record.epoch {
                     self.record = (**record).clone();
                 }
-                Change::Epoch { epoch: record.epoch, cause: record.cause.clone() }
+                Change::Epoch { epoch: record.epoch, cause: record.cause.clone(), recovery: record.recovery.is_some() }
             }
             _ => return,
         };
@@ -253,9 +255,25 @@ impl Governance {
         &self.record
     }
 
+    /// The envelope hash of the room's first entry, if the chain is known from there on.
+    pub(crate) fn founding(&self) -> Option<EnvelopeHash> {
+        self.links.get(&Seq(1)).copied()
+    }
+
     /// What holds now.
     pub(crate) const fn state(&self) -> &RoomState {
         self.chain.state()
+    }
+
+    /// Until when a device may not write, by what was done. A record leaves out the mutes that are over by its maker's clock; here they
+    /// last as they were set, since the server lets nobody write before they are over by its own.
+    pub(crate) fn muted_until_ms(&self, device: DeviceId) -> Option<u64> {
+        let done = self.audit.values().rev().find_map(|entry| match &entry.change {
+            Change::Step(Step::Mute { device: muted, until_ms }) if *muted == device => Some(*until_ms),
+            Change::Epoch { cause: Cause::Remove { devices, .. }, .. } if devices.contains(&device) => Some(0),
+            _ => None,
+        });
+        done.or_else(|| self.state().muted_until_ms(device)).filter(|until_ms| *until_ms > 0)
     }
 
     /// Everything that admins did, oldest first.
@@ -313,7 +331,7 @@ impl Governance {
     pub(crate) fn secrets(&self) -> RoomSecrets {
         let (epoch, record_hash) = self.chain.pin();
         let cuts = self.audit.values().filter_map(|entry| match &entry.change {
-            Change::Epoch { epoch, cause } if !cause.keeps_history() => epoch.checked_sub(1),
+            Change::Epoch { epoch, cause, .. } if !cause.keeps_history() => epoch.checked_sub(1),
             _ => None,
         });
         let older = cuts.filter_map(|epoch| self.keys.get(epoch).cloned()).collect();

@@ -40,6 +40,7 @@ use crate::crypto::{Body, Prev, Profile, PublicKeys, RoomKey, RoomState};
 use crate::error::ClientError;
 use crate::http::LogPage;
 use crate::log::Violation;
+use crate::numbers::fingerprint;
 pub(crate) use actor::{ActorParts, start};
 pub use directory::RoomMember;
 pub use event::{DeletedBy, EVENTS_MAX, Event, Events, History, LostMessage};
@@ -187,6 +188,13 @@ impl Room {
     #[must_use]
     pub fn audit(&self) -> Vec<AuditEntry> {
         self.governance().audit().cloned().collect()
+    }
+
+    /// The room's fingerprint, for comparing it with other members by another channel: eight groups of five digits. `None` for who came
+    /// after a cut of the history, since nothing but the server's word would say which entry was the first.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        self.governance().founding().map(fingerprint)
     }
 
     /// The newest epoch whose record was accepted.

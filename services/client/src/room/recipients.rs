@@ -33,6 +33,8 @@ pub(super) struct Statement {
     governing: Vec<DeviceId>,
     /// These its signer removed.
     removed: Vec<DeviceId>,
+    /// The recovery devices from then on.
+    recovery: Vec<DeviceId>,
 }
 
 impl Statement {
@@ -42,7 +44,8 @@ impl Statement {
             Cause::Created | Cause::Rotate | Cause::History => Vec::new(),
         };
         let governing = record.state.governing(signer).map(Admin::device).collect();
-        Self { frame: frame.clone(), hash: record.recipients, governing, removed }
+        let recovery = record.state.admins.iter().filter(|admin| admin.recovery).map(Admin::device).collect();
+        Self { frame: frame.clone(), hash: record.recipients, governing, removed, recovery }
     }
 
     fn evidence(&self) -> Evidence {
@@ -117,18 +120,21 @@ impl Actor {
     /// See [`Room::dropped_out`].
     pub(super) async fn dropped_out(&mut self, epoch: u32) -> Result<Vec<DeviceId>, ClientError> {
         let Some(stated) = self.governance.statement(epoch) else { return Err(ErrorCode::NotFound.into()) };
-        let removed = stated.removed.clone();
         let Some(before) = self.governance.epoch_before(epoch) else { return Ok(Vec::new()) };
+        // Those in the place of which another recovery device has come were not put out of the room.
+        let recovery = self.governance.statement(before).map_or(&[][..], |before| &before.recovery);
+        let replaced = recovery.iter().filter(|device| !stated.recovery.contains(device));
+        let no_more: BTreeSet<DeviceId> = stated.removed.iter().chain(replaced).copied().collect();
         let (Some(before), Some(now)) = (self.recipients(before).await?, self.recipients(epoch).await?) else {
             return Ok(Vec::new());
         };
-        Ok(before.difference(&now).filter(|device| !removed.contains(device)).copied().collect())
+        Ok(before.difference(&now).filter(|device| !no_more.contains(device)).copied().collect())
     }
 }
 
 impl Room {
-    /// Who had the key of the epoch before this one and did not get this one's, besides those whom its record removes: they left before it,
-    /// or were put out by it. In order. Nobody where that is not known: the record before is the room's first, which names nobody, or is
+    /// Who had the key of the epoch before this one and did not get this one's, besides those whom its record removes and an old recovery
+    /// device: they left before it, or were put out by it. In order. Nobody where that is not known: the record before is the room's first, which names nobody, or is
     /// not to be had, or the server's lists are not those that the records name, which is told as a violation.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::stewarding::NewKey;
 use super::{Change, Governance, Room};
 use crate::chain::{Eligible, Membership, eligible};
 use crate::client::hash_password;
-use crate::crypto::{Cause, GrantKeys, PublicKeys, RoomKey, Step, profile_of, random};
+use crate::crypto::{Cause, GrantKeys, PublicKeys, RecoveryKey, RoomKey, Step, profile_of, random};
 use crate::error::ClientError;
 use crate::text;
 
@@ -79,16 +79,37 @@ impl Room {
     ///
     /// Members who stay read on without doing anything. `progress` is called before the first and after each page of 200 devices. Who comes
     /// while it is under way gets no key, and may join by the new password. When others administer meanwhile, it is done again upon that, at
-    /// most 3 times; `chain_moved` means that another key or password came first: look at the room, and decide again. Dropping the future leaves open whether it is done; what was
-    /// handed to the server before does no harm.
+    /// most 3 times; `chain_moved` means that another key or password came first: look at the room, and decide again. Dropping the future
+    /// leaves open whether it is done; what was handed to the server before does no harm.
     ///
     /// # Errors
     /// `password_…`, `bad_request` for none or too many devices, `not_allowed`, `key_missing`, `chain_moved`, `members_changed` (this device
     /// begins another epoch at the same time), `too_many_entries`, `closed`, `network` (then it may be done, and [`Room::epoch`] will tell), or another server's
     /// code.
-    pub async fn rekey(
+    pub async fn rekey(&self, rekey: Rekey<'_>, progress: impl FnMut(Progress) + Send) -> Result<Rekeyed, ClientError> {
+        self.rekey_and(rekey, None, progress).await
+    }
+
+    /// As [`Room::rekey`], and puts a fresh recovery key in the place of the one there is, in the same commit. Owners.
+    ///
+    /// Whoever has the old one can neither come back by it nor read what is written from then on. Show the new one, to be saved, before
+    /// or when it is done: it is nowhere else.
+    ///
+    /// # Errors
+    /// As [`Room::rekey`].
+    pub async fn rekey_with_recovery(
         &self,
         rekey: Rekey<'_>,
+        recovery: &RecoveryKey,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<Rekeyed, ClientError> {
+        self.rekey_and(rekey, Some(*recovery.device().keys()), progress).await
+    }
+
+    async fn rekey_and(
+        &self,
+        rekey: Rekey<'_>,
+        recovery: Option<PublicKeys>,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Rekeyed, ClientError> {
         let cause = Cause::from(rekey.cause);
@@ -97,7 +118,7 @@ impl Room {
         }
         text::password(rekey.password)?;
         let seen = self.governance();
-        seen.chain.next_state(self.inner.device.id(), &cause, super::now_ms())?;
+        seen.chain.next_state_with(self.inner.device.id(), &cause, recovery.as_ref(), super::now_ms())?;
         let (room, grant) = (self.id(), GrantId(random()));
         let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
         let (mut tries, mut ahead_ms) = (1, 0);
@@ -107,8 +128,15 @@ impl Room {
                 return Err(ErrorCode::ChainMoved.into());
             }
             let sent_at_ms = super::now_ms().saturating_sub(ahead_ms);
-            let eligible = self.eligible(&governance, &cause, sent_at_ms).await?;
-            let new = NewKey { cause: cause.clone(), eligible: &eligible, sent_at_ms, grant, grant_keys: &grant_keys };
+            let eligible = self.eligible(&governance, &cause, recovery.as_ref(), sent_at_ms).await?;
+            let new = NewKey {
+                cause: cause.clone(),
+                recovery,
+                eligible: &eligible,
+                sent_at_ms,
+                grant,
+                grant_keys: &grant_keys,
+            };
             let error = match self.begin(&governance, &new, &mut progress).await {
                 Ok((epoch, seq, revoked)) => return Ok(Rekeyed { epoch, seq, revoked, excluded: eligible.excluded }),
                 Err(error) => error,
@@ -144,7 +172,7 @@ impl Room {
         let steward = self.steward();
         let prev = self.edge(&steward).await?;
         let begun = steward.seal(governance, prev, new)?;
-        steward.stage(&begun, new.eligible, progress).await?;
+        steward.stage(&begun, new, progress).await?;
         let epoch = begun.key.epoch();
         match steward.begin(&begun, new).await {
             Ok((frame, revoked)) => {
@@ -167,9 +195,15 @@ impl Room {
     }
 
     /// To whom the new key is sealed.
-    async fn eligible(&self, governance: &Governance, cause: &Cause, sent_at_ms: u64) -> Result<Eligible, ClientError> {
+    async fn eligible(
+        &self,
+        governance: &Governance,
+        cause: &Cause,
+        recovery: Option<&PublicKeys>,
+        sent_at_ms: u64,
+    ) -> Result<Eligible, ClientError> {
         let own = self.inner.device.id();
-        let next = governance.chain.next_state(own, cause, sent_at_ms)?;
+        let next = governance.chain.next_state_with(own, cause, recovery, sent_at_ms)?;
         let key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
         let members = self.inner.all_members(self.id()).await?;
         let present = members.iter().filter(|member| member.state == MemberState::Member);

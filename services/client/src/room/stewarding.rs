@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::http::{Committed, Effect, Invite, NewEpoch, SealedKey, StageKeys, StepRequest};
+use snug_protocol::http::{Committed, Effect, Invite, NewEpoch, RecoveryDevice, SealedKey, StageKeys, StepRequest};
 use snug_protocol::limits::EPOCH_KEYS_PAGE_MAX;
-use snug_protocol::{Envelope, GrantId, RoomId, recipients_hash};
+use snug_protocol::{DeviceId, Envelope, GrantId, RoomId, recipients_hash};
 
 use super::rekeying::Progress;
 use super::{Governance, now_ms};
@@ -29,6 +29,8 @@ pub(crate) struct Steward {
 /// A new epoch as it shall be.
 pub(crate) struct NewKey<'a> {
     pub(crate) cause: Cause,
+    /// The recovery device that takes the place of the one there is.
+    pub(crate) recovery: Option<PublicKeys>,
     pub(crate) eligible: &'a Eligible,
     /// The record's time.
     pub(crate) sent_at_ms: u64,
@@ -92,27 +94,31 @@ impl Steward {
     /// What the fold refuses; `key_missing`.
     pub(crate) fn seal(&self, governance: &Governance, prev: Prev, new: &NewKey<'_>) -> Result<Begun, ClientError> {
         let previous_key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
-        let state = governance.chain.next_state(self.device.id(), &new.cause, new.sent_at_ms)?;
+        let (signer, recovery) = (self.device.id(), new.recovery);
+        let state = governance.chain.next_state_with(signer, &new.cause, recovery.as_ref(), new.sent_at_ms)?;
         let key = RoomKey::generate(self.room, governance.chain.next_epoch());
         let recipients: Vec<_> = new.eligible.sealed_to.iter().map(|(device, _)| *device).collect();
         let (after, cause) = (governance.chain.newest(), new.cause.clone());
-        let next = NextEpoch { after, previous_key, recipients: &recipients, cause, state };
+        let next = NextEpoch { after, previous_key, recipients: &recipients, cause, recovery, state };
         let record = next_record(&self.device, &key, next, prev, new.sent_at_ms)?;
         Ok(Begun { record, key })
     }
 
-    /// Seals the new key to everyone, a page at a time, and hands the pages to the server.
+    /// Seals the new key to everyone, a page at a time, and hands the pages to the server. A new recovery device, which the server does not
+    /// know, gets its own with the record.
     pub(crate) async fn stage(
         &self,
         begun: &Begun,
-        eligible: &Eligible,
+        new: &NewKey<'_>,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<(), ClientError> {
         let path = format!("/api/rooms/{}/epochs/{}/keys", self.room, begun.key.epoch());
         let record = begun.record.hash().0;
-        let (mut staged, all) = (0, eligible.sealed_to.len());
+        let known = |(_, keys): &&(DeviceId, PublicKeys)| Some(*keys) != new.recovery;
+        let sealed_to: Vec<_> = new.eligible.sealed_to.iter().filter(known).copied().collect();
+        let (mut staged, all) = (0, sealed_to.len());
         progress(Progress { staged, all });
-        for page in eligible.sealed_to.chunks(EPOCH_KEYS_PAGE_MAX) {
+        for page in sealed_to.chunks(EPOCH_KEYS_PAGE_MAX) {
             let keys = seal_page(begun.key.clone(), page.to_vec()).await?;
             let request = StageKeys { record: record.into(), keys };
             let () = self.http.repeated(Method::PUT, &path, &request).await?;
@@ -139,6 +145,7 @@ impl Steward {
             ban,
             recipients: recipients_hash(new.eligible.sealed_to.iter().map(|(device, _)| *device)).into(),
             sent_at_ms: new.sent_at_ms,
+            recovery: new.recovery.map(|keys| recovery_device(&begun.key, &keys)).transpose()?,
             grant: new.grant,
             kdf: KDF,
             auth: new.grant_keys.auth().into(),
@@ -151,11 +158,14 @@ impl Steward {
     }
 }
 
+/// A recovery device with a room key sealed to it, as the server is told of it.
+pub(crate) fn recovery_device(key: &RoomKey, keys: &PublicKeys) -> Result<RecoveryDevice, ClientError> {
+    let (sign_key, agree_key) = (keys.sign_key.into(), keys.agree_key.into());
+    Ok(RecoveryDevice { sign_key, agree_key, key: seal_room_key(key, keys)?.into() })
+}
+
 /// Sealing to hundreds takes a while, so it runs beside the async threads.
-async fn seal_page(
-    key: RoomKey,
-    page: Vec<(snug_protocol::DeviceId, PublicKeys)>,
-) -> Result<Vec<SealedKey>, ClientError> {
+async fn seal_page(key: RoomKey, page: Vec<(DeviceId, PublicKeys)>) -> Result<Vec<SealedKey>, ClientError> {
     let seal = move || {
         let sealed = page.iter().map(|(device, keys)| {
             seal_room_key(&key, keys).map(|sealed| SealedKey { device: *device, key: sealed.into() })

@@ -9,7 +9,7 @@ use snug_protocol::{EntryKind, Retry, RoomId, Seq};
 use super::RoomSecrets;
 use super::governance::{Fault, Governance, Links};
 use super::keyring::Keyring;
-use crate::crypto::{Device, RoomKey, decrypt, open_record, open_room_key};
+use crate::crypto::{Cause, Device, RoomKey, decrypt, open_record, open_room_key};
 use crate::error::ClientError;
 use crate::http::Http;
 
@@ -41,13 +41,25 @@ impl Reader {
         Governance::begin(&links, is_pinned).ok_or(ClientError::RecordRefused)
     }
 
-    /// Reads the whole chain and folds it from the room's first entry, for a device that nothing but its key leads here.
+    /// Reads the whole chain and folds it from the record that made this device the room's recovery device, for one that nothing but its
+    /// key leads here: the room's first, or the one by which an owner replaced the key.
     ///
     /// # Errors
     /// As [`Reader::read`].
-    pub(crate) async fn read_from_the_beginning(&self) -> Result<(Governance, Vec<Fault>), ClientError> {
-        let links = self.links_with(Seq::ZERO, |frame| frame.seq() == Seq(1), &Keyring::default()).await?;
-        Governance::begin(&links, |frame| frame.seq() == Seq(1)).ok_or(ClientError::RecordRefused)
+    pub(crate) async fn read_as_recovery(&self) -> Result<(Governance, Vec<Fault>), ClientError> {
+        // However long the chain is: which record it was shows only with its key.
+        let links = self.links(Seq::ZERO, &Keyring::default()).await?;
+        let keys = *self.device.keys();
+        let made_it = |frame: &&EntryFrame| {
+            let key = frame.header().ok().and_then(|header| links.keys.get(header.epoch));
+            let record = key.and_then(|key| open_record(key, frame.envelope_bytes()).ok()).map(|it| it.record);
+            record.is_some_and(|record| match record.cause {
+                Cause::Created => record.state.is_recovery(keys.id()),
+                _ => record.recovery == Some(keys),
+            })
+        };
+        let base = links.frames.iter().find(made_it).map(EntryFrame::seq);
+        Governance::begin(&links, |frame| Some(frame.seq()) == base).ok_or(ClientError::RecordRefused)
     }
 
     /// The chain's entries after `after`, and the keys of its records as far as they can be had.

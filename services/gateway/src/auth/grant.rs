@@ -1,13 +1,14 @@
 //! What the database holds of a grant: a verifier and the blob, both useless without the pepper (ENCRYPTION.md section 2).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use argon2::{Algorithm, Argon2, Params, Version};
 use hmac::{Hmac, Mac};
 use sha2::Sha512;
+use snug_metrics::{Counter, Counters, Histogram};
 use snug_protocol::{GrantId, RoomId};
 use snug_store::{Grant, GrantKind, GrantSecret};
 use subtle::ConstantTimeEq;
@@ -49,12 +50,48 @@ pub enum Opened {
     Wrong,
 }
 
+snug_metrics::label! {
+    /// What became of a proof.
+    pub enum Proof("outcome") {
+        /// It is right.
+        Right = "right",
+        /// It is wrong, or for a room or link that is not there.
+        Wrong = "wrong",
+    }
+}
+
+/// What trying passwords and links has cost.
+#[derive(Debug)]
+pub struct HashCounters {
+    /// By outcome.
+    pub proofs: Counters<Proof>,
+    /// Those that nobody had a core for.
+    pub refused: Counter,
+    /// The wait for a core.
+    pub wait: Histogram,
+    /// The work on it.
+    pub work: Histogram,
+}
+
+impl Default for HashCounters {
+    fn default() -> Self {
+        Self {
+            proofs: Counters::default(),
+            refused: Counter::new(),
+            wait: Histogram::of_seconds(),
+            work: Histogram::of_seconds(),
+        }
+    }
+}
+
 /// Makes and tries the secrets of grants, at most as many at once as there are cores: each costs tens of milliseconds and 19 MiB.
 #[derive(Clone)]
 pub struct GrantSecrets {
     peppers: Arc<Peppers>,
     cores: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    cores_max: usize,
+    counters: Arc<HashCounters>,
 }
 
 type Derived = Zeroizing<[u8; 64]>;
@@ -113,7 +150,28 @@ impl GrantSecrets {
             peppers,
             cores: Arc::new(Semaphore::new(cores)),
             queue: Arc::new(Semaphore::new(cores * HASHES_WAITING_PER_CORE)),
+            cores_max: cores,
+            counters: Arc::default(),
         }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn counters(&self) -> &HashCounters {
+        &self.counters
+    }
+
+    /// How many are being hashed.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.cores_max.saturating_sub(self.cores.available_permits())
+    }
+
+    /// How many wait for a core.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let inside = (self.cores_max * HASHES_WAITING_PER_CORE).saturating_sub(self.queue.available_permits());
+        inside.saturating_sub(self.running())
     }
 
     /// Runs `work` on a blocking thread when a core is free. Cancel-safe: work that has begun is finished and thrown away.
@@ -121,14 +179,22 @@ impl GrantSecrets {
         &self,
         work: impl FnOnce(&Peppers) -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let _place = self.queue.try_acquire().map_err(|_| HashError::Busy)?;
+        let busy = || {
+            self.counters.refused.increment();
+            HashError::Busy
+        };
+        let _place = self.queue.try_acquire().map_err(|_| busy())?;
+        let came = Instant::now();
         let core = tokio::time::timeout(HASH_WAIT_LIMIT, Arc::clone(&self.cores).acquire_owned())
             .await
-            .map_err(|_| HashError::Busy)?
+            .map_err(|_| busy())?
             .expect("the semaphore is never closed");
-        let peppers = Arc::clone(&self.peppers);
+        self.counters.wait.observe(came.elapsed());
+        let (peppers, counters) = (Arc::clone(&self.peppers), Arc::clone(&self.counters));
         let done = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
             let done = work(&peppers);
+            counters.work.observe(began.elapsed());
             drop(core);
             done
         });
@@ -162,7 +228,7 @@ impl GrantSecrets {
     /// `Busy`, or a damaged row.
     pub async fn open(&self, row: Grant, auth: [u8; 32]) -> Result<Opened, HashError> {
         let auth = Zeroizing::new(auth);
-        self.on_a_core(move |peppers| {
+        let opened = self.on_a_core(move |peppers| {
             let pepper = peppers.get(row.secret.pepper).ok_or(HashError::PepperMissing)?;
             let derived = derive(row.kind, pepper, row.room, row.grant, &auth);
             if !bool::from(derived[..32].ct_eq(&row.secret.verifier)) {
@@ -175,8 +241,11 @@ impl GrantSecrets {
                 seal(&derive(row.kind, pepper, row.room, row.grant, &auth), newest, row.grant, &blob)
             });
             Ok(Opened::Right { blob, renewed })
-        })
-        .await?
+        });
+        let opened = opened.await??;
+        let proof = if matches!(opened, Opened::Right { .. }) { Proof::Right } else { Proof::Wrong };
+        self.counters.proofs.of(proof).increment();
+        Ok(opened)
     }
 
     /// Costs what trying a password costs, for a room that does not exist.
@@ -191,7 +260,9 @@ impl GrantSecrets {
             // Compared, so that the work cannot be optimised away.
             let _ = bool::from(derived[..32].ct_eq(&[0; 32]));
         })
-        .await
+        .await?;
+        self.counters.proofs.of(Proof::Wrong).increment();
+        Ok(())
     }
 }
 

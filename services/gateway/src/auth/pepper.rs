@@ -124,6 +124,30 @@ impl Peppers {
         write_new(path)
     }
 
+    /// Adds a new pepper to a file, which seals from a node's next start on. Returns its number.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn add(path: &Path) -> Result<u32, PepperError> {
+        let fail = |source| PepperError::File { path: path.to_owned(), verb: "written", source };
+        let number = Self { by_number: read(path)? }.newest() + 1;
+        // At its end and in place: owner and mode stay what they are. An empty line is none.
+        let mut file = std::fs::OpenOptions::new().append(true).open(path).map_err(fail)?;
+        let line = format!("\n{}", new_line(number).map_err(fail)?.as_str());
+        file.write_all(Zeroizing::new(line).as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+        Ok(number)
+    }
+
+    /// Reads the file and holds it against a database's check values; changes neither.
+    ///
+    /// # Errors
+    /// See [`PepperError`].
+    pub fn examine(path: &Path, checks: &[(u32, [u8; 32])]) -> Result<Self, PepperError> {
+        let peppers = Self { by_number: read(path)? };
+        peppers.compare(path, checks)?;
+        Ok(peppers)
+    }
+
     /// Holds the peppers against a database's check values.
     fn compare(&self, path: &Path, checks: &[(u32, [u8; 32])]) -> Result<(), PepperError> {
         for (number, check) in checks {
@@ -168,10 +192,16 @@ fn check_value(pepper: &[u8]) -> [u8; 32] {
     mac(pepper, &[b"snug/v1/pepper-check"])
 }
 
+/// A line with a new pepper.
+fn new_line(number: u32) -> std::io::Result<Zeroizing<String>> {
+    let mut pepper = Zeroizing::new([0; 32]);
+    getrandom::fill(pepper.as_mut_slice()).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(Zeroizing::new(format!("{number} {}\n", snug_protocol::encode_base64(pepper.as_slice()))))
+}
+
 fn write_new(path: &Path) -> Result<(), PepperError> {
     let fail = |source| PepperError::File { path: path.to_owned(), verb: "written", source };
-    let mut pepper = Zeroizing::new([0; 32]);
-    getrandom::fill(pepper.as_mut_slice()).map_err(|error| fail(std::io::Error::other(error.to_string())))?;
+    let line = new_line(1).map_err(fail)?;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -179,10 +209,10 @@ fn write_new(path: &Path) -> Result<(), PepperError> {
     let mut file = options.open(path).map_err(fail)?;
     let text = format!(
         "# Peppers of this Snug installation: without this file the passwords of its rooms stop working.\n\
-         # Keep a copy apart from the database's backups. A new last line is used from the next start on.\n1 {}\n",
-        snug_protocol::encode_base64(pepper.as_slice())
+         # Keep a copy apart from the database's backups. A new last line is used from the next start on.\n{}",
+        line.as_str()
     );
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)
+    file.write_all(Zeroizing::new(text).as_bytes()).and_then(|()| file.sync_all()).map_err(fail)
 }
 
 fn read(path: &Path) -> Result<BTreeMap<u32, Zeroizing<[u8; 32]>>, PepperError> {
@@ -249,6 +279,34 @@ mod tests {
         Peppers::load(&path, &store).await.expect("its pepper is used");
         let refused = Peppers::make(&path).expect_err("it is there").to_string();
         assert!(refused.contains("cannot be written"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_pepper_that_is_added_seals_from_then_on_and_the_older_ones_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, store) = (folder.path().join("pepper"), Store::memory());
+        let first = Peppers::load(&path, &store).await.expect("a new pepper");
+        // As an editor may leave it.
+        let text = std::fs::read_to_string(&path).expect("a file");
+        std::fs::write(&path, text.trim_end()).expect("a file");
+        assert_eq!(Peppers::add(&path).expect("it is added"), 2);
+        assert_eq!(Peppers::add(&path).expect("it is added"), 3);
+        let peppers = Peppers::load(&path, &store).await.expect("the same pepper, and new ones");
+        assert_eq!(peppers.newest(), 3);
+        assert_eq!(peppers.get(1), first.get(1));
+        assert_ne!(peppers.get(2), peppers.get(3));
+        assert!(Peppers::add(&folder.path().join("none")).is_err(), "there is nothing to add it to");
+    }
+
+    #[tokio::test]
+    async fn an_examination_finds_what_a_start_would_and_makes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, store) = (folder.path().join("pepper"), Store::memory());
+        assert!(Peppers::examine(&path, &[]).is_err() && !path.exists());
+        Peppers::load(&path, &store).await.expect("a new pepper");
+        let checks = store.pepper_checks().await.expect("a store");
+        assert_eq!(Peppers::examine(&path, &checks).expect("it fits").newest(), 1);
+        assert!(Peppers::examine(&path, &[(1, [0; 32])]).is_err());
     }
 
     #[tokio::test]

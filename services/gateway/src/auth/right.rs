@@ -14,6 +14,7 @@ pub fn right(standing: Option<Standing>) -> Result<Role, ErrorCode> {
         Some(Standing::Recovery) => Ok(Role::Owner),
         Some(Standing::Removed) => Err(ErrorCode::Removed),
         Some(Standing::Banned) => Err(ErrorCode::Banned),
+        Some(Standing::Retired) => Err(ErrorCode::RecoveryReplaced),
         Some(Standing::Left) | None => Err(ErrorCode::NotAMember),
     }
 }

@@ -2,7 +2,6 @@
 
 use snug_protocol::DeviceId;
 use snug_store::{Grant, NewEpoch, NewStep, StepError};
-use tracing::Instrument;
 
 use super::{Chat, Sent};
 
@@ -15,8 +14,7 @@ impl Chat {
     /// The store's refusal or failure; nothing was changed, or after `Store(Unavailable)` the same step may be sent again.
     pub async fn administer(&self, step: NewStep) -> Result<Sent, StepError> {
         let header = *step.envelope.header();
-        let span = tracing::debug_span!("administer", room = %header.room);
-        let appended = self.store.administer(step).instrument(span).await?;
+        let appended = self.counted(header.room, self.store.administer(step), |appended| appended).await?;
         Ok(self.tell(&header, appended).await)
     }
 
@@ -29,8 +27,8 @@ impl Chat {
     pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Sent, Vec<Grant>), StepError> {
         let header = *new.record.header();
         let mut gone: Vec<DeviceId> = new.remove.clone();
-        let span = tracing::debug_span!("begin_epoch", room = %header.room, removed = gone.len());
-        let begun = self.store.begin_epoch(new).instrument(span).await?;
+        let beginning = self.store.begin_epoch(new);
+        let begun = self.counted(header.room, beginning, |begun| &begun.appended).await?;
         gone.extend(begun.excluded);
         let sent = self.tell(&header, begun.appended).await;
         if !sent.duplicate {

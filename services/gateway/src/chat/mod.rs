@@ -1,5 +1,6 @@
 //! One entry's path through this node: check, append, publish. The only caller of `Store::append`, `administer` and `begin_epoch`.
 
+mod counters;
 mod error;
 mod govern;
 
@@ -7,16 +8,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use snug_bus::{Bus, BusEvent};
+use snug_metrics::Decisions;
 use snug_protocol::envelope::{HEADER_BYTES, Header};
 use snug_protocol::limits::SMALL_PLAINTEXT_MAX;
 use snug_protocol::{DeviceId, EntryKind, Envelope, RoomId, Seq};
-use snug_store::{Appended, Store};
+use snug_store::{AppendError, Appended, StepError, Store};
 use tracing::Instrument;
 
 use crate::limit::{Buckets, Rate};
 use crate::presence::Presence;
 use crate::room::may_erase;
+use crate::telemetry::trace;
 
+pub use counters::{ChatCounters, Outcome};
 pub use error::{ChatError, out_of_order, step_body, store_code, wait_body};
 
 /// Envelopes up to this size travel inside the hint; others are read from the store by each node.
@@ -46,6 +50,24 @@ pub struct Chat {
     bus: Arc<dyn Bus>,
     presence: Presence,
     rates: Arc<Buckets<DeviceId>>,
+    counters: Arc<ChatCounters>,
+}
+
+/// Whether the database failed, rather than the log refused.
+trait StoreFailed: std::fmt::Display {
+    fn store_failed(&self) -> bool;
+}
+
+impl StoreFailed for AppendError {
+    fn store_failed(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+}
+
+impl StoreFailed for StepError {
+    fn store_failed(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
 }
 
 /// Whether an entry may come by the socket as far as its header and size tell.
@@ -72,7 +94,46 @@ impl Chat {
     /// Over this store and bus, each device limited to `rate`.
     #[must_use]
     pub fn new(store: Store, bus: Arc<dyn Bus>, presence: Presence, rate: Rate) -> Self {
-        Self { store, bus, presence, rates: Arc::new(Buckets::new(rate)) }
+        Self { store, bus, presence, rates: Arc::new(Buckets::new(rate)), counters: Arc::default() }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn counters(&self) -> &ChatCounters {
+        &self.counters
+    }
+
+    /// How many writes were within their device's rate and how many were not.
+    #[must_use]
+    pub fn rate_decisions(&self) -> &Decisions {
+        self.rates.decisions()
+    }
+
+    /// Waits for the log's answer, counts it, and tells the trace of it. `appended`: the entry in a good answer.
+    async fn counted<T, E: StoreFailed>(
+        &self,
+        room: RoomId,
+        appending: impl Future<Output = Result<T, E>>,
+        appended: impl FnOnce(&T) -> &Appended,
+    ) -> Result<T, E> {
+        let (began, span) = (Instant::now(), trace::append(room));
+        let answer = appending.instrument(span.clone()).await;
+        self.counters.seconds.observe(began.elapsed());
+        let (outcome, seq) = match &answer {
+            Ok(answer) => {
+                let Appended { seq, frame, .. } = appended(answer);
+                (if frame.is_some() { Outcome::Appended } else { Outcome::Duplicate }, Some(*seq))
+            }
+            Err(error) if error.store_failed() => {
+                // Here, where a trace can be named.
+                tracing::warn!(%error, "an entry was not stored");
+                (Outcome::Failed, None)
+            }
+            Err(_) => (Outcome::Refused, None),
+        };
+        self.counters.appends.of(outcome).increment();
+        trace::committed(&span, seq);
+        answer
     }
 
     /// Counts one write of `device` against its rate.
@@ -104,8 +165,7 @@ impl Chat {
     /// The log's refusal, or the database's failure; then the same envelope may be sent again.
     pub async fn send_message(&self, envelope: Envelope) -> Result<Sent, ChatError> {
         let header = *envelope.header();
-        let append = tracing::debug_span!("append", room = %header.room);
-        let appended = self.store.append(envelope).instrument(append).await?;
+        let appended = self.counted(header.room, self.store.append(envelope), |appended| appended).await?;
         let sent = self.tell(&header, appended).await;
         if header.kind == EntryKind::Leave && !sent.duplicate {
             self.tell_access_lost(header.room, &[header.device]).await;
@@ -119,7 +179,9 @@ impl Chat {
         let Some(frame) = appended.frame else { return Sent { seq, at_ms, duplicate: true } };
         // Of what erases each node must hear, even if it has found the entry already.
         let inline = frame.bytes().len() <= INLINE_BYTES_MAX || may_erase(header.kind);
-        self.publish(BusEvent::Hint { room: header.room, seq, frame: inline.then_some(frame), trace: None }).await;
+        let (frame, span) = (inline.then_some(frame), trace::publish());
+        let hint = BusEvent::Hint { room: header.room, seq, frame, trace: trace::parent(&span) };
+        self.publish_in(span, hint).await;
         Sent { seq, at_ms, duplicate: false }
     }
 
@@ -138,7 +200,11 @@ impl Chat {
 
     /// Publishes without caring whether it arrives: losses are found by those who miss something.
     pub async fn publish(&self, event: BusEvent) {
-        if let Err(error) = self.bus.publish(event).instrument(tracing::debug_span!("publish")).await {
+        self.publish_in(trace::publish(), event).await;
+    }
+
+    async fn publish_in(&self, span: tracing::Span, event: BusEvent) {
+        if let Err(error) = self.bus.publish(event).instrument(span).await {
             tracing::debug!(%error, "an event was not published");
         }
     }

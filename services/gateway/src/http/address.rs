@@ -19,6 +19,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use super::error::{ApiError, wait};
 use crate::config::{AddressRange, Limits};
 use crate::limit::subject;
+use crate::telemetry::HttpCounters;
 
 /// Where a request comes from: the peer, or behind trusted proxies the rightmost forwarded address that is not one of them.
 /// (The leftmost, which tower-governor's own extractor takes, is whatever the client wrote.)
@@ -91,7 +92,11 @@ impl RequestLimiter {
 }
 
 /// Requests by address: `http_burst` at once, then `http_per_second`.
-pub fn governor(limits: &Limits, proxies: Arc<[AddressRange]>) -> (Governor, RequestLimiter) {
+pub fn governor(
+    limits: &Limits,
+    proxies: Arc<[AddressRange]>,
+    counters: Arc<HttpCounters>,
+) -> (Governor, RequestLimiter) {
     let period = Duration::from_secs(1) / limits.http_per_second.max(1);
     let config: GovernorConfig<ByAddress, NoOpMiddleware<QuantaInstant>> = GovernorConfigBuilder::default()
         .period(period)
@@ -103,6 +108,7 @@ pub fn governor(limits: &Limits, proxies: Arc<[AddressRange]>) -> (Governor, Req
     let layer = GovernorLayer::new(Arc::new(config)).error_handler(move |error| match error {
         // The crate counts in whole seconds and says 0 for less.
         GovernorError::TooManyRequests { wait_time, .. } => {
+            counters.limited.increment();
             wait(ErrorCode::TooManyRequests, Duration::from_secs(wait_time).max(period)).into_response()
         }
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {

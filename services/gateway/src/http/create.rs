@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{CreateRoom, Entered, RecoveryDevice, Role};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, ROOM_NAME_CHARS_MAX};
-use snug_protocol::{EntryKind, Envelope, ErrorBody, ErrorCode, GrantId, RoomId, Seq, names};
+use snug_protocol::{DeviceId, EntryKind, Envelope, ErrorBody, ErrorCode, GrantId, RoomId, Seq, names};
 use snug_store::{CreateRoomError, DeviceKeys, NewRoom, Room, Standing, Store};
 
 use super::Door;
@@ -43,7 +43,7 @@ pub async fn create(
     let scope = SignInScope::Enter(request.room, request.grant);
     let signed_in = verify_sign_in(&request.sign_in, scope, &door.nonces, &identity, door.clock.now_ms())?;
     let password = NewPassword::check(request.grant, request.kdf, &request.auth, request.blob)?;
-    let recovery = recovery_device(&request.recovery, &signed_in)?;
+    let recovery = recovery_device(&request.recovery, signed_in.device())?;
     let record = first_record(request.epoch_record.0, request.room, &signed_in)?;
     let (room, record) = match created_before(&store, request.room, &record, &signed_in).await? {
         Some(created) => created,
@@ -91,16 +91,16 @@ struct Draft {
     recovery: (DeviceKeys, [u8; EPOCH_KEY_BYTES]),
 }
 
-/// The recovery device's keys and its sealed room key; it must be another device than the creator's.
-fn recovery_device(
+/// The recovery device's keys and its sealed room key; it must be another device than the one that names it.
+pub(super) fn recovery_device(
     recovery: &RecoveryDevice,
-    creator: &SignedIn,
+    named_by: DeviceId,
 ) -> Result<(DeviceKeys, [u8; EPOCH_KEY_BYTES]), ErrorCode> {
     let (sign_key, agree_key) =
         recovery.sign_key.array().zip(recovery.agree_key.array()).ok_or(ErrorCode::BadRequest)?;
     let keys = device_keys(sign_key, agree_key);
     let key = recovery.key.array().ok_or(ErrorCode::BadRequest)?;
-    if keys.device == creator.device() { Err(ErrorCode::BadRequest) } else { Ok((keys, key)) }
+    if keys.device == named_by { Err(ErrorCode::BadRequest) } else { Ok((keys, key)) }
 }
 
 async fn create_now(

@@ -186,7 +186,7 @@ pub async fn revoke(
     State(tokens): State<Tokens>,
     State(chat): State<Chat>,
     State(identity): State<Arc<Identity>>,
-    State(session): State<SessionParts>,
+    State(session): State<Arc<SessionParts>>,
     caller: Authenticated,
 ) -> Result<Response, ApiError> {
     // In a task of its own: a caller who hangs up has revoked the token all the same, and its sockets must close.

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +14,7 @@ use snug_store::Store;
 
 use super::Door;
 use super::address::ClientAddress;
+use super::create::recovery_device;
 use super::error::ApiError;
 use super::extract::{At, Body};
 use super::password::NewPassword;
@@ -67,14 +70,14 @@ pub async fn keys(
     request_body = NewEpoch, responses((status = 200, body = Committed)))]
 pub async fn begin(
     State(door): State<Door>,
-    State(session): State<SessionParts>,
+    State(session): State<Arc<SessionParts>>,
     caller: Authenticated,
     ClientAddress(address): ClientAddress,
     At(room): At<RoomId>,
     Body(request): Body<NewEpoch>,
 ) -> Result<Json<Committed>, ApiError> {
     session.chat.charge(caller.device())?;
-    let NewEpoch { record, remove, ban, recipients, sent_at_ms, grant, kdf, auth, blob } = request;
+    let NewEpoch { record, remove, ban, recipients, sent_at_ms, recovery, grant, kdf, auth, blob } = request;
     let record = chain_entry(record, EntryKind::EpochRecord, room, caller.device())?;
     // Nobody ends their own membership by a record; that is what `leave` is for.
     let makes_sense =
@@ -83,9 +86,10 @@ pub async fn begin(
         return Err(ErrorCode::BadRequest.into());
     }
     let (recipients, sent_at_ms) = (recipients.array().ok_or(ErrorCode::BadRequest)?, in_range(sent_at_ms)?);
+    let recovery = recovery.map(|device| recovery_device(&device, caller.device())).transpose()?;
     let password = NewPassword::check(grant, kdf, &auth, blob)?;
     let secret = password.hash_for_admin((&session.store, &door), (room, caller.device()), address).await?;
-    let new = snug_store::NewEpoch { record, remove, ban, recipients, sent_at_ms, grant, kdf, secret };
+    let new = snug_store::NewEpoch { record, remove, ban, recipients, sent_at_ms, recovery, grant, kdf, secret };
     let chat = session.chat.clone();
     // In a task of its own: a caller who hangs up must not keep the news from those who are removed.
     let work = session.table.tasks().spawn(async move { chat.begin_epoch(new).await });

@@ -1,8 +1,7 @@
 //! `/livez`: the process answers. `/readyz`: whether to send traffic here, and what it depends on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -17,19 +16,25 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// Whether this node takes new clients. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Readiness {
-    draining: Arc<AtomicBool>,
+    draining_since: Arc<OnceLock<Instant>>,
 }
 
 impl Readiness {
     /// From now on: no new clients.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        let _ = self.draining_since.set(Instant::now());
     }
 
     /// Whether the node is on its way out.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining_since.get().is_some()
+    }
+
+    /// How long it has been on its way out.
+    #[must_use]
+    pub fn draining_for(&self) -> Option<Duration> {
+        self.draining_since.get().map(Instant::elapsed)
     }
 }
 

@@ -6,6 +6,8 @@ mod address;
 mod assets;
 mod chain;
 mod create;
+#[cfg(all(feature = "conformance", debug_assertions))]
+mod echo;
 mod entry;
 mod epochs;
 mod error;
@@ -22,6 +24,7 @@ mod right;
 mod rooms;
 mod socket;
 mod steps;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +48,7 @@ use crate::clock::Clock;
 use crate::config::{AddressRange, Identity};
 use crate::limit::{Buckets, JoinLimiter};
 use crate::session::SessionParts;
+use crate::telemetry::HttpCounters;
 
 pub use address::{RequestLimiter, governor};
 pub use health::Readiness;
@@ -88,9 +92,11 @@ pub struct Handles {
     /// Believed proxies.
     pub proxies: Arc<[AddressRange]>,
     /// Sessions.
-    pub session: SessionParts,
+    pub session: Arc<SessionParts>,
     /// Whether to send traffic here.
     pub readiness: Readiness,
+    /// Requests, counted.
+    pub http: Arc<HttpCounters>,
 }
 
 /// From a request's headers to its answer's, the body of the request included.
@@ -118,16 +124,22 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .route("/rooms/{room}/epochs", post(epochs::begin))
         .route("/rooms/{room}/epochs/{epoch}/keys", put(epochs::stage).get(epochs::keys))
         .route("/moves/{id}/offer", put(moves::put_offer).get(moves::offer))
+        .route("/moves/{id}/nonce", put(moves::put_nonce).get(moves::nonce))
+        .route("/moves/{id}/reveal", put(moves::put_reveal).get(moves::reveal))
         .route("/moves/{id}/answer", put(moves::put_answer).get(moves::answer))
         .route("/openapi.json", get(openapi::document))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn(guard::no_store));
-    Router::new()
+        .layer(middleware::from_fn(guard::no_store))
+        .layer(middleware::from_fn(watched::trace));
+    let sockets = Router::new().route("/ws", any(socket::upgrade));
+    #[cfg(all(feature = "conformance", debug_assertions))]
+    let sockets = sockets.route("/conformance/echo", any(echo::upgrade));
+    sockets
         .nest("/api", api)
-        .route("/ws", any(socket::upgrade))
         .fallback(assets::serve)
         .layer(governor)
+        .layer(middleware::from_fn_with_state(handles.clone(), watched::count))
         .layer(middleware::from_fn_with_state(handles.clone(), guard::host_and_origin))
         // Probes come by address, not by name, and are not limited.
         .route("/livez", get(health::live))

@@ -7,8 +7,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, de};
 use snug_protocol::ErrorCode;
-use snug_protocol::limits::{MOVE_ANSWER_BYTES_MAX, MOVE_OFFER_BYTES};
-use snug_store::{OfferOutcome, Store};
+use snug_protocol::limits::{MOVE_ANSWER_BYTES_MAX, MOVE_NONCE_BYTES, MOVE_OFFER_BYTES, MOVE_REVEAL_BYTES};
+use snug_store::{MovePart, OfferOutcome, Store};
 
 use super::Door;
 use super::address::ClientAddress;
@@ -56,7 +56,50 @@ pub async fn offer(State(store): State<Store>, At(MoveId(id)): At<MoveId>) -> Re
     answer_bytes(store.offer(id).await?)
 }
 
-/// Answers an offer. Needs a token: only who is a member somewhere has something to hand over.
+/// Answers an offer with the old device's nonce. Needs a token: only who is a member somewhere has something to hand over.
+#[utoipa::path(put, path = "/api/moves/{id}/nonce", tag = "moves", params(("id" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 204)))]
+pub async fn put_nonce(
+    State(store): State<Store>,
+    _caller: Authenticated,
+    At(MoveId(id)): At<MoveId>,
+    Raw(nonce): Raw,
+) -> Result<StatusCode, ApiError> {
+    if nonce.len() != MOVE_NONCE_BYTES {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    put_part(&store, id, MovePart::Nonce, &nonce).await
+}
+
+/// The old device's nonce.
+#[utoipa::path(get, path = "/api/moves/{id}/nonce", tag = "moves", params(("id" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub async fn nonce(State(store): State<Store>, At(MoveId(id)): At<MoveId>) -> Result<Response, ApiError> {
+    answer_bytes(store.move_part(id, MovePart::Nonce).await?)
+}
+
+/// Tells what the offer committed to, once the nonce is there. Needs no token, as the offer.
+#[utoipa::path(put, path = "/api/moves/{id}/reveal", tag = "moves", params(("id" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 204)))]
+pub async fn put_reveal(
+    State(store): State<Store>,
+    At(MoveId(id)): At<MoveId>,
+    Raw(reveal): Raw,
+) -> Result<StatusCode, ApiError> {
+    if reveal.len() != MOVE_REVEAL_BYTES {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    put_part(&store, id, MovePart::Reveal, &reveal).await
+}
+
+/// What the offer committed to.
+#[utoipa::path(get, path = "/api/moves/{id}/reveal", tag = "moves", params(("id" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub async fn reveal(State(store): State<Store>, At(MoveId(id)): At<MoveId>) -> Result<Response, ApiError> {
+    answer_bytes(store.move_part(id, MovePart::Reveal).await?)
+}
+
+/// Hands over what the new device gets, once it has told what it is. Needs a token, as the nonce.
 #[utoipa::path(put, path = "/api/moves/{id}/answer", tag = "moves", params(("id" = String, Path)),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 204)))]
 pub async fn put_answer(
@@ -71,18 +114,23 @@ pub async fn put_answer(
     if answer.len() > MOVE_ANSWER_BYTES_MAX {
         return Err(ErrorCode::TooLarge.into());
     }
-    if store.put_answer(id, &answer).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    let code = if store.offer(id).await?.is_some() { ErrorCode::MoveTaken } else { ErrorCode::MoveNotFound };
-    Err(code.into())
+    put_part(&store, id, MovePart::Answer, &answer).await
 }
 
 /// The old device's answer.
 #[utoipa::path(get, path = "/api/moves/{id}/answer", tag = "moves", params(("id" = String, Path)),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
 pub async fn answer(State(store): State<Store>, At(MoveId(id)): At<MoveId>) -> Result<Response, ApiError> {
-    answer_bytes(store.answer(id).await?)
+    answer_bytes(store.move_part(id, MovePart::Answer).await?)
+}
+
+async fn put_part(store: &Store, id: [u8; 16], part: MovePart, bytes: &[u8]) -> Result<StatusCode, ApiError> {
+    if store.put_move_part(id, part, bytes).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    // Another one is there, or the one that it would answer is not.
+    let is_taken = store.move_part(id, part).await?.is_some();
+    Err(if is_taken { ErrorCode::MoveTaken } else { ErrorCode::MoveNotFound }.into())
 }
 
 fn answer_bytes(bytes: Option<Vec<u8>>) -> Result<Response, ApiError> {

@@ -10,7 +10,7 @@ use crate::auth;
 /// The role of `device` in `room`; a recovery device counts as an owner.
 ///
 /// # Errors
-/// `not_a_member` (also for a room that does not exist), `removed`, `banned`, or the database's failure.
+/// `not_a_member` (also for a room that does not exist), `removed`, `banned`, `recovery_replaced`, or the database's failure.
 pub async fn role(store: &Store, room: RoomId, device: DeviceId) -> Result<Role, ApiError> {
     Ok(auth::right(store.standing(room, device).await?)?)
 }

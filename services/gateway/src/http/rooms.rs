@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -46,7 +48,7 @@ const NEWS_PERIOD: Duration = Duration::from_millis(250);
 pub async fn erase(
     State(store): State<Store>,
     State(chat): State<Chat>,
-    State(session): State<SessionParts>,
+    State(session): State<Arc<SessionParts>>,
     caller: Authenticated,
     At(room): At<RoomId>,
 ) -> Result<StatusCode, ApiError> {

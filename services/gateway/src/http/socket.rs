@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use snug_protocol::frame::close;
@@ -21,44 +19,30 @@ use crate::chat::store_code;
 use crate::config::Identity;
 use crate::server::Place;
 use crate::session::{self, Admission, SessionParts};
-
-/// Enough for most frames; the library's default of 128 KiB would be paid by every idle socket.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// What is gathered before the socket is written without a flush.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-/// Writes are flushed before they get here; the library's default is without a bound.
-const WRITE_BUFFER_BYTES_MAX: usize = 512 * 1024;
+use crate::wire::{NotAnUpgrade, Upgrade};
 
 pub async fn upgrade(
     State(tokens): State<Tokens>,
     State(identity): State<Arc<Identity>>,
-    State(parts): State<SessionParts>,
+    State(parts): State<Arc<SessionParts>>,
     ClientAddress(address): ClientAddress,
     place: Option<Extension<Arc<Place>>>,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
     let Ok(upgrade) = upgrade else { return ApiError::from(ErrorCode::BadRequest).into_response() };
-    if !upgrade.requested_protocols().any(|protocol| protocol.as_bytes() == SUBPROTOCOL.as_bytes()) {
+    if !upgrade.offers(SUBPROTOCOL) {
         return ApiError::from(ErrorCode::UnsupportedVersion).into_response();
     }
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
-    // The task that the library starts for the socket counts as one of ours.
-    let running = parts.table.tasks().token();
     let admitted = admit(&tokens, &parts, extract::token(&headers, &identity), address).await;
-    upgrade.on_upgrade(move |socket| async move {
+    let tasks = parts.table.tasks().clone();
+    upgrade.accept(Some(SUBPROTOCOL), FRAME_BYTES_MAX, &tasks, async move |socket| {
         match admitted {
             Ok((caller, admission)) => session::run(socket, parts, caller, admission).await,
             // A browser's script cannot see an HTTP status, so it is told on the socket.
             Err((code, close)) => session::refuse(socket, &code.into(), close).await,
         }
-        drop((running, place));
+        drop(place);
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use snug_protocol::http::{Committed, Effect, StepRequest};
@@ -26,7 +28,7 @@ const NUMBER_END: u64 = 1 << 53;
     request_body = StepRequest, responses((status = 200, body = Committed)))]
 pub async fn take(
     State(door): State<Door>,
-    State(session): State<SessionParts>,
+    State(session): State<Arc<SessionParts>>,
     caller: Authenticated,
     ClientAddress(address): ClientAddress,
     At(room): At<RoomId>,

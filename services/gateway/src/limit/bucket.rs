@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use snug_metrics::Decisions;
+
 /// How many keys are remembered before full buckets are dropped.
 const KEYS_MAX: usize = 100_000;
 
@@ -37,28 +39,56 @@ impl Rate {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Bucket {
+/// One bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
     left: f64,
     at: Instant,
+}
+
+impl Bucket {
+    /// With all that `rate` allows at once.
+    #[must_use]
+    pub fn full(rate: Rate) -> Self {
+        Self { left: rate.burst, at: Instant::now() }
+    }
+
+    fn filled(&self, rate: Rate, now: Instant) -> f64 {
+        (self.left + now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second).min(rate.burst)
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub fn charge(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        *self = Self { left: self.filled(rate, now), at: now };
+        if self.left < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.left) / rate.per_second));
+        }
+        self.left -= 1.0;
+        Ok(())
+    }
 }
 
 /// A bucket for each key, filled at one rate. Bounded: when there are too many keys, those with full buckets are forgotten, and if none is full the call is refused.
 pub struct Buckets<K> {
     rate: Rate,
     buckets: Mutex<HashMap<K, Bucket>>,
+    decisions: Decisions,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Empty; every key starts with a full bucket.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::new(HashMap::new()) }
+        Self { rate, buckets: Mutex::new(HashMap::new()), decisions: Decisions::default() }
     }
 
-    fn filled(&self, bucket: &Bucket, now: Instant) -> f64 {
-        (bucket.left + now.saturating_duration_since(bucket.at).as_secs_f64() * self.rate.per_second)
-            .min(self.rate.burst)
+    /// How many charges were let through and how many were not.
+    #[must_use]
+    pub const fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Takes one from the bucket of `key`.
@@ -66,21 +96,19 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// # Errors
     /// How long until there is one.
     pub fn charge(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        self.decisions.count(self.take(key, now))
+    }
+
+    fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(key) && buckets.len() >= KEYS_MAX {
-            buckets.retain(|_, bucket| self.filled(bucket, now) < self.rate.burst);
+            buckets.retain(|_, bucket| bucket.filled(self.rate, now) < self.rate.burst);
             if buckets.len() >= KEYS_MAX {
                 return Err(Duration::from_secs_f64(1.0 / self.rate.per_second));
             }
         }
-        let bucket = buckets.entry(key.clone()).or_insert(Bucket { left: self.rate.burst, at: now });
-        let left = self.filled(bucket, now);
-        *bucket = Bucket { left, at: now };
-        if left < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - left) / self.rate.per_second));
-        }
-        bucket.left = left - 1.0;
-        Ok(())
+        let full = Bucket { left: self.rate.burst, at: now };
+        buckets.entry(key.clone()).or_insert(full).charge(self.rate, now)
     }
 
     /// Puts one back, for a charge that turned out to be due to nobody.
@@ -94,7 +122,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Forgets keys whose buckets are full again.
     pub fn sweep(&self, now: Instant) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.retain(|_, bucket| self.filled(bucket, now) < self.rate.burst);
+        buckets.retain(|_, bucket| bucket.filled(self.rate, now) < self.rate.burst);
         buckets.shrink_to(1024);
     }
 }

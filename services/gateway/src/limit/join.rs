@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use snug_bus::{SharedBucket, SharedLimits};
+use snug_metrics::{Counter, Decisions};
 use snug_protocol::RoomId;
 use tokio::time::timeout;
 
@@ -57,6 +58,8 @@ pub struct JoinLimiter {
     room: Buckets<(RoomId, IpAddr)>,
     address: Buckets<IpAddr>,
     shared: Option<Arc<dyn SharedLimits>>,
+    decisions: Decisions,
+    decided_alone: Counter,
 }
 
 impl JoinLimiter {
@@ -69,7 +72,19 @@ impl JoinLimiter {
         };
         let own = |rate: Rate| if shared.is_some() { rate.share(OWN_SHARE) } else { rate };
         let (room, address) = (Buckets::new(own(rates.room)), Buckets::new(own(rates.address)));
-        Self { rates, room, address, shared }
+        Self { rates, room, address, shared, decisions: Decisions::default(), decided_alone: Counter::new() }
+    }
+
+    /// How many attempts were let through and how many were not.
+    #[must_use]
+    pub const fn decisions(&self) -> &Decisions {
+        &self.decisions
+    }
+
+    /// How many were decided by this node's own share although there are shared buckets.
+    #[must_use]
+    pub const fn decided_alone(&self) -> &Counter {
+        &self.decided_alone
     }
 
     /// Charges an attempt.
@@ -77,12 +92,19 @@ impl JoinLimiter {
     /// # Errors
     /// How long to wait; then nothing is charged.
     pub async fn charge(&self, room: RoomId, address: IpAddr) -> Result<Charge, Duration> {
+        self.decisions.count(self.decide(room, address).await)
+    }
+
+    async fn decide(&self, room: RoomId, address: IpAddr) -> Result<Charge, Duration> {
         let address = subject(address);
         if let Some(shared) = &self.shared {
             let (subject, buckets) = (address.to_string(), self.rates.buckets(room));
             match timeout(SHARED_LIMIT, shared.charge(&subject, &buckets)).await {
                 Ok(Ok(charged)) => return charged.map(|()| Charge { room, address, shared: true }),
-                Ok(Err(_)) | Err(_) => tracing::debug!("the shared limits are away; this node's own share decides"),
+                Ok(Err(_)) | Err(_) => {
+                    self.decided_alone.increment();
+                    tracing::debug!("the shared limits are away; this node's own share decides");
+                }
             }
         }
         let now = Instant::now();

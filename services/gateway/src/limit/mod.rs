@@ -5,5 +5,5 @@
 mod bucket;
 mod join;
 
-pub use bucket::{Buckets, Rate};
+pub use bucket::{Bucket, Buckets, Rate};
 pub use join::{JoinLimiter, subject};

@@ -20,7 +20,7 @@ const STANDS_MAX: usize = 200;
 
 pub(super) async fn run(presence: Presence, stop: CancellationToken) {
     let mut events = presence.shared.bus.events();
-    let mut lease = Lease { presence, held: false };
+    let mut lease = Lease { presence, held: false, lost: false };
     let mut next = Instant::now();
     let mut stand_at: Option<Instant> = None;
     loop {
@@ -72,6 +72,8 @@ struct Lease {
     presence: Presence,
     /// There was one once: if it is missing now, the roster may have forgotten us.
     held: bool,
+    /// It was missing, and not all has been written again: also when a later renewal finds the one that the first began.
+    lost: bool,
 }
 
 impl Lease {
@@ -81,7 +83,8 @@ impl Lease {
         let Ok(Ok(was_there)) = timeout(CALL_LIMIT, shared.roster.renew(shared.node)).await else {
             return self.presence.went_away();
         };
-        if self.held && (!was_there || lock(&shared.pending).has_overflowed()) {
+        self.lost |= self.held && (!was_there || lock(&shared.pending).has_overflowed());
+        if self.lost {
             // Whatever is left of this node's entries goes first, so that nobody stays who has left meanwhile.
             let resigned = timeout(CALL_LIMIT, shared.roster.resign(shared.node)).await;
             let Ok(Ok(departures)) = resigned else { return self.presence.went_away() };
@@ -93,6 +96,7 @@ impl Lease {
             let here: Vec<_> = self.presence.table().keys().collect();
             let rooms = lock(&shared.pending).restart(here.into_iter());
             self.presence.doubt(rooms);
+            self.lost = false;
         }
         self.held = true;
         if shared.away.swap(false, Ordering::AcqRel) {
@@ -103,6 +107,7 @@ impl Lease {
             Ok(Ok(departures)) => self.presence.tell_departures(departures).await,
             Ok(Err(_)) | Err(_) => self.presence.went_away(),
         }
+        self.presence.doubt(shared.roster.take_unsure());
     }
 }
 

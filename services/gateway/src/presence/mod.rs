@@ -172,7 +172,9 @@ impl Presence {
         self.shared.doubted.notify_one();
     }
 
-    fn is_away(&self) -> bool {
+    /// Whether the roster does not answer, so that this node goes by what it knows itself.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
         self.shared.away.load(Ordering::Acquire)
     }
 
@@ -192,10 +194,13 @@ impl Presence {
         self.publish(room, &ServerFrame::Presence { room, device, state, here_count }, device).await;
     }
 
-    /// Tells those in the room how things stand, unless the roster cannot say.
+    /// Tells those in the room how things stand; later, if the roster cannot say.
     async fn tell_stand(&self, room: RoomId) {
         let here = timeout(CALL_LIMIT, self.shared.roster.here(room, HERE_LISTED_MAX)).await;
-        let Ok(Ok((here, here_count))) = here else { return self.went_away() };
+        let Ok(Ok((here, here_count))) = here else {
+            self.went_away();
+            return self.doubt([room]);
+        };
         let frame = ServerFrame::Here { room, here: (here_count < CROWD_BEGINS).then_some(here), here_count };
         self.publish(room, &frame, DeviceId::default()).await;
     }

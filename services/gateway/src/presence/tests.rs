@@ -3,6 +3,7 @@
 //! These tests take as long as graces and leases do.
 
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use snug_bus::{BusError, LocalBus, LocalRoster, Stand};
@@ -22,6 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(40);
 struct Flaky {
     roster: StdMutex<Arc<LocalRoster>>,
     away: AtomicBool,
+    /// So many resignations are not answered.
+    resignations_lost: AtomicU32,
+    /// So many questions of who is here are not answered.
+    questions_lost: AtomicU32,
+}
+
+/// Counts down to 0; whether it was not there yet.
+fn one_less(count: &AtomicU32) -> bool {
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
 }
 
 impl Flaky {
@@ -49,6 +59,9 @@ impl Roster for Flaky {
     }
 
     async fn here(&self, room: RoomId, listed_max: usize) -> Result<(Vec<DeviceId>, u32), BusError> {
+        if one_less(&self.questions_lost) {
+            return Err(BusError::Unavailable);
+        }
         self.ask()?.here(room, listed_max).await
     }
 
@@ -61,6 +74,9 @@ impl Roster for Flaky {
     }
 
     async fn resign(&self, node: NodeId) -> Result<Vec<Departure>, BusError> {
+        if one_less(&self.resignations_lost) {
+            return Err(BusError::Unavailable);
+        }
         self.ask()?.resign(node).await
     }
 }
@@ -174,6 +190,32 @@ async fn a_roster_that_forgot_everything_is_written_again_and_those_in_the_room_
         assert_eq!(frame, list(&[ANA, BEN]), "nobody who stayed was ever told to be gone");
     }
     assert_eq!(here(&scene.there).await, [ANA]);
+}
+
+#[tokio::test]
+async fn a_roster_that_forgot_everything_and_then_fails_is_written_again_all_the_same() {
+    let mut scene = scene();
+    let _anas = scene.here.enter(ROOM, ANA);
+    scene.next().await;
+    let _bens = scene.there.enter(ROOM, BEN);
+    scene.next().await;
+    // The first renewal of each node begins a new lease, and what should follow it fails.
+    scene.roster.resignations_lost.store(2, Ordering::Relaxed);
+    scene.roster.forget();
+    while scene.next_list().await != list(&[ANA, BEN]) {}
+    assert_eq!(scene.roster.resignations_lost.load(Ordering::Relaxed), 0);
+    assert_eq!((here(&scene.here).await, here(&scene.there).await), (vec![ANA, BEN], vec![ANA, BEN]));
+}
+
+#[tokio::test]
+async fn how_a_room_stands_is_told_later_if_the_roster_does_not_say() {
+    let mut scene = scene();
+    let _anas = scene.here.enter(ROOM, ANA);
+    scene.next().await;
+    scene.roster.questions_lost.store(1, Ordering::Relaxed);
+    scene.here.doubt([ROOM]);
+    assert_eq!(scene.next_list().await, list(&[ANA]));
+    assert_eq!(scene.roster.questions_lost.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep};
 
 use super::crowd::{Digest, Passing};
 use super::{Room, Rooms, lock};
+use crate::wire;
 
-fn bytes_of(frame: &ServerFrame) -> Bytes {
-    serde_json::to_vec(frame).expect("a frame is plain data").into()
+fn encode(frame: &ServerFrame) -> Bytes {
+    wire::text(&serde_json::to_string(frame).expect("a frame is plain data"))
 }
 
 impl Room {
@@ -29,20 +30,22 @@ impl Room {
         {
             return;
         }
+        let Ok(text) = std::str::from_utf8(frame) else { return };
+        let message = wire::text(text);
         for follower in lock(&self.followers).values() {
             if follower.device() != from {
-                follower.ephemeral(self.id, frame);
+                follower.ephemeral(self.id, &message);
             }
         }
     }
 
     fn tell_crowd(&self, digest: &Digest) {
         let here = digest.here_count.map(|here_count| ServerFrame::Here { room: self.id, here: None, here_count });
-        let here = here.as_ref().map(bytes_of);
+        let here = here.as_ref().map(encode);
         let typing = u32::try_from(digest.typing.len()).expect("bounded");
         let count_without = |own: u32| {
             let count = typing - own;
-            (count > 0).then(|| bytes_of(&ServerFrame::TypingCount { room: self.id, count }))
+            (count > 0).then(|| encode(&ServerFrame::TypingCount { room: self.id, count }))
         };
         // Nobody is told of themselves.
         let (others, all) = if typing == 0 { (None, None) } else { (count_without(1), count_without(0)) };

@@ -1,58 +1,86 @@
-//! How a room reaches a session without ever waiting for it: a wake-up, two flags, and a short queue of things that may be lost.
+//! How a room reaches a session without ever waiting for it: a few bits of news, and a short queue of things that may be lost.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use snug_protocol::{DeviceId, RoomId};
-use tokio::sync::Notify;
 
 use super::lock;
 
 /// Ephemeral frames kept for a session that is busy; the oldest go first.
 const EPHEMERALS_QUEUED_MAX: usize = 64;
 
+/// What a session is to look at.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct News(u8);
+
+impl News {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Logs have grown, or what could not be done before may be tried again.
+    pub const LOGS: Self = Self(1);
+    /// Ephemeral frames came.
+    pub const EPHEMERALS: Self = Self(2);
+    /// The right to be in some room was put in question.
+    pub const ACCESS: Self = Self(4);
+    /// The session's token may have ended.
+    pub const TOKEN: Self = Self(8);
+    /// The node is draining: go elsewhere.
+    pub const MOVE: Self = Self(16);
+    /// The session must end now.
+    pub const CLOSE: Self = Self(32);
+
+    /// Whether all of `news` are among these.
+    #[must_use]
+    pub const fn has(self, news: Self) -> bool {
+        self.0 & news.0 == news.0
+    }
+
+    /// Whether some of `news` are among these.
+    #[must_use]
+    pub const fn has_any(self, news: Self) -> bool {
+        self.0 & news.0 != 0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, news: Self) -> Self {
+        Self(self.0 | news.0)
+    }
+}
+
 /// One session's bell. All rooms it follows ring the same one.
 #[derive(Default)]
 pub struct Wake {
-    bell: Notify,
+    session: AtomicWaker,
+    news: AtomicU8,
     ephemerals: Mutex<VecDeque<(RoomId, Bytes)>>,
-    recheck_token: AtomicBool,
-    move_away: AtomicBool,
 }
 
 impl Wake {
-    /// Rings: there is something to look at.
-    pub fn ring(&self) {
-        self.bell.notify_one();
+    /// Tells the session. Costs next to nothing while it has not looked at what it was told before.
+    pub fn tell(&self, news: News) {
+        if news != News::NONE && self.news.fetch_or(news.0, Ordering::AcqRel) == 0 {
+            self.session.wake();
+        }
     }
 
-    /// The node is draining.
-    pub fn tell_to_move(&self) {
-        self.move_away.store(true, Ordering::Release);
-        self.ring();
+    /// What was told since the last call.
+    pub fn take(&self) -> News {
+        News(self.news.swap(0, Ordering::AcqRel))
     }
 
-    /// Whether the session was told to move since the last call.
-    pub fn take_move(&self) -> bool {
-        self.move_away.swap(false, Ordering::AcqRel)
-    }
-
-    /// Waits until something is to be looked at; a ring while nobody waits is kept. Cancel-safe.
-    pub async fn rung(&self) {
-        self.bell.notified().await;
-    }
-
-    /// The session's token may have ended.
-    pub fn recheck_token(&self) {
-        self.recheck_token.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    /// Whether the token was asked about since the last call.
-    pub fn take_recheck_token(&self) -> bool {
-        self.recheck_token.swap(false, Ordering::AcqRel)
+    /// Ready when there are news, which are taken with that. For one task, the session's.
+    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<News> {
+        self.session.register(cx.waker());
+        match self.take() {
+            News::NONE => Poll::Pending,
+            news => Poll::Ready(news),
+        }
     }
 
     /// Ephemeral frames since the last call, with their rooms: what the session follows no longer is not for it.
@@ -78,12 +106,12 @@ impl Follower {
     }
 
     pub(super) fn wake(&self) {
-        self.wake.ring();
+        self.wake.tell(News::LOGS);
     }
 
     pub(super) fn recheck_access(&self) {
-        self.recheck_access.store(true, Ordering::Release);
-        self.wake();
+        self.keep_recheck_access();
+        self.wake.tell(News::ACCESS);
     }
 
     /// Puts the question back, for when it could not be answered.
@@ -96,14 +124,15 @@ impl Follower {
         self.recheck_access.swap(false, Ordering::AcqRel)
     }
 
-    pub(super) fn ephemeral(&self, room: RoomId, frame: &Bytes) {
+    /// For an encoded text message.
+    pub(super) fn ephemeral(&self, room: RoomId, message: &Bytes) {
         {
             let mut queue = lock(&self.wake.ephemerals);
             if queue.len() >= EPHEMERALS_QUEUED_MAX {
                 queue.pop_front();
             }
-            queue.push_back((room, frame.clone()));
+            queue.push_back((room, message.clone()));
         }
-        self.wake();
+        self.wake.tell(News::EPHEMERALS);
     }
 }

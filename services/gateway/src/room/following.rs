@@ -13,10 +13,12 @@ use snug_store::StoreError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Accepted, Follower, Read, Room, Rooms, Wake, lock};
+use super::{Accepted, Behind, Due, Follower, Room, Rooms, Wake, lock};
 
 /// How long a room that is entered waits for its own unfollowing to be over.
 const LEAVING_LIMIT: Duration = Duration::from_millis(500);
+/// Bytes handed to a socket before it must have taken them all. Small enough that a slow phone takes them within `SLOW_READER_LIMIT`.
+pub const FLUSH_BYTES_MAX: usize = 64 * 1024;
 
 /// Rooms that are being unfollowed on the bus. One that is entered again meanwhile waits, or the late unfollowing would make it deaf.
 #[derive(Default)]
@@ -73,10 +75,16 @@ impl Following {
         &self.room
     }
 
-    /// Frames after `cursor` from memory, unless the store must be read.
+    /// What lies after `cursor`, from memory unless the store must be read; about one flush of it.
     #[must_use]
-    pub fn after(&self, cursor: Seq, bytes_max: usize) -> Read {
-        if cursor < self.store_until { Read::Behind } else { lock(&self.room.tail).after(cursor, bytes_max) }
+    pub fn due(&self, cursor: Seq) -> Due {
+        if cursor >= self.room.head() {
+            Due::Nothing
+        } else if cursor < self.store_until {
+            Due::Behind
+        } else {
+            lock(&self.room.tail).due(cursor, FLUSH_BYTES_MAX)
+        }
     }
 
     /// This session's place in it.
@@ -120,8 +128,8 @@ impl Rooms {
                 self.shared.store.begin_new_life(id, room.history()).await?;
                 continue;
             }
-            let announced = room.change_tail(|tail| tail.announce(row.head));
-            self.repair_if_behind(room);
+            let announced = self.change_tail(room, |tail| tail.announce(row.head));
+            self.repair_if_behind(room, Behind::AsUsual);
             if announced == Accepted::Gap {
                 following.store_until = row.head;
             }
@@ -141,7 +149,7 @@ impl Rooms {
     }
 
     /// Follows on the bus first and reads the head after, so that nothing falls between the two.
-    async fn begin(&self, room: &Room) -> Result<HistoryId, BeginError> {
+    async fn begin(&self, room: &Arc<Room>) -> Result<HistoryId, BeginError> {
         self.shared.leaving.over(room.id).await;
         if let Err(error) = self.shared.bus.follow(room.id).await {
             // All rooms are checked, so this one is too; the bus says when it is followed after all.
@@ -152,13 +160,13 @@ impl Rooms {
         let frames =
             self.shared.store.read_after(room.id, row.head.back(LATEST_PAGE), count, HISTORY_PAGE_BYTES_MAX).await?;
         room.access_version.store(row.access_version, Ordering::Release);
-        room.change_tail(|tail| {
+        self.change_tail(room, |tail| {
             // The page may end short of the head (its size is bounded), and the head may have moved since it was read.
             let reached = frames.last().map_or(row.head, EntryFrame::seq);
             tail.begin(reached, frames);
             tail.announce(row.head)
         });
-        self.repair_if_behind(room);
+        self.repair_if_behind(room, Behind::AsUsual);
         Ok(row.history)
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Rooms, lock};
+use super::{Behind, FoundBy, Rooms, lock};
 
 /// The shortest time between two checks of all rooms; the longest is two and a half times that.
 const PERIOD_MIN: Duration = Duration::from_secs(2);
@@ -105,8 +105,8 @@ impl Rooms {
             let Some(room) = self.get(id).filter(|room| room.begun.initialized()) else { continue };
             match heads.get(&id) {
                 Some(head) if head.history == room.history() && head.head >= reached => {
-                    room.change_tail(|tail| tail.announce(head.head));
-                    self.repair_if_behind(&room);
+                    self.change_tail(&room, |tail| tail.announce(head.head));
+                    self.repair_if_behind(&room, Behind::Lost(FoundBy::HeadCheck));
                     if room.access_version.swap(head.access_version, Ordering::AcqRel) != head.access_version {
                         room.recheck_access(None);
                     }

@@ -4,10 +4,12 @@
 //! seq (`repair`) and by comparing heads with the store (`head_check`). What is absent: sockets, and anything that writes to the store.
 
 mod crowd;
+mod due;
 mod ephemeral;
 mod follower;
 mod following;
 mod head_check;
+mod pace;
 mod repair;
 mod tail;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use snug_bus::{Bus, BusEvent};
+use snug_metrics::{Counter, Counters as Labelled};
 use snug_protocol::limits::RETENTION_MIN;
 use snug_protocol::{DeviceId, HistoryId, RoomId, Seq};
 use snug_store::Store;
@@ -28,11 +31,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crowd::Crowd;
+use due::SharedTail;
 use following::Leaving;
 use head_check::Wanted;
+use pace::{Pace, Round};
 
-pub use follower::{Follower, Wake};
-pub use following::Following;
+use crate::telemetry::trace::{self, TracedEntries};
+
+pub use due::Due;
+pub use follower::{Follower, News, Wake};
+pub use following::{FLUSH_BYTES_MAX, Following};
 pub use tail::{Accepted, Read, Tail, may_erase};
 
 /// How old a frame in memory may get; half the age at which the store may erase it, since clocks differ.
@@ -49,7 +57,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One followed room.
 pub struct Room {
     id: RoomId,
-    tail: Mutex<Tail>,
+    tail: Mutex<SharedTail>,
     /// Copy of the tail's head, so that sessions can look without the lock.
     head: AtomicU64,
     followers: Mutex<HashMap<u64, Arc<Follower>>>,
@@ -61,6 +69,8 @@ pub struct Room {
     /// That is being arranged.
     replacing: AtomicBool,
     crowd: Mutex<Crowd>,
+    pace: Pace,
+    traced: TracedEntries,
 }
 
 impl Room {
@@ -76,7 +86,15 @@ impl Room {
             replaced: AtomicBool::new(false),
             replacing: AtomicBool::new(false),
             crowd: Mutex::default(),
+            pace: Pace::default(),
+            traced: TracedEntries::default(),
         }
+    }
+
+    /// Entries of it whose writes are to be traced.
+    #[must_use]
+    pub const fn traced(&self) -> &TracedEntries {
+        &self.traced
     }
 
     /// Which room.
@@ -103,19 +121,10 @@ impl Room {
         self.replaced.load(Ordering::Acquire)
     }
 
-    fn change_tail(&self, change: impl FnOnce(&mut Tail) -> Accepted) -> Accepted {
-        let (accepted, grew) = {
-            let mut tail = lock(&self.tail);
-            let accepted = change(&mut tail);
-            let head = tail.head().0;
-            (accepted, self.head.swap(head, Ordering::AcqRel) != head)
-        };
-        if grew {
-            for follower in lock(&self.followers).values() {
-                follower.wake();
-            }
+    fn tell_followers(&self) {
+        for follower in lock(&self.followers).values() {
+            follower.wake();
         }
-        accepted
     }
 
     fn recheck_access(&self, device: Option<DeviceId>) {
@@ -127,6 +136,27 @@ impl Room {
     }
 }
 
+snug_metrics::label! {
+    /// What found that news had not come by themselves.
+    pub enum FoundBy("found_by") {
+        /// A later entry came.
+        Gap = "gap",
+        /// The store was asked for heads.
+        HeadCheck = "head_check",
+        /// A client knew of more than it had been sent.
+        Client = "client",
+    }
+}
+
+/// Why a room's tail is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// News were lost.
+    Lost(FoundBy),
+    /// The next entry is too large for a hint, or the room is just being entered.
+    AsUsual,
+}
+
 /// What the store was asked because news were missing.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -134,11 +164,18 @@ pub struct Counters {
     pub fill_reads: AtomicU64,
     /// Queries for heads.
     pub head_queries: AtomicU64,
+    /// Times that news were found to be lost, by what.
+    pub losses: Labelled<FoundBy>,
+    /// Rooms whose log was another than the one that was followed.
+    pub replaced: Counter,
+    /// Times that events came faster than they were taken.
+    pub overruns: Counter,
 }
 
 struct Shared {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     leaving: Leaving,
+    round: Round,
     head_checks: Wanted,
     counters: Counters,
     store: Store,
@@ -155,12 +192,14 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// An empty table, and its tasks: one takes events from the bus, one compares heads, one counts crowds.
+    /// An empty table, and its tasks: one takes events from the bus, one compares heads, one tells of
+    /// growth that was held back, one counts crowds.
     #[must_use]
     pub fn start(store: Store, bus: Arc<dyn Bus>, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let shared = Shared {
             rooms: Mutex::default(),
             leaving: Leaving::default(),
+            round: Round::default(),
             head_checks: Wanted::default(),
             counters: Counters::default(),
             store,
@@ -173,6 +212,7 @@ impl Rooms {
         let events = rooms.shared.bus.events();
         rooms.shared.tasks.spawn(rooms.clone().run_events(events));
         rooms.shared.tasks.spawn(head_check::run(rooms.clone(), rooms.shared.stop.clone()));
+        rooms.shared.tasks.spawn(rooms.clone().run_rounds());
         rooms.shared.tasks.spawn(rooms.clone().run_crowds());
         rooms
     }
@@ -183,6 +223,12 @@ impl Rooms {
         &self.shared.counters
     }
 
+    /// How many rooms are followed.
+    #[must_use]
+    pub fn followed_count(&self) -> usize {
+        lock(&self.shared.rooms).len()
+    }
+
     /// Forgets what may be erased by age before long. To be called much more often than `RETENTION_MIN`.
     pub fn forget_old(&self, now_ms: u64) {
         let age_ms = u64::try_from(TAIL_AGE_MAX.as_millis()).expect("hours");
@@ -190,6 +236,19 @@ impl Rooms {
         for room in rooms {
             lock(&room.tail).forget_before(now_ms.saturating_sub(age_ms));
         }
+    }
+
+    fn change_tail(&self, room: &Arc<Room>, change: impl FnOnce(&mut Tail) -> Accepted) -> Accepted {
+        let (accepted, grew) = {
+            let mut tail = lock(&room.tail);
+            let accepted = tail.change(change);
+            let head = tail.tail().head().0;
+            (accepted, room.head.swap(head, Ordering::AcqRel) != head)
+        };
+        if grew {
+            self.tell_growth(room);
+        }
+        accepted
     }
 
     fn get(&self, id: RoomId) -> Option<Arc<Room>> {
@@ -210,6 +269,7 @@ impl Rooms {
         if room.replacing.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.shared.counters.replaced.increment();
         tracing::warn!(room = %room.id, "the store has another log than the one that was followed; its followers are to come again");
         let (rooms, room) = (self.clone(), Arc::clone(room));
         self.shared.tasks.spawn(async move {
@@ -234,6 +294,7 @@ impl Rooms {
             match event {
                 Ok(event) => self.apply(event),
                 Err(RecvError::Lagged(lost)) => {
+                    self.shared.counters.overruns.increment();
                     tracing::warn!(lost, "fell behind the bus; checking all heads");
                     self.shared.head_checks.ask(None);
                 }
@@ -244,15 +305,22 @@ impl Rooms {
 
     fn apply(&self, event: BusEvent) {
         match event {
-            BusEvent::Hint { room, seq, frame, trace: _ } => {
+            BusEvent::Hint { room, seq, frame, trace } => {
                 let Some(room) = self.get(room) else { return };
-                let accepted = room.change_tail(|tail| match frame {
+                let heard = trace::hear(trace.as_ref(), seq);
+                let _entered = heard.as_ref().map(|heard| heard.span().enter());
+                if let Some(heard) = &heard {
+                    room.traced.note(seq, heard);
+                }
+                let is_next = seq == room.head().next();
+                let accepted = self.change_tail(&room, |tail| match frame {
                     Some(frame) => tail.accept(frame),
                     None => tail.announce(seq),
                 });
+                let behind = if is_next { Behind::AsUsual } else { Behind::Lost(FoundBy::Gap) };
                 match accepted {
                     Accepted::Other => self.replace(&room),
-                    Accepted::Grew | Accepted::Known | Accepted::Gap => self.repair_if_behind(&room),
+                    Accepted::Grew | Accepted::Known | Accepted::Gap => self.repair_if_behind(&room, behind),
                 }
             }
             BusEvent::Access { room, device } => {

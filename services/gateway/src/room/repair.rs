@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_MAX};
 
-use super::{Accepted, Room, Rooms, lock};
+use super::{Accepted, Behind, Room, Rooms, lock};
 
 /// News of two commits may cross on their way; the store is asked only when the missing one has not come by then.
 const GAP_PATIENCE: Duration = Duration::from_millis(5);
@@ -14,16 +14,16 @@ const GAP_PATIENCE: Duration = Duration::from_millis(5);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 impl Rooms {
-    pub(super) fn repair_if_behind(&self, room: &Room) {
-        if !lock(&room.tail).is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+    pub(super) fn repair_if_behind(&self, room: &Room, behind: Behind) {
+        if !lock(&room.tail).tail().is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
             return;
         }
         let Some(room) = self.get(room.id) else { return };
-        self.shared.tasks.spawn(run(self.clone(), room));
+        self.shared.tasks.spawn(run(self.clone(), room, behind));
     }
 }
 
-async fn run(rooms: Rooms, room: Arc<Room>) {
+async fn run(rooms: Rooms, room: Arc<Room>, mut behind_by: Behind) {
     let mut wait = GAP_PATIENCE;
     loop {
         tokio::select! {
@@ -32,13 +32,13 @@ async fn run(rooms: Rooms, room: Arc<Room>) {
         }
         wait = Duration::ZERO;
         let (head, behind) = {
-            let tail = lock(&room.tail);
-            (tail.head(), tail.is_behind())
+            let shared = lock(&room.tail);
+            (shared.tail().head(), shared.tail().is_behind())
         };
         if !behind {
             room.repairing.store(false, Ordering::Release);
             // Something may have been announced between the look and the flag.
-            if !lock(&room.tail).is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+            if !lock(&room.tail).tail().is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
                 return;
             }
             continue;
@@ -48,8 +48,12 @@ async fn run(rooms: Rooms, room: Arc<Room>) {
         match rooms.shared.store.read_after(room.id, head.back(1), HISTORY_PAGE_MAX, HISTORY_PAGE_BYTES_MAX).await {
             Ok(frames) if frames.last().is_none_or(|last| last.seq() <= head) => wait = RETRY_AFTER,
             Ok(frames) => {
+                if let Behind::Lost(found_by) = std::mem::replace(&mut behind_by, Behind::AsUsual) {
+                    // Once a repair: how many hints were lost, nobody can tell.
+                    rooms.shared.counters.losses.of(found_by).increment();
+                }
                 tracing::debug!(room = %room.id, from = head.0 + 1, count = frames.len(), "filled a gap from the store");
-                if room.change_tail(|tail| tail.accept_all(frames)) == Accepted::Other {
+                if rooms.change_tail(&room, |tail| tail.accept_all(frames)) == Accepted::Other {
                     return rooms.replace(&room);
                 }
             }

@@ -10,11 +10,10 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use snug_metrics::Decisions;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,13 +21,12 @@ use tower::ServiceExt;
 
 use crate::config::{AddressRange, Limits};
 use crate::limit::subject;
+use crate::wire::{Connection, Stream};
 
 /// From the first byte to the end of the headers. axum's own server sets none.
 const HEADERS_LIMIT: Duration = Duration::from_secs(10);
 /// For the TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// A connection whose peer takes nothing of an answer for this long is closed. Sockets have a shorter limit of their own.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,7 +48,7 @@ pub struct Connections {
 /// Where connections come from.
 pub trait Listen: Send + 'static {
     /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+    type Stream: Stream + 'static;
 
     /// The next connection, and whose it is. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
@@ -100,31 +98,18 @@ pub async fn run<L: Listen>(mut listener: L, connections: Connections) {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
-    stream: S,
-    peer: SocketAddr,
-    connections: Connections,
-    place: Place,
-) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_LIMIT));
-    let stream = Box::pin(stream);
+async fn serve<S: Stream + 'static>(stream: S, peer: SocketAddr, connections: Connections, place: Place) {
     match connections.tls.clone() {
-        None => speak_http(stream, peer, connections, place).await,
+        None => speak_http(Connection::new(stream), peer, connections, place).await,
         Some(tls) => match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => speak_http(stream, peer, connections, place).await,
+            Ok(Ok(stream)) => speak_http(Connection::new(stream), peer, connections, place).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn speak_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    peer: SocketAddr,
-    connections: Connections,
-    place: Place,
-) {
+async fn speak_http(stream: Connection, peer: SocketAddr, connections: Connections, place: Place) {
     let Connections { router, stop, .. } = connections;
     let place = Arc::new(place);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -152,8 +137,10 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 pub struct Places {
     open: Mutex<HashMap<IpAddr, usize>>,
     all: Arc<Semaphore>,
+    all_max: usize,
     per_address_max: usize,
     proxies: Arc<[AddressRange]>,
+    decisions: Decisions,
 }
 
 /// One open connection; the place is free again when this is dropped.
@@ -166,11 +153,35 @@ pub struct Place {
 impl Places {
     /// With the configured limits. A trusted proxy's connections stand for many clients and only count in all.
     pub fn new(limits: &Limits, proxies: Arc<[AddressRange]>) -> Arc<Self> {
-        let all = Arc::new(Semaphore::new(limits.connections_max));
-        Arc::new(Self { open: Mutex::default(), all, per_address_max: limits.connections_per_address, proxies })
+        Self::with(limits.connections_max, limits.connections_per_address, proxies)
+    }
+
+    pub(super) fn with(all_max: usize, per_address_max: usize, proxies: Arc<[AddressRange]>) -> Arc<Self> {
+        let all = Arc::new(Semaphore::new(all_max));
+        let decisions = Decisions::default();
+        Arc::new(Self { open: Mutex::default(), all, all_max, per_address_max, proxies, decisions })
+    }
+
+    /// How many connections are open.
+    pub fn open_count(&self) -> usize {
+        self.all_max.saturating_sub(self.all.available_permits())
+    }
+
+    /// How many may be.
+    pub const fn count_max(&self) -> usize {
+        self.all_max
+    }
+
+    /// How many connections were let in and how many were not.
+    pub const fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        self.decisions.count(self.try_take(peer).ok_or(())).ok()
+    }
+
+    fn try_take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let peer = peer.to_canonical();
         let address = subject(peer);

@@ -29,6 +29,7 @@ impl<L: Listen> Server<L> {
         };
         let accept = self.tasks.spawn(accept::run(self.listener, connections));
         self.tasks.spawn(chores(self.chores, self.stop.clone()));
+        self.watching.run(&self.tasks, &self.stop);
         shutdown.await;
         let deadline = Instant::now() + DRAIN_LIMIT;
         let (table, presence) = (&self.handles.session.table, &self.handles.session.presence);
@@ -48,6 +49,7 @@ impl<L: Listen> Server<L> {
             let _ = timeout_at(closes_at, moved).await;
         }
         self.close_sockets.cancel();
+        table.close_all();
         let quiet = async { tokio::join!(table.empty(), http.wait()) };
         if timeout_at(deadline - ENDING_RESERVE, quiet).await.is_err() {
             tracing::warn!(sockets = table.count(), requests = http.len(), "not everything ended in time");

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
 use snug_bus::BusEvent;
 use snug_protocol::frame::{BinaryFrameError, ClientFrame, Cursor, Resync, SendFrame, ServerFrame, close};
@@ -12,22 +11,12 @@ use snug_store::{Standing, Store, StoreError};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Ending, Session, Subscription};
+use super::{Ending, Resumed, Session, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
-use crate::room::Room;
-
-/// The close code for a socket that failed while being read.
-pub(super) fn ending_of(error: &axum::Error) -> Ending {
-    // axum hides the library's error type; its text is stable enough to tell a frame that is too large from a broken connection.
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    let mut too_large = false;
-    while let Some(error) = cause {
-        too_large |= error.to_string().contains("too long");
-        cause = error.source();
-    }
-    if too_large { Ending::of(close::TOO_LARGE, ErrorCode::TooLarge) } else { Ending::GONE }
-}
+use crate::room::{FoundBy, Room};
+use crate::telemetry::trace;
+use crate::wire::Message;
 
 fn envelope_code(error: &BinaryFrameError) -> ErrorCode {
     match error {
@@ -69,12 +58,10 @@ impl Session {
     }
 
     pub(super) async fn read(&mut self, frame: Message) -> Result<(), Ending> {
-        // Anything heard is a sign of life.
-        self.heartbeat.due = None;
         match frame {
             Message::Binary(bytes) => self.send(&bytes),
-            Message::Text(text) => self.control(&text).await,
-            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Text(text) => Box::pin(self.control(&text)).await,
+            Message::Ping(_) | Message::Pong => {}
             Message::Close(_) => return Err(Ending::GONE),
         }
         Ok(())
@@ -85,32 +72,32 @@ impl Session {
             Ok(frame) => frame,
             Err((id, error)) => {
                 // A client that only sends nonsense is slowed down like one that asks too much.
-                if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+                if let Err(wait) = self.charge_control() {
                     let error = ChatError::TooFast { retry_after: wait }.body();
                     return self.replies.push(ServerFrame::Error { id, room: None, error });
                 }
                 return self.fail(id, None, envelope_code(&error));
             }
         };
-        let (id, room) = (frame.id, frame.envelope.header().room);
+        let (id, room, kind) = (frame.id, frame.envelope.header().room, frame.envelope.header().kind);
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
         let chat = self.parts.chat.clone();
-        let span = tracing::debug_span!("send_message", %room, bytes = bytes.len());
+        let span = trace::message(room, kind, bytes.len());
         let append = async move { (id, room, chat.send_message(frame.envelope).await) };
-        self.in_flight.push_back(Box::pin(append.instrument(span)));
+        self.appends.push(append.instrument(span));
     }
 
-    async fn control(&mut self, text: &Utf8Bytes) {
-        if let Err(wait) = self.controls.charge(&(), std::time::Instant::now()) {
+    async fn control(&mut self, text: &str) {
+        if let Err(wait) = self.charge_control() {
             let error = ChatError::TooFast { retry_after: wait }.body();
             return self.replies.push(ServerFrame::Error { id: None, room: None, error });
         }
-        match decode(text.as_str()) {
+        match decode(text) {
             Ok(ClientFrame::Follow { id, room, cursor }) => self.follow(id, room, cursor).await,
             Ok(ClientFrame::Unfollow { room }) => {
-                self.subscriptions.remove(&room);
+                self.unsubscribe(room);
             }
             Ok(ClientFrame::Typing { room }) => self.typing(room).await,
             Ok(ClientFrame::Heartbeat {}) => {}
@@ -125,7 +112,7 @@ impl Session {
 
     async fn typing(&mut self, room: RoomId) {
         let now = Instant::now();
-        let is_present = self.subscriptions.get(&room).is_some_and(|subscription| subscription.present.is_some());
+        let is_present = self.subscription(room).is_some_and(|subscription| subscription.present.is_some());
         if !is_present || self.typing.get(&room).is_some_and(|last| now - *last < TYPING_PERIOD) {
             return;
         }
@@ -136,14 +123,23 @@ impl Session {
     }
 
     async fn follow(&mut self, id: u32, room: RoomId, cursor: Option<Cursor>) {
-        if !self.subscriptions.contains_key(&room) && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
+        if self.subscription(room).is_none() && self.subscriptions.len() >= ROOMS_PER_SESSION_MAX {
             return self.fail(Some(id), Some(room), ErrorCode::TooManyRooms);
         }
-        self.subscriptions.remove(&room);
+        if let Some(sent) = self.subscription(room)
+            && cursor.as_ref().is_some_and(|cursor| cursor.seq < sent.cursor)
+        {
+            // It was sent more than it has: it has seen a hole, or a head that nothing led up to.
+            self.parts.rooms.counters().losses.of(FoundBy::Client).increment();
+        }
+        self.unsubscribe(room);
         match self.try_follow(id, room, cursor).await {
             Ok((subscription, followed)) => {
-                self.typing.retain(|room, _| self.subscriptions.contains_key(room));
-                self.subscriptions.insert(room, subscription);
+                let rooms: Vec<RoomId> = self.subscriptions.iter().map(Subscription::room).collect();
+                self.typing.retain(|known, _| *known == room || rooms.contains(known));
+                // One by one: most sessions follow one room.
+                self.subscriptions.reserve_exact(1);
+                self.subscriptions.push(subscription);
                 self.replies.push(followed);
             }
             Err(FollowError::Refused(code)) => self.fail(Some(id), Some(room), code),
@@ -171,6 +167,11 @@ impl Session {
         let role = right(standing).map_err(FollowError::Refused)?;
         let head = state.head;
         let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
+        let counters = parts.table.counters();
+        counters.follows.increment();
+        if cursor.is_some() {
+            counters.resumes.of(place.outcome()).increment();
+        }
         // A recovery device is no member, so nobody is to see it come.
         let present = (standing != Some(Standing::Recovery)).then(|| parts.presence.enter(room, device));
         let (here, here_count) = parts.presence.here(room).await;
@@ -188,7 +189,7 @@ impl Session {
             here,
             here_count,
         };
-        Ok((Subscription { following, present, cursor: place.cursor, told: head }, followed))
+        Ok((Subscription { following, present, cursor: place.cursor, told: head, began: head }, followed))
     }
 }
 
@@ -208,6 +209,16 @@ struct Place {
     cursor: Seq,
     skipped: bool,
     resync: Option<Resync>,
+}
+
+impl Place {
+    fn outcome(&self) -> Resumed {
+        match self.resync {
+            Some(resync) => resync.into(),
+            None if self.skipped => Resumed::Skipped,
+            None => Resumed::Continued,
+        }
+    }
 }
 
 /// Where to send from.

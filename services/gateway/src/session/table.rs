@@ -17,9 +17,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::SessionCounters;
 use crate::config::Limits;
 use crate::limit::subject;
-use crate::room::Wake;
+use crate::room::{News, Wake};
 
 /// Sessions that are told to check their tokens at one time, when all are.
 const RECHECKS_AT_ONCE: usize = 100;
@@ -76,6 +77,7 @@ struct Shared {
     recheck_all: Notify,
     /// When all sockets close, once that is known.
     closes_at: OnceLock<Instant>,
+    counters: SessionCounters,
 }
 
 /// The table. Cheap to clone.
@@ -124,6 +126,7 @@ impl SessionTable {
             emptied: Notify::new(),
             recheck_all: Notify::new(),
             closes_at: OnceLock::new(),
+            counters: SessionCounters::default(),
         };
         let table = Self { shared: Arc::new(shared) };
         table.shared.tasks.spawn(table.clone().run_rechecks(stop.clone()));
@@ -141,6 +144,18 @@ impl SessionTable {
         &self.shared.tasks
     }
 
+    /// What all sessions have done.
+    #[must_use]
+    pub fn counters(&self) -> &SessionCounters {
+        &self.shared.counters
+    }
+
+    /// How many sessions there may be.
+    #[must_use]
+    pub fn count_max(&self) -> usize {
+        self.shared.limits.sockets_max
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -150,6 +165,10 @@ impl SessionTable {
     /// A place for one more session; `None` when the node, the address or the device has as many as it may.
     #[must_use]
     pub fn admit(&self, device: DeviceId, address: IpAddr) -> Option<Admission> {
+        self.shared.counters.admissions.count(self.try_admit(device, address).ok_or(())).ok()
+    }
+
+    fn try_admit(&self, device: DeviceId, address: IpAddr) -> Option<Admission> {
         let (address, limits) = (subject(address), &self.shared.limits);
         let mut rows = self.rows();
         let full = rows.by_id.len() >= limits.sockets_max
@@ -163,6 +182,11 @@ impl SessionTable {
         rows.insert(id, Row { device, address, wake: Arc::clone(&wake) });
         drop(rows);
         Some(Admission { table: self.clone(), id, wake })
+    }
+
+    /// Has every session end. One that is admitted from now on must find this out by itself.
+    pub fn close_all(&self) {
+        self.rows().by_id.values().for_each(|row| row.wake.tell(News::CLOSE));
     }
 
     /// Waits until there is no session. Cancel-safe.
@@ -197,7 +221,8 @@ impl SessionTable {
             if index > 0 {
                 sleep(pause).await;
             }
-            wakes.iter().for_each(|wake| wake.tell_to_move());
+            wakes.iter().for_each(|wake| wake.tell(News::MOVE));
+            self.shared.counters.told_to_move.add(wakes.len() as u64);
         }
     }
 
@@ -210,7 +235,7 @@ impl SessionTable {
             match event {
                 Ok(BusEvent::Token { device }) => {
                     for row in self.rows().by_id.values().filter(|row| row.device == device) {
-                        row.wake.recheck_token();
+                        row.wake.tell(News::TOKEN);
                     }
                 }
                 Ok(BusEvent::Missed { room: None }) | Err(RecvError::Lagged(_)) => self.shared.recheck_all.notify_one(),
@@ -227,7 +252,7 @@ impl SessionTable {
                 self.shared.recheck_all.notified().await;
                 let wakes: Vec<Arc<Wake>> = self.rows().by_id.values().map(|row| Arc::clone(&row.wake)).collect();
                 for wakes in wakes.chunks(RECHECKS_AT_ONCE) {
-                    wakes.iter().for_each(|wake| wake.recheck_token());
+                    wakes.iter().for_each(|wake| wake.tell(News::TOKEN));
                     sleep(RECHECKS_EVERY).await;
                 }
             }
@@ -260,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn lost_news_have_every_token_checked_but_not_all_at_one_moment() {
         let (_table, bus, admissions) = table(5_000);
-        let checked = || admissions.iter().filter(|admission| admission.wake().take_recheck_token()).count();
+        let checked = || admissions.iter().filter(|admission| admission.wake().take().has(News::TOKEN)).count();
         // More than the table's receiver holds, without giving way in between.
         for _ in 0..=snug_bus::EVENTS_QUEUED_MAX {
             bus.publish(BusEvent::Token { device: DeviceId([2; 16]) }).await.expect("local");
@@ -282,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_are_told_to_move_bit_by_bit_and_early_enough() {
         let (table, _bus, admissions) = table(1_000);
-        let told = || admissions.iter().filter(|admission| admission.wake().take_move()).count();
+        let told = || admissions.iter().filter(|admission| admission.wake().take().has(News::MOVE)).count();
         let closes_at = Instant::now() + Duration::from_secs(4);
         let telling = {
             let table = table.clone();
@@ -303,6 +328,6 @@ mod tests {
         let (table, _bus, admissions) = table(1);
         let closes_at = Instant::now() + Duration::from_secs(10);
         table.tell_to_move(closes_at).await;
-        assert!(admissions[0].wake().take_move() && table.closes_in() > Duration::from_secs(5));
+        assert!(admissions[0].wake().take().has(News::MOVE) && table.closes_in() > Duration::from_secs(5));
     }
 }

@@ -8,7 +8,7 @@ use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId};
 
 use super::chain::Place;
 use super::{Log, Membership, Memory, now_ms};
-use crate::rules::epoch::{judge_epoch, may_receive};
+use crate::rules::epoch::{judge_epoch, may_receive, retired};
 use crate::rules::step::{Subject, admin_role};
 use crate::{EpochBegun, EpochKeys, Grant, GrantKind, NewEpoch, StepError, StoreError};
 
@@ -45,10 +45,14 @@ impl Memory {
     pub fn begin_epoch(&self, new: NewEpoch) -> Result<EpochBegun, StepError> {
         let mut state = self.open()?;
         let log = state.rooms.get_mut(&new.record.header().room).ok_or(StepError::NotAMember)?;
-        match log.place(&new.record, EntryKind::EpochRecord, 1)? {
-            Place::Known(appended) => Ok(EpochBegun::before(appended)),
-            Place::Next(role) => log.begin_epoch(&new, role),
+        let begun = match log.place(&new.record, EntryKind::EpochRecord, 1)? {
+            Place::Known(appended) => return Ok(EpochBegun::before(appended)),
+            Place::Next(role) => log.begin_epoch(&new, role)?,
+        };
+        if let Some((recovery, _)) = new.recovery {
+            state.devices.entry(recovery.device).or_insert(recovery);
         }
+        Ok(begun)
     }
 
     pub fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
@@ -101,6 +105,13 @@ impl Log {
         }
         for device in &excluded {
             self.change(*device, |member| member.state = Some(MemberState::Left));
+        }
+        if let Some((recovery, key)) = new.recovery {
+            for device in retired(&subjects) {
+                self.change(device, |member| (member.retired, member.role) = (true, Role::Member));
+            }
+            self.members.insert(recovery.device, Membership::new(Role::Owner, None, now_ms));
+            self.keys.entry(record).or_default().insert(recovery.device, key);
         }
         for member in self.members.values_mut() {
             member.steps = 0;

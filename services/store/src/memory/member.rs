@@ -6,6 +6,7 @@ use snug_protocol::http::{MemberState, Role};
 use snug_protocol::{DeviceId, GrantId, RoomId};
 
 use super::{Log, Membership, Memory, State, now_ms};
+use crate::rules::opens_locked;
 use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, Standing, StoreError};
 
 impl Memory {
@@ -22,7 +23,7 @@ impl Memory {
         let log = state.rooms.get_mut(&room).ok_or(EnterError::Gone)?;
         let grant = log.grants.get(&grant).ok_or(EnterError::Gone)?.read_at(now_ms);
         let standing = log.standing(device.device);
-        if standing == Some(Standing::Banned) {
+        if matches!(standing, Some(Standing::Banned | Standing::Retired)) {
             return Err(EnterError::Banned);
         }
         if grant.expired {
@@ -30,7 +31,7 @@ impl Memory {
         }
         let new_member = standing.and_then(Standing::role).is_none();
         if new_member {
-            if log.room.locked {
+            if log.room.locked && !opens_locked(grant.kind, log.standing(grant.made_by)) {
                 return Err(EnterError::Locked);
             }
             if grant.uses_max.is_some_and(|max| grant.uses >= max) {

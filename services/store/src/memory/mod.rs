@@ -8,6 +8,7 @@ mod gate;
 mod log;
 mod member;
 mod moving;
+mod operating;
 mod room;
 mod step;
 mod token;
@@ -47,7 +48,8 @@ struct State {
 #[derive(Clone)]
 struct Mailbox {
     offer: Vec<u8>,
-    answer: Option<Vec<u8>>,
+    /// What came after it, in its order.
+    parts: Vec<Vec<u8>>,
     offered_at_ms: u64,
 }
 
@@ -78,8 +80,10 @@ struct Log {
 #[derive(Clone)]
 struct Membership {
     role: Role,
-    /// `None`: the recovery device.
+    /// `None`: the recovery device, or an old one.
     state: Option<MemberState>,
+    /// Another recovery device has taken its place.
+    retired: bool,
     joined_at_ms: u64,
     muted_until_ms: u64,
     wrote_at_ms: u64,
@@ -90,7 +94,7 @@ struct Membership {
 
 impl Membership {
     const fn new(role: Role, state: Option<MemberState>, joined_at_ms: u64) -> Self {
-        Self { role, state, joined_at_ms, muted_until_ms: 0, wrote_at_ms: 0, steps: 0, profile: None }
+        Self { role, state, retired: false, joined_at_ms, muted_until_ms: 0, wrote_at_ms: 0, steps: 0, profile: None }
     }
 
     const fn standing(&self) -> Standing {
@@ -99,6 +103,7 @@ impl Membership {
             Some(MemberState::Left) => Standing::Left,
             Some(MemberState::Removed) => Standing::Removed,
             Some(MemberState::Banned) => Standing::Banned,
+            None if self.retired => Standing::Retired,
             None => Standing::Recovery,
         }
     }

@@ -4,7 +4,7 @@ use snug_protocol::limits::MOVE_LIFE;
 
 use super::{Mailbox, Memory, State, now_ms};
 use crate::rules::{MOVES_MAX, ms};
-use crate::{OfferOutcome, StoreError};
+use crate::{MovePart, OfferOutcome, StoreError};
 
 impl State {
     /// The mailbox `id`, unless its time is over.
@@ -23,7 +23,7 @@ impl Memory {
         if state.moves.len() >= MOVES_MAX {
             return Err(StoreError::unavailable("too many moves are under way"));
         }
-        state.moves.insert(id, Mailbox { offer: offer.to_vec(), answer: None, offered_at_ms: now_ms() });
+        state.moves.insert(id, Mailbox { offer: offer.to_vec(), parts: Vec::new(), offered_at_ms: now_ms() });
         Ok(OfferOutcome::Stored)
     }
 
@@ -31,13 +31,16 @@ impl Memory {
         Ok(self.open()?.mailbox(id).map(|mailbox| mailbox.offer.clone()))
     }
 
-    pub fn put_answer(&self, id: [u8; 16], answer: &[u8]) -> Result<bool, StoreError> {
+    pub fn put_move_part(&self, id: [u8; 16], part: MovePart, bytes: &[u8]) -> Result<bool, StoreError> {
         let mut state = self.open()?;
         let Some(mailbox) = state.mailbox(id) else { return Ok(false) };
-        Ok(mailbox.answer.get_or_insert_with(|| answer.to_vec()) == answer)
+        if mailbox.parts.len() == part as usize {
+            mailbox.parts.push(bytes.to_vec());
+        }
+        Ok(mailbox.parts.get(part as usize).is_some_and(|there| there == bytes))
     }
 
-    pub fn answer(&self, id: [u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.open()?.mailbox(id).and_then(|mailbox| mailbox.answer.clone()))
+    pub fn move_part(&self, id: [u8; 16], part: MovePart) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.open()?.mailbox(id).and_then(|mailbox| mailbox.parts.get(part as usize).cloned()))
     }
 }

@@ -26,6 +26,9 @@ const PARAMETERS: [&str; 13] = [
     "statement-cache-capacity",
 ];
 
+/// Those that name files.
+const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+
 /// Where a database is, and how to get in.
 #[derive(Clone)]
 pub(super) struct Address {
@@ -55,6 +58,10 @@ impl Address {
             let name = parameter.split('=').next().unwrap_or_default();
             if !PARAMETERS.contains(&name) && !name.starts_with("options[") {
                 return Err(wrong(&format!("there is no parameter {name}")));
+            }
+            let value = parameter.split_once('=').map(|(_, value)| value).unwrap_or_default();
+            if FILES.contains(&name) && !value.contains('%') && std::fs::metadata(value).is_err() {
+                return Err(wrong(&format!("{name} names a file that is not there, {value}")));
             }
         }
         let options = PgConnectOptions::from_str(url).map_err(|error| match error {
@@ -119,5 +126,6 @@ mod tests {
         assert!(refused("postgres://u:secret@h/db?sslmod=require").contains("sslmod"));
         assert!(refused("postgres://u:secret@h/db?sslmode=maybe").contains("maybe"));
         assert!(refused("postgres://u:secret@h:port/db").contains("port"));
+        assert!(refused("postgres://u:secret@h/db?sslrootcert=/no/such.pem").contains("/no/such.pem"));
     }
 }

@@ -23,7 +23,7 @@ async fn try_room(connection: &mut Connection, room: RoomId) -> Result<bool, Sto
     Ok(sqlx::query(LOCK).bind(&room.0[..]).fetch_optional(connection).await?.is_some())
 }
 
-/// Locks those of `rooms` that are free, waiting for `awaited` alone.
+/// Locks those of `rooms` that are free, waiting for `awaited` alone; or for the only one.
 pub(super) async fn free_rooms(
     connection: &mut Connection,
     awaited: Option<RoomId>,
@@ -32,12 +32,18 @@ pub(super) async fn free_rooms(
     const LOCK: &str = "select room from room where room = any($1) order by room for update skip locked";
     const FIND: &str = "select room from room where room = any($1)";
     let mut free = FreeRooms::default();
-    if let Some(awaited) = awaited
-        && !try_room(connection, awaited).await?
-    {
-        free.missing.insert(awaited);
+    // A batch for one room has nothing else to do than to wait for it.
+    let first = awaited.or(if let [only] = rooms[..] { Some(only) } else { None });
+    if let Some(first) = first {
+        let there = try_room(connection, first).await?;
+        let set = if there { &mut free.locked } else { &mut free.missing };
+        set.insert(first);
     }
-    free.locked = select(connection, LOCK, &rooms).await?;
+    let rooms: Vec<RoomId> = rooms.into_iter().filter(|room| Some(*room) != first).collect();
+    if rooms.is_empty() {
+        return Ok(free);
+    }
+    free.locked.append(&mut select(connection, LOCK, &rooms).await?);
     let rest: Vec<RoomId> = rooms.into_iter().filter(|room| !free.locked.contains(room)).collect();
     if !rest.is_empty() {
         let there = select(connection, FIND, &rest).await?;

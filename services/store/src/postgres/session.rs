@@ -20,14 +20,14 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a connection's orderly end may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Of every session. Times are those of the server, which ends what takes longer: a statement; the wait for a lock; a transaction whose
-/// client has fallen silent, whatever it holds.
+/// Of every session. Times are those of the server, which ends what takes longer: a statement; the wait for a lock, which writers take up
+/// again; a transaction whose client has fallen silent, whatever it holds.
 ///
 /// All statements find their rows by keys, so plans are made once and for any number of rows: a plan made while a table was empty must
 /// not read it whole later. Commits wait for the disk even where the server's default is not to; a server that is set to wait for
 /// less or more of its standbys is left to it.
 const EVERY: &str =
-    "set statement_timeout = '5s'; set lock_timeout = '2s'; set idle_in_transaction_session_timeout = '5s';
+    "set statement_timeout = '5s'; set lock_timeout = '250ms'; set idle_in_transaction_session_timeout = '5s';
      set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off;
      select set_config('synchronous_commit', case current_setting('synchronous_commit') when 'off' then 'on'
                        else current_setting('synchronous_commit') end, false)";

@@ -68,7 +68,7 @@ fn allowed(header: &Header, next: u64, author: &Author, terms: Terms, now_ms: u6
         Some(Standing::Member(role)) => role,
         Some(Standing::Removed) => return Err(AppendError::Removed),
         Some(Standing::Banned) => return Err(AppendError::Banned),
-        Some(Standing::Left | Standing::Recovery) | None => return Err(AppendError::NotAMember),
+        Some(Standing::Left | Standing::Recovery | Standing::Retired) | None => return Err(AppendError::NotAMember),
     };
     if header.epoch != terms.epoch {
         return Err(AppendError::StaleEpoch { epoch: terms.epoch });

@@ -14,7 +14,7 @@ use crate::{NewEpoch, Standing, StepError};
 pub(crate) const STAGED_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Decides on an epoch's effects. `role` is its author's, `subjects` are all who are or were in the room, `keys` those that were staged
-/// for its record. Returns the members that are put out since they get no key and are not removed.
+/// for its record; a new recovery device's comes with it. Returns the members that are put out since they get no key and are not removed.
 ///
 /// # Errors
 /// Why it does not begin.
@@ -32,13 +32,20 @@ pub(crate) fn judge_epoch(
         return Err(StepError::ClockAhead { now_ms });
     }
     judge_removals(new, role, subjects)?;
+    let retired = judge_recovery(new, role, subjects)?;
+    // It could not enter by its own record.
+    if retired.contains(&new.record.header().device) {
+        return Err(StepError::NotAllowed);
+    }
+    let sealed_to = keys.iter().copied().chain(new.recovery.as_ref().map(|(recovery, _)| recovery.device));
     let is_removed = |device: &DeviceId| new.remove.contains(device);
-    if recipients_hash(keys.iter().copied()) != new.recipients || keys.iter().any(is_removed) {
+    let is_to_get_none = |device: &DeviceId| is_removed(device) || retired.contains(device);
+    if recipients_hash(sealed_to) != new.recipients || keys.iter().any(is_to_get_none) {
         return Err(StepError::MembersChanged);
     }
     let mut excluded = Vec::new();
     for (device, subject) in subjects {
-        if keys.contains(device) || is_removed(device) {
+        if keys.contains(device) || is_to_get_none(device) {
             continue;
         }
         match subject.standing {
@@ -48,16 +55,35 @@ pub(crate) fn judge_epoch(
                 outranks(role, *subject)?;
                 excluded.push(*device);
             }
-            Standing::Left | Standing::Removed | Standing::Banned => {}
+            Standing::Left | Standing::Removed | Standing::Banned | Standing::Retired => {}
         }
     }
     Ok(excluded)
 }
 
+/// The recovery devices that the epoch puts another in the place of, and which get no key; none if it does not.
+fn judge_recovery(
+    new: &NewEpoch,
+    role: Role,
+    subjects: &BTreeMap<DeviceId, Subject>,
+) -> Result<Vec<DeviceId>, StepError> {
+    let Some((recovery, _)) = &new.recovery else { return Ok(Vec::new()) };
+    if role != Role::Owner || subjects.contains_key(&recovery.device) {
+        return Err(StepError::NotAllowed);
+    }
+    Ok(retired(subjects))
+}
+
+/// Those in the place of which an epoch puts another recovery device.
+pub(crate) fn retired(subjects: &BTreeMap<DeviceId, Subject>) -> Vec<DeviceId> {
+    let recovery = subjects.iter().filter(|(_, subject)| subject.standing == Standing::Recovery);
+    recovery.map(|(device, _)| *device).collect()
+}
+
 fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subject>) -> Result<(), StepError> {
     for device in &new.remove {
-        let subject = subjects.get(device).filter(|subject| subject.standing != Standing::Recovery);
-        outranks(role, *subject.ok_or(StepError::NotAllowed)?)?;
+        let is_somebody = |subject: &&Subject| !matches!(subject.standing, Standing::Recovery | Standing::Retired);
+        outranks(role, *subjects.get(device).filter(is_somebody).ok_or(StepError::NotAllowed)?)?;
     }
     if new.ban {
         let before = subjects.iter().filter(|(_, subject)| subject.standing == Standing::Banned);
@@ -69,11 +95,12 @@ fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subj
     Ok(())
 }
 
-/// Whether a device may be sealed to: it is or was of the room. What it is at the time decides nothing, or who comes and goes could keep
-/// an epoch from beginning.
+/// Whether a device may be sealed to: it is or was of the room, and is no old recovery device, which never comes back. What else it is at
+/// the time decides nothing, or who comes and goes could keep an epoch from beginning.
 ///
 /// # Errors
-/// It never was.
+/// It may not.
 pub(crate) fn may_receive(subject: Option<Subject>) -> Result<(), StepError> {
-    if subject.is_some() { Ok(()) } else { Err(StepError::MembersChanged) }
+    let may = subject.is_some_and(|subject| subject.standing != Standing::Retired);
+    if may { Ok(()) } else { Err(StepError::MembersChanged) }
 }

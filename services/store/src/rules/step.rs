@@ -40,7 +40,7 @@ pub(crate) fn admin_role(standing: Option<Standing>) -> Result<Role, StepError> 
     match standing {
         Some(Standing::Removed) => Err(StepError::Removed),
         Some(Standing::Banned) => Err(StepError::Banned),
-        Some(Standing::Left) | None => Err(StepError::NotAMember),
+        Some(Standing::Left | Standing::Retired) | None => Err(StepError::NotAMember),
         Some(Standing::Recovery) => Ok(Role::Owner),
         Some(Standing::Member(Role::Member)) => Err(StepError::NotAllowed),
         Some(Standing::Member(role)) => Ok(role),
@@ -118,8 +118,9 @@ pub(crate) fn judge_effect(
     if subject_of(effect).is_none() {
         return Ok(());
     }
-    // Nobody acts on a recovery device, nor on one that was never here.
-    let subject = subject.filter(|subject| subject.standing != Standing::Recovery).ok_or(StepError::NotAllowed)?;
+    // Nobody acts on a recovery device, the present one or an old one, nor on one that was never here.
+    let is_somebody = |subject: &Subject| !matches!(subject.standing, Standing::Recovery | Standing::Retired);
+    let subject = subject.filter(is_somebody).ok_or(StepError::NotAllowed)?;
     let is_present = matches!(subject.standing, Standing::Member(_));
     match effect {
         StepEffect::Role { role: new, .. } => {
@@ -196,7 +197,8 @@ mod tests {
     #[test]
     fn nobody_acts_on_a_recovery_device_or_a_stranger() {
         let recovery = Subject { standing: Standing::Recovery, role: Role::Owner, is_muted: false };
-        for subject in [Some(recovery), None] {
+        let retired = Subject { standing: Standing::Retired, ..recovery };
+        for subject in [Some(recovery), Some(retired), None] {
             for effect in [
                 StepEffect::Role { device: OTHER, role: Role::Member },
                 StepEffect::Transfer { device: OTHER },

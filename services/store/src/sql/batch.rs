@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use snug_protocol::{Envelope, EnvelopeHash, RoomId};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::{AppendError, Appended};
 
@@ -26,6 +27,7 @@ pub(crate) struct Draft {
 /// A message whose sender waits.
 pub(crate) struct Waiting {
     pub draft: Draft,
+    pub since: Instant,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
@@ -86,7 +88,7 @@ mod tests {
         bytes.resize(bytes.len() + bucket + 16, 0);
         let envelope = Envelope::parse(bytes.into()).expect("a valid size");
         let hash = envelope.hash();
-        Waiting { draft: Draft { envelope, hash }, answer: oneshot::channel().0 }
+        Waiting { draft: Draft { envelope, hash }, since: Instant::now(), answer: oneshot::channel().0 }
     }
 
     fn counters(batch: &[Waiting], room: u8) -> Vec<u64> {

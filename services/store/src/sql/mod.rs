@@ -16,6 +16,8 @@ use snug_protocol::RoomId;
 pub(crate) enum Scope {
     /// A room. Whoever writes to it has locked its row, so what was read after that cannot change until the commit.
     Room(RoomId),
+    /// The rooms of a batch of messages, as far as they are free: the batch finds that out, and comes again for the others.
+    Batch,
     /// No room, or parts of many that no decision depends on: unique keys decide who was first.
     Elsewhere,
 }

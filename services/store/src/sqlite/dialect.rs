@@ -29,3 +29,5 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub(super) const ATTEMPT_LIMIT: Option<Duration> = None;
 /// Begins a transaction that writes, and is the lock on everything.
 pub(super) const BEGIN: &str = "begin immediate";
+/// Whether other nodes may have the database open.
+pub(super) const IS_SHARED: bool = false;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::statements::Writer;
 use super::{Connection, Pool, Sqlite};
 use crate::sql::error::{sqlite as code, sqlite_code};
-use crate::{Durability, OpenError};
+use crate::{Durability, OpenError, StoreError};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -26,6 +26,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 /// Pages in the write-ahead log at which a commit also moves them into the database.
 const CHECKPOINT_PAGES: u32 = 4096;
+/// How long emptying the write-ahead log waits for readers; writers wait as long.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 /// To this size the write-ahead log is cut back after it has been larger, bytes.
 const WAL_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// Statements that a connection keeps prepared.
@@ -46,18 +48,22 @@ pub struct SqliteOptions {
     /// A commit is on the disk before it is acknowledged. Default true. Without it a power cut loses acknowledged messages, and the
     /// store says [`Durability::Weak`].
     pub durable: bool,
+    /// Open it although a node may have it open, for an operator's question or a short change. Then nothing is created or migrated, and
+    /// statements wait for the node's, as its wait for ours. Default false.
+    pub beside: bool,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { bytes_max: None, readers: 4, cache_bytes: 8 * 1024 * 1024, migrate: true, durable: true }
+        Self { bytes_max: None, readers: 4, cache_bytes: 8 * 1024 * 1024, migrate: true, durable: true, beside: false }
     }
 }
 
 /// Opens the writer's connections. Owns the lock that keeps other processes out until the last write is done.
 pub(super) struct Opener {
     options: SqliteConnectOptions,
-    _lock: File,
+    /// `None`: another process may have it, and leaves the file in order when it ends.
+    lock: Option<File>,
 }
 
 impl Opener {
@@ -67,6 +73,10 @@ impl Opener {
 
     /// Closes the last connection, and leaves one file that is whole by itself.
     pub async fn finish(&self, mut connection: Connection) {
+        if self.lock.is_none() {
+            let _ = connection.close().await;
+            return;
+        }
         let checkpoint = sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut connection);
         if let Err(error) = checkpoint.await {
             tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
@@ -87,24 +97,46 @@ impl Opener {
 
 impl Sqlite {
     pub async fn open(path: &Path, options: SqliteOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
-        let lock = lock(path)?;
-        make_private(path).map_err(|source| not_writable(path, source))?;
+        let lock = if options.beside { None } else { Some(lock(path)?) };
+        if lock.is_some() {
+            make_private(path).map_err(|source| not_writable(path, source))?;
+        } else if !path.is_file() {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
         let mut settings = connect_options(path, &options);
         let mut writer = settings.connect().await.map_err(|error| open_error(path, error))?;
         if let Some(bytes_max) = options.bytes_max {
             settings = limit_size(&mut writer, settings, bytes_max).await.map_err(|error| open_error(path, error))?;
         }
         refuse_foreign(path, &mut writer).await?;
-        if !options.migrate {
+        if !options.migrate || options.beside {
             refuse_pending(path, &mut writer).await?;
         }
-        MIGRATIONS.run(&mut writer).await.map_err(|error| migrate_error(path, error))?;
+        if !options.beside {
+            MIGRATIONS.run(&mut writer).await.map_err(|error| migrate_error(path, error))?;
+        }
         let durability = read_durability(&mut writer).await.map_err(|error| open_error(path, error))?;
         let readers = open_readers(&settings, &options).await.map_err(|error| open_error(path, error))?;
-        let opener = Opener { options: settings, _lock: lock };
+        let opener = Opener { options: settings, lock };
         let writer = Writer::start(vec![writer], opener, &readers, tasks);
         Ok(Self::new(readers, writer, durability))
     }
+}
+
+/// Moves all that was committed out of the write-ahead log into the database and empties the log, so that what was erased is in neither:
+/// there its bytes are overwritten (`secure_delete`), and here they would stay until 4,096 pages have come together. Writers wait
+/// meanwhile. A reader that is in the way, such as a backup, puts it off until the next time.
+pub(super) async fn forget_erased(readers: &Pool) -> Result<(), StoreError> {
+    let wait = |limit: Duration| sqlx::AssertSqlSafe(format!("pragma busy_timeout = {}", limit.as_millis()));
+    let mut connection = readers.acquire().await?;
+    sqlx::query(wait(CHECKPOINT_WAIT)).execute(&mut *connection).await?;
+    let checkpoint = sqlx::query_scalar("pragma wal_checkpoint(truncate)").fetch_one(&mut *connection).await;
+    sqlx::query(wait(BUSY_LIMIT)).execute(&mut *connection).await?;
+    let is_busy: i64 = checkpoint?;
+    if is_busy != 0 {
+        tracing::debug!("the write-ahead log is being read and was not emptied; the next sweep tries again");
+    }
+    Ok(())
 }
 
 /// Opens a database to read all of it, while no node has it open. Its schema must be this version's.
@@ -117,7 +149,7 @@ pub(crate) async fn open_to_read(path: &Path) -> Result<(Connection, File), Open
     Ok((connection, lock))
 }
 
-fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+pub(super) fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
     let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
     SqliteConnectOptions::new()
         .filename(path)
@@ -173,7 +205,7 @@ async fn read_durability(connection: &mut Connection) -> Result<Durability, sqlx
 
 /// Takes the lock that keeps other processes out. On a file of its own: closing any handle of the database file would drop the locks
 /// that SQLite holds on it.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock_path = PathBuf::from(name);
@@ -185,7 +217,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn open_private(path: &Path) -> io::Result<File> {
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -208,7 +240,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 /// Refuses a database that another program made, before anything is written into it.
-async fn refuse_foreign(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) async fn refuse_foreign(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |error| open_error(path, error);
     let application: i64 =
         sqlx::query_scalar("pragma application_id").fetch_one(&mut *connection).await.map_err(failed)?;
@@ -226,7 +258,7 @@ async fn refuse_foreign(path: &Path, connection: &mut Connection) -> Result<(), 
 }
 
 /// Refuses a schema that is not this version's.
-async fn refuse_pending(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) async fn refuse_pending(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |error| open_error(path, error);
     const KNOWN: &str = "select count(*) from sqlite_schema where name = '_sqlx_migrations'";
     let is_known: bool = sqlx::query_scalar(KNOWN).fetch_one(&mut *connection).await.map_err(failed)?;
@@ -257,7 +289,7 @@ fn not_writable(path: &Path, source: io::Error) -> OpenError {
     }
 }
 
-fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
+pub(super) fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     match error {
         MigrateError::VersionMissing(version) if version > newest => {
@@ -268,7 +300,7 @@ fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
     }
 }
 
-fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
+pub(super) fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
     let path = path.to_owned();
     match sqlite_code(&error) {
         Some(code::FULL) => OpenError::Full { database: shown(&path) },

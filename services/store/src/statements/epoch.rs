@@ -9,8 +9,8 @@ use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId, Seq};
 use super::chain::{self, Place};
 use super::lists::Lists;
 use super::step::{Password, replace_password};
-use super::{Connection, Database, grant, row, select_now_ms};
-use crate::rules::epoch::{judge_epoch, may_receive};
+use super::{Connection, Database, grant, member, row, select_now_ms};
+use crate::rules::epoch::{judge_epoch, may_receive, retired};
 use crate::rules::step::{Subject, admin_role};
 use crate::sql::Scope;
 use crate::sql::batch::Draft;
@@ -187,6 +187,12 @@ async fn begin(connection: &mut Connection, new: NewEpoch) -> Result<EpochBegun,
         end_membership(connection, room, *device, new.ban).await?;
     }
     exclude_all_without(connection, room, draft.hash).await?;
+    if let Some((recovery, key)) = new.recovery {
+        retire(connection, room, &retired(&subjects)).await?;
+        member::insert_device(connection, &recovery).await?;
+        member::insert_recovery(connection, room, recovery.device, now_ms).await?;
+        insert_keys(connection, room, draft.hash, &[(recovery.device, key)]).await?;
+    }
     let revoked = revoke_invites(connection, room).await?;
     let NewEpoch { grant, kdf, secret, sent_at_ms, .. } = new;
     let password = Password { room, grant, kdf, secret, made_by: header.device };
@@ -223,6 +229,16 @@ async fn end_membership(
          where room = $1 and device = $2";
     let state = if ban { row::state::BANNED } else { row::state::REMOVED };
     sqlx::query(ENDED).bind(&room.0[..]).bind(&device.0[..]).bind(state).execute(connection).await?;
+    Ok(())
+}
+
+/// Ends the standing of recovery devices in the place of which another comes.
+async fn retire(connection: &mut Connection, room: RoomId, devices: &[DeviceId]) -> Result<(), StoreError> {
+    const RETIRED: &str = "update member set state = $3, role = 3 where room = $1 and device = $2";
+    for device in devices {
+        let query = sqlx::query(RETIRED).bind(&room.0[..]).bind(&device.0[..]).bind(row::state::RETIRED);
+        query.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use snug_protocol::limits::MOVE_LIFE;
 use snug_protocol::{DeviceId, EnvelopeHash, RoomId};
 
-use super::{Connection, Database, answered, epoch, locks, row};
+use super::{Connection, Database, answered, epoch, locks, open, row};
 use crate::rules::epoch::STAGED_KEPT;
 use crate::rules::ms;
 use crate::sql::Scope;
@@ -71,6 +71,7 @@ impl Database {
             self.erase(RoomId(row::bytes(&found, "room")?)).await?;
             swept.rooms += 1;
         }
+        answered(open::forget_erased(&self.readers)).await?;
         Ok(swept)
     }
 

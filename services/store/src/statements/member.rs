@@ -6,6 +6,7 @@ use snug_protocol::{DeviceId, GrantId, RoomId, Seq};
 use sqlx::Row as _;
 
 use super::{Connection, Database, Row, grant, locks, room, row, select_now_ms};
+use crate::rules::opens_locked;
 use crate::sql::Scope;
 use crate::sql::list::stored;
 use crate::{DeviceKeys, EnterError, Entering, Member, Quotas, Standing, StoreError};
@@ -45,7 +46,7 @@ impl Database {
     }
 
     pub async fn member(&self, room: RoomId, device: DeviceId) -> Result<Option<Member>, StoreError> {
-        const SELECT: &str = select_members!("where member.room = $1 and member.device = $2 and member.state <> 5");
+        const SELECT: &str = select_members!("where member.room = $1 and member.device = $2 and member.state < 5");
         let found = sqlx::query(SELECT).bind(&room.0[..]).bind(&device.0[..]).fetch_optional(&self.readers).await?;
         found.map(|row| member_of(&row)).transpose()
     }
@@ -57,7 +58,7 @@ impl Database {
         limit: usize,
     ) -> Result<Vec<Member>, StoreError> {
         const SELECT: &str = select_members!(
-            "where member.room = $1 and member.device > $2 and member.state <> 5
+            "where member.room = $1 and member.device > $2 and member.state < 5
                              order by member.device limit $3"
         );
         // Every id is greater than no bytes.
@@ -111,7 +112,7 @@ pub(super) async fn count_rooms(connection: &mut Connection, device: DeviceId) -
 }
 
 async fn count_members(connection: &mut Connection, room: RoomId) -> Result<u64, StoreError> {
-    const COUNT: &str = "select count(*) as members from member where room = $1 and state <> 5";
+    const COUNT: &str = "select count(*) as members from member where room = $1 and state < 5";
     row::number(&sqlx::query(COUNT).bind(&room.0[..]).fetch_one(connection).await?, "members")
 }
 
@@ -165,7 +166,7 @@ async fn enter(
 ) -> Result<Entering, EnterError> {
     let grant = grant::select_grant(connection, room, grant).await?.ok_or(EnterError::Gone)?;
     let standing = select_standing(connection, room, keys.device).await?;
-    if standing == Some(Standing::Banned) {
+    if matches!(standing, Some(Standing::Banned | Standing::Retired)) {
         return Err(EnterError::Banned);
     }
     if grant.expired {
@@ -174,7 +175,10 @@ async fn enter(
     let new_member = standing.and_then(Standing::role).is_none();
     if new_member {
         if room::is_locked(connection, room).await? {
-            return Err(EnterError::Locked);
+            let host = select_standing(connection, room, grant.made_by).await?;
+            if !opens_locked(grant.kind, host) {
+                return Err(EnterError::Locked);
+            }
         }
         if grant.uses_max.is_some_and(|max| grant.uses >= max) {
             return Err(EnterError::UsedUp);

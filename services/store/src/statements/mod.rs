@@ -13,6 +13,7 @@ mod grant;
 mod log;
 mod member;
 mod moving;
+mod operating;
 mod room;
 mod row;
 mod step;
@@ -20,13 +21,15 @@ mod token;
 mod tombstone;
 mod writer;
 
+use std::sync::Arc;
+
 use snug_protocol::Envelope;
 
 #[cfg(test)]
 use super::explain;
 use super::{Connection, Pool, Query, Row, dialect, lists, locks, open};
 use crate::sql::Scope;
-use crate::{AppendError, Appended, Durability, StoreError};
+use crate::{AppendError, Appended, Durability, StoreError, StoreMetrics};
 pub(super) use writer::Writer;
 
 /// An open database.
@@ -57,6 +60,14 @@ impl Database {
 
     pub const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    pub fn metrics(&self) -> &Arc<StoreMetrics> {
+        self.writer.metrics()
+    }
+
+    pub fn writes_waiting(&self) -> usize {
+        self.writer.waiting()
     }
 
     pub async fn close(&self) {

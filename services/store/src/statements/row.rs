@@ -78,6 +78,7 @@ pub(super) mod state {
     pub const REMOVED: i64 = 3;
     pub const BANNED: i64 = 4;
     pub const RECOVERY: i64 = 5;
+    pub const RETIRED: i64 = 6;
 }
 
 /// From columns `role` and `state`.
@@ -88,6 +89,7 @@ pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
         state::REMOVED => Ok(Standing::Removed),
         state::BANNED => Ok(Standing::Banned),
         state::RECOVERY => Ok(Standing::Recovery),
+        state::RETIRED => Ok(Standing::Retired),
         _ => Err(unfit("state")),
     }
 }
@@ -109,7 +111,7 @@ pub(super) fn member_state(row: &Row) -> Result<MemberState, StoreError> {
         Standing::Left => Ok(MemberState::Left),
         Standing::Removed => Ok(MemberState::Removed),
         Standing::Banned => Ok(MemberState::Banned),
-        Standing::Recovery => Err(unfit("state")),
+        Standing::Recovery | Standing::Retired => Err(unfit("state")),
     }
 }
 

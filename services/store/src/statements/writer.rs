@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use snug_protocol::{Envelope, RoomId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,7 @@ use super::{Connection, Pool};
 use crate::error::Failure;
 use crate::sql::Scope;
 use crate::sql::batch::{Draft, Waiting};
-use crate::{AppendError, Appended, StoreError};
+use crate::{AppendError, Appended, StoreError, StoreMetrics};
 
 /// Messages in a task's queue, and as many again in its hands.
 const APPENDS_QUEUED_MAX: usize = 2048;
@@ -41,6 +42,7 @@ pub(in super::super) struct Writer {
     /// Which lane a room is in. Drawn at random: who chooses a room's id does not choose whom it keeps waiting.
     hasher: RandomState,
     stop: CancellationToken,
+    metrics: Arc<StoreMetrics>,
 }
 
 /// The queues of one task.
@@ -53,7 +55,7 @@ struct Lane {
 impl Writer {
     /// Starts a task on each of `connections`; `opener` is to open another after a failure.
     pub fn start(connections: Vec<Connection>, opener: Opener, readers: &Pool, tasks: &TaskTracker) -> Self {
-        let (stop, opener) = (CancellationToken::new(), Arc::new(opener));
+        let (stop, opener, metrics) = (CancellationToken::new(), Arc::new(opener), Arc::<StoreMetrics>::default());
         let lanes = connections.into_iter().map(|connection| {
             let (append_queue, appends) = mpsc::channel(APPENDS_QUEUED_MAX);
             let (write_queue, writes) = mpsc::channel(WRITES_QUEUED_MAX);
@@ -65,11 +67,25 @@ impl Writer {
                 readers.clone(),
                 stop.clone(),
                 ended.clone().drop_guard(),
+                Arc::clone(&metrics),
             );
             tasks.spawn(task.run());
             Lane { appends: append_queue, writes: write_queue, ended }
         });
-        Self { lanes: lanes.collect(), hasher: RandomState::new(), stop }
+        Self { lanes: lanes.collect(), hasher: RandomState::new(), stop, metrics }
+    }
+
+    pub const fn metrics(&self) -> &Arc<StoreMetrics> {
+        &self.metrics
+    }
+
+    /// How much is in the queues.
+    pub fn waiting(&self) -> usize {
+        let of = |lane: &Lane| {
+            (lane.appends.max_capacity() - lane.appends.capacity())
+                + (lane.writes.max_capacity() - lane.writes.capacity())
+        };
+        self.lanes.iter().map(of).sum()
     }
 
     /// Whether a task is gone, closed or crashed.
@@ -100,7 +116,7 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let lane = self.lane(envelope.header().room);
         let hash = envelope.hash();
-        let waiting = Waiting { draft: Draft { envelope, hash }, answer };
+        let waiting = Waiting { draft: Draft { envelope, hash }, since: Instant::now(), answer };
         lane.appends.send_timeout(waiting, QUEUE_LIMIT).await.map_err(|error| refused(&error))?;
         answered.await.map_err(|_| StoreError::closed())?
     }
@@ -115,7 +131,7 @@ impl Writer {
     {
         let lane = match scope {
             Scope::Room(room) => self.lane(room),
-            Scope::Elsewhere => self.idlest_lane(),
+            Scope::Batch | Scope::Elsewhere => self.idlest_lane(),
         };
         let (answer, answered) = oneshot::channel();
         let write = write(scope, work, answer);

@@ -4,6 +4,7 @@ mod administration;
 mod log;
 mod member;
 mod moving;
+mod operating;
 mod room;
 
 use std::path::Path;
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::memory::{Gated, MemoryStore};
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::sqlite::{Sqlite, SqliteOptions};
-use crate::{Durability, OpenError, Quotas, StoreError, Swept, Token};
+use crate::{Durability, OpenError, Quotas, StoreError, StoreMetrics, Swept, Token};
 
 /// The database. Cheap to clone; all clones are one store.
 ///
@@ -26,6 +27,7 @@ use crate::{Durability, OpenError, Quotas, StoreError, Swept, Token};
 pub struct Store {
     backend: Backend,
     quotas: Quotas,
+    metrics: Arc<StoreMetrics>,
 }
 
 #[derive(Clone)]
@@ -35,15 +37,18 @@ enum Backend {
     Memory(Gated),
 }
 
-/// Calls the same function of whichever backend it is, and waits as long as a caller may.
+/// Calls the same function of whichever backend it is, waits as long as a caller may, and counts.
 macro_rules! on {
-    ($store:expr, $backend:ident => $call:expr) => {
-        match &$store.backend {
+    ($store:expr, $backend:ident => $call:expr) => {{
+        let began = std::time::Instant::now();
+        let answer = match &$store.backend {
             crate::store::Backend::Sqlite($backend) => crate::sqlite::answered($call).await,
             crate::store::Backend::Postgres($backend) => crate::postgres::answered($call).await,
             crate::store::Backend::Memory($backend) => crate::store::through!($backend, $call),
-        }
-    };
+        };
+        $store.metrics.answered(began, &answer);
+        answer
+    }};
 }
 use on;
 
@@ -66,7 +71,8 @@ impl Store {
     /// Why not, in one line for an operator.
     pub async fn open_sqlite(path: &Path, options: SqliteOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let sqlite = Sqlite::open(path, options, tasks).await?;
-        Ok(Self { backend: Backend::Sqlite(Arc::new(sqlite)), quotas: Quotas::default() })
+        let metrics = Arc::clone(sqlite.metrics());
+        Ok(Self { backend: Backend::Sqlite(Arc::new(sqlite)), quotas: Quotas::default(), metrics })
     }
 
     /// Opens the Postgres database at `url` (`postgres://user:password@host:5432/database`, and libpq's `sslmode`, `sslrootcert` and so
@@ -77,7 +83,8 @@ impl Store {
     /// Why not, in one line for an operator, within 15 s; only migrations that are under way may take longer.
     pub async fn open_postgres(url: &str, options: PostgresOptions, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let postgres = Postgres::open(url, options, tasks).await?;
-        Ok(Self { backend: Backend::Postgres(Arc::new(postgres)), quotas: Quotas::default() })
+        let metrics = Arc::clone(postgres.metrics());
+        Ok(Self { backend: Backend::Postgres(Arc::new(postgres)), quotas: Quotas::default(), metrics })
     }
 
     /// An empty store that lives as long as its clones do. For tests and simulation.
@@ -87,7 +94,7 @@ impl Store {
     }
 
     pub(crate) fn over_memory(gated: Gated) -> Self {
-        Self { backend: Backend::Memory(gated), quotas: Quotas::default() }
+        Self { backend: Backend::Memory(gated), quotas: Quotas::default(), metrics: Arc::default() }
     }
 
     /// This store with other quotas. Clones made before keep theirs.
@@ -102,6 +109,22 @@ impl Store {
             Backend::Sqlite(sqlite) => sqlite.close().await,
             Backend::Postgres(postgres) => postgres.close().await,
             Backend::Memory(memory) => memory.close(),
+        }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
+    }
+
+    /// How much work waits for a writer, messages and other writes.
+    #[must_use]
+    pub fn writes_waiting(&self) -> usize {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.writes_waiting(),
+            Backend::Postgres(postgres) => postgres.writes_waiting(),
+            Backend::Memory(_) => 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Mailboxes for moving to another device. Each lives `MOVE_LIFE` from its offer; what is older is not there.
 
 use super::{Store, on};
-use crate::{OfferOutcome, StoreError};
+use crate::{MovePart, OfferOutcome, StoreError};
 
 impl Store {
     /// Opens the mailbox `id` with an offer of `MOVE_OFFER_BYTES` bytes. The same offer again changes nothing.
@@ -20,20 +20,19 @@ impl Store {
         on!(self, backend => backend.offer(id))
     }
 
-    /// Puts an answer of at most `MOVE_ANSWER_BYTES_MAX` bytes into the mailbox `id`. Whether it is there now: false without an offer,
-    /// or when another answer is there.
+    /// Puts a part into the mailbox `id`. Whether it is there now: false without the one before it, or when another one is there.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn put_answer(&self, id: [u8; 16], answer: &[u8]) -> Result<bool, StoreError> {
-        on!(self, backend => backend.put_answer(id, answer))
+    pub async fn put_move_part(&self, id: [u8; 16], part: MovePart, bytes: &[u8]) -> Result<bool, StoreError> {
+        on!(self, backend => backend.put_move_part(id, part, bytes))
     }
 
-    /// The answer in the mailbox `id`.
+    /// A part in the mailbox `id`.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn answer(&self, id: [u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
-        on!(self, backend => backend.answer(id))
+    pub async fn move_part(&self, id: [u8; 16], part: MovePart) -> Result<Option<Vec<u8>>, StoreError> {
+        on!(self, backend => backend.move_part(id, part))
     }
 }

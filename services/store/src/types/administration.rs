@@ -4,7 +4,7 @@ use snug_protocol::http::Role;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, Envelope, GrantId};
 
-use super::{Appended, Grant, GrantSecret};
+use super::{Appended, DeviceKeys, Grant, GrantSecret};
 
 /// What a device is in a room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +13,8 @@ pub enum Standing {
     Member(Role),
     /// The recovery device: an owner for administration, and no member.
     Recovery,
+    /// It was the recovery device until an owner put another in its place. It never comes back.
+    Retired,
     /// It was a member and left, or an epoch began without it.
     Left,
     /// An admin ended its membership. It may come back by a grant.
@@ -28,7 +30,7 @@ impl Standing {
         match self {
             Self::Member(role) => Some(role),
             Self::Recovery => Some(Role::Owner),
-            Self::Left | Self::Removed | Self::Banned => None,
+            Self::Left | Self::Removed | Self::Banned | Self::Retired => None,
         }
     }
 }
@@ -111,11 +113,14 @@ pub struct NewEpoch {
     pub remove: Vec<DeviceId>,
     /// Whether they may not come back.
     pub ban: bool,
-    /// [`snug_protocol::recipients_hash`] of those that keys are staged for. All other members have left then, and may come back by the
-    /// new password.
+    /// [`snug_protocol::recipients_hash`] of those that the key is sealed to: the devices that keys are staged for, and the new recovery
+    /// device, if there is one. All other members have left then, and may come back by the new password.
     pub recipients: [u8; 32],
     /// The time that the record states, Unix milliseconds: mutes that have ended by it are forgotten.
     pub sent_at_ms: u64,
+    /// The recovery device that takes the place of the one before, and the epoch's key sealed to it, which is not staged. It must never
+    /// have been anything in the room.
+    pub recovery: Option<(DeviceKeys, [u8; EPOCH_KEY_BYTES])>,
     /// The new password grant's id.
     pub grant: GrantId,
     /// Its key derivation.
@@ -158,4 +163,15 @@ pub enum OfferOutcome {
     Taken,
     /// It is there now, or was before.
     Stored,
+}
+
+/// What the two devices of a move put into its mailbox after the offer, each once and in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MovePart {
+    /// The old device's nonce.
+    Nonce,
+    /// What the new device's offer committed to.
+    Reveal,
+    /// What the old device hands over.
+    Answer,
 }

@@ -1,7 +1,7 @@
 //! What time does, and what is left when something was cut short: cases that go behind a store's back.
 
 use snug_protocol::RoomId;
-use snug_store::{AppendError, CreateRoomError, OfferOutcome, StepEffect, StepError, Store};
+use snug_store::{AppendError, CreateRoomError, MovePart, OfferOutcome, StepEffect, StepError, Store};
 
 use crate::fixture::{
     Behind, Instance, administer, behind, device, epoch, id, keyed, log, new_room, recovery, room_of, stage, together,
@@ -118,16 +118,23 @@ async fn what_was_staged_a_day_ago_is_forgotten_and_what_is_in_force_is_kept(sto
 }
 
 async fn a_mailbox_ends_ten_minutes_after_its_offer(store: Store, behind: Behind) {
+    const PARTS: [MovePart; 3] = [MovePart::Nonce, MovePart::Reveal, MovePart::Answer];
     for number in [1, 2] {
-        store.put_offer(id(number), &[1; 96]).await.unwrap();
-        assert!(store.put_answer(id(number), &[2; 9]).await.unwrap());
+        store.put_offer(id(number), &[1; 64]).await.unwrap();
+        for part in PARTS {
+            assert!(store.put_move_part(id(number), part, &[2; 9]).await.unwrap());
+        }
     }
     behind.run("update move set offered_at_ms = offered_at_ms - 600000").await;
     assert_eq!(store.offer(id(1)).await.unwrap(), None);
-    assert_eq!(store.answer(id(1)).await.unwrap(), None);
-    assert!(!store.put_answer(id(1), &[2; 9]).await.unwrap());
-    assert_eq!(store.put_offer(id(1), &[3; 96]).await.unwrap(), OfferOutcome::Stored);
-    assert_eq!(store.answer(id(1)).await.unwrap(), None, "the old answer is not the new offer's");
+    for part in PARTS {
+        assert_eq!(store.move_part(id(1), part).await.unwrap(), None);
+        assert!(!store.put_move_part(id(1), part, &[2; 9]).await.unwrap());
+    }
+    assert_eq!(store.put_offer(id(1), &[3; 64]).await.unwrap(), OfferOutcome::Stored);
+    for part in PARTS {
+        assert_eq!(store.move_part(id(1), part).await.unwrap(), None, "what came before is not the new offer's");
+    }
     assert_eq!(store.sweep().await.unwrap().moves, 1);
-    assert_eq!(store.offer(id(1)).await.unwrap(), Some(vec![3; 96]));
+    assert_eq!(store.offer(id(1)).await.unwrap(), Some(vec![3; 64]));
 }

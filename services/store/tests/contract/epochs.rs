@@ -10,7 +10,7 @@ use snug_store::{
 
 use crate::fixture::{
     Instance, administer, contract, device, envelope, epoch, id, invite, keyed, new_room, recovery, room_of, sealed,
-    stage, together,
+    stage, step, together,
 };
 
 contract![
@@ -30,6 +30,8 @@ contract![
     one_who_was_excluded_has_left_and_keeps_the_role,
     of_two_epochs_at_once_one_begins,
     a_deleted_rooms_keys_are_erased_with_it,
+    another_recovery_device_takes_the_place_of_the_old_with_the_epoch,
+    only_an_owners_own_device_replaces_the_recovery_device_and_by_a_stranger,
 ];
 
 fn keys(devices: &[DeviceKeys], own: Option<DeviceKeys>) -> EpochKeys {
@@ -38,9 +40,10 @@ fn keys(devices: &[DeviceKeys], own: Option<DeviceKeys>) -> EpochKeys {
     EpochKeys { recipients, key: own.map(sealed) }
 }
 
-/// With keys for these and the recovery device of room 1.
+/// With keys for these and the recovery device of room 1, if none takes its place.
 async fn begin(store: &Store, new: NewEpoch, remain: &[DeviceKeys]) -> Result<EpochBegun, StepError> {
-    let keys = [remain, &[recovery(1)]].concat();
+    let spare: &[DeviceKeys] = if new.recovery.is_none() { &[recovery(1)] } else { &[] };
+    let keys = [remain, spare].concat();
     let new = keyed(new, &keys);
     for page in keys.chunks(EPOCH_KEYS_PAGE_MAX) {
         stage(store, &new, page).await?;
@@ -278,7 +281,7 @@ async fn one_who_is_removed_may_return_as_a_plain_member(store: Store) {
     let refused = store.append(Instance::new(room, device(2), 1).message()).await;
     assert!(matches!(refused, Err(AppendError::Removed)), "{refused:?}");
     assert!(store.rooms_of(device(2).device).await.unwrap().is_empty());
-    let error = store.administer(crate::fixture::step(&store, room, device(2), StepEffect::None).await).await;
+    let error = store.administer(step(&store, room, device(2), StepEffect::None).await).await;
     assert!(matches!(error, Err(StepError::Removed)), "{error:?}");
     let entering = store.enter(room, GrantId(id(5)), device(2)).await.unwrap();
     assert_eq!((entering.role, entering.new_member), (Role::Member, true));
@@ -361,4 +364,80 @@ async fn a_deleted_rooms_keys_are_erased_with_it(store: Store) {
     room_of(&store, 1, &[device(1)]).await;
     assert!(store.epoch_keys(room, 0, recovery(1).device).await.unwrap().key.is_some());
     assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap(), EpochKeys::default());
+}
+
+/// An epoch that puts this device in the place of the recovery device.
+fn renewing(new: NewEpoch, by: DeviceKeys) -> NewEpoch {
+    NewEpoch { recovery: Some((by, sealed(by))), ..new }
+}
+
+async fn another_recovery_device_takes_the_place_of_the_old_with_the_epoch(store: Store) {
+    let (old, fresh, members) = (recovery(1), device(77), [device(1), device(2)]);
+    let room = room_of(&store, 1, &members).await;
+    let new = renewing(epoch(&store, room, device(1), 5).await, fresh);
+    let answer = begin(&store, new.clone(), &[device(1), device(2), old]).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "the old one gets no key: {answer:?}");
+    assert_eq!(store.standing(room, old.device).await.unwrap(), Some(Standing::Recovery));
+    let new = renewing(epoch(&store, room, device(1), 5).await, fresh);
+    let without = NewEpoch { recipients: keyed(epoch(&store, room, device(1), 5).await, &members).recipients, ..new };
+    stage(&store, &without, &members).await.unwrap();
+    let answer = store.begin_epoch(without.clone()).await;
+    assert!(matches!(answer, Err(StepError::MembersChanged)), "the new one is a recipient: {answer:?}");
+    let new = keyed(without, &members);
+    let begun = store.begin_epoch(new.clone()).await.unwrap();
+    assert_eq!(begun.excluded, [], "the old one was no member");
+    let seq = begun.appended.seq;
+    let remain = [device(1), device(2), fresh];
+    assert_eq!(store.epoch_keys(room, 1, fresh.device).await.unwrap(), keys(&remain, Some(fresh)));
+    assert_eq!(store.epoch_keys(room, 1, old.device).await.unwrap(), keys(&remain, None));
+    assert_eq!(store.standing(room, fresh.device).await.unwrap(), Some(Standing::Recovery));
+    assert_eq!(store.device(fresh.device).await.unwrap(), Some(fresh));
+    // The old one is nothing any more and becomes nothing again.
+    assert_eq!(store.standing(room, old.device).await.unwrap(), Some(Standing::Retired));
+    assert_eq!(store.member(room, old.device).await.unwrap(), None);
+    assert_eq!(store.members(room, None, 9).await.unwrap().len(), 2);
+    assert!(matches!(store.enter(room, GrantId(id(5)), old).await, Err(EnterError::Banned)));
+    assert!(store.create_invite(invite(room, 8, old)).await.is_err());
+    let error = store.administer(step(&store, room, old, StepEffect::None).await).await;
+    assert!(matches!(error, Err(StepError::NotAMember)), "{error:?}");
+    let error = stage(&store, &epoch(&store, room, old, 6).await, &[device(1)]).await;
+    assert!(matches!(error, Err(StepError::NotAMember)), "{error:?}");
+    let error = stage(&store, &epoch(&store, room, device(1), 6).await, &[old]).await;
+    assert!(matches!(error, Err(StepError::MembersChanged)), "{error:?}");
+    let role = StepEffect::Role { device: old.device, role: Role::Owner };
+    for effect in [role, StepEffect::Transfer { device: old.device }, StepEffect::Unban { device: old.device }] {
+        let error = store.administer(step(&store, room, device(1), effect).await).await;
+        assert!(matches!(error, Err(StepError::NotAllowed)), "{error:?}");
+    }
+    let again = store.begin_epoch(new).await.unwrap();
+    assert_eq!(again.appended.seq, seq, "the same request is answered again");
+    // The new one is what the old one was, and can be replaced as well.
+    administer(&store, room, fresh, StepEffect::Lock { locked: true }).await;
+    let next = renewing(epoch(&store, room, device(1), 6).await, device(78));
+    begin(&store, next, &members).await.unwrap();
+    for device in [fresh, old] {
+        assert_eq!(store.standing(room, device.device).await.unwrap(), Some(Standing::Retired));
+    }
+}
+
+async fn only_an_owners_own_device_replaces_the_recovery_device_and_by_a_stranger(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2), device(3)]).await;
+    let role = StepEffect::Role { device: device(2).device, role: Role::Moderator };
+    administer(&store, room, device(1), role).await;
+    store.append(Instance::new(room, device(3), 1).next(EntryKind::Leave, 0)).await.unwrap();
+    for (author, by) in [
+        (device(2), device(77)),
+        (recovery(1), device(77)),
+        (device(1), device(1)),
+        (device(1), device(2)),
+        (device(1), device(3)),
+        (device(1), recovery(1)),
+    ] {
+        let before = store.room(room).await.unwrap();
+        let new = renewing(epoch(&store, room, author, 5).await, by);
+        let answer = begin(&store, new, &[device(1), device(2)]).await;
+        assert!(matches!(answer, Err(StepError::NotAllowed)), "{answer:?}");
+        assert_eq!(store.room(room).await.unwrap(), before);
+        assert_eq!(store.standing(room, recovery(1).device).await.unwrap(), Some(Standing::Recovery));
+    }
 }

@@ -362,15 +362,17 @@ pub async fn epoch(store: &Store, room: RoomId, author: DeviceKeys, grant: u32) 
         ban: false,
         recipients: [0; 32],
         sent_at_ms: 0,
+        recovery: None,
         grant: GrantId(id(grant)),
         kdf: 1,
         secret: secret(1),
     }
 }
 
-/// The same with keys for these devices.
+/// The same with keys for these devices, and for the new recovery device, if it has one.
 pub fn keyed(new: NewEpoch, devices: &[DeviceKeys]) -> NewEpoch {
-    NewEpoch { recipients: recipients_hash(devices.iter().map(|keys| keys.device)), ..new }
+    let fresh = new.recovery.map(|(keys, _)| keys);
+    NewEpoch { recipients: recipients_hash(devices.iter().chain(&fresh).map(|keys| keys.device)), ..new }
 }
 
 /// What is sealed to a device by these tests.

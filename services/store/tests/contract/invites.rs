@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use snug_protocol::{EntryKind, GrantId, RoomId};
-use snug_store::{CreateInviteError, EnterError, GrantKind, NewInvite, Quotas, Store};
+use snug_store::{CreateInviteError, EnterError, GrantKind, NewInvite, Quotas, StepEffect, Store};
 
-use crate::fixture::{Instance, contract, device, expired, id, invite, room_of, secret, together};
+use crate::fixture::{
+    Instance, administer, contract, device, expired, id, invite, recovery, room_of, secret, together,
+};
 
 contract![
     an_invite_is_read_back_as_it_was_made,
@@ -20,6 +22,7 @@ contract![
     a_secret_is_replaced_only_under_the_pepper_that_was_read,
     expired_invites_do_not_pile_up,
     a_sweep_removes_invites_that_have_been_expired_long_enough,
+    the_recovery_devices_invite_leads_into_a_locked_room_and_nothing_else_does,
 ];
 
 async fn an_invite_is_read_back_as_it_was_made(store: Store) {
@@ -151,4 +154,21 @@ async fn expired_invites_do_not_pile_up(store: Store) {
     let kept = store.sweep().await.unwrap().invites;
     assert!(kept <= 7, "{kept} were kept");
     store.enter(room, GrantId(id(1)), device(2)).await.expect("the password is no invite");
+}
+
+async fn the_recovery_devices_invite_leads_into_a_locked_room_and_nothing_else_does(store: Store) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    store.create_invite(invite(room, 7, device(1))).await.unwrap();
+    let password = StepEffect::Password { grant: GrantId(id(6)), kdf: 1, secret: secret(1) };
+    administer(&store, room, recovery(1), password).await;
+    administer(&store, room, device(1), StepEffect::Lock { locked: true }).await;
+    store.create_invite(NewInvite { uses_max: Some(1), ..invite(room, 8, recovery(1)) }).await.unwrap();
+    for grant in [6, 7] {
+        let answer = store.enter(room, GrantId(id(grant)), device(2)).await;
+        assert!(matches!(answer, Err(EnterError::Locked)), "{answer:?}");
+    }
+    assert!(store.enter(room, GrantId(id(8)), device(2)).await.unwrap().new_member);
+    let answer = store.enter(room, GrantId(id(8)), device(3)).await;
+    assert!(matches!(answer, Err(EnterError::UsedUp)), "{answer:?}");
+    assert!(store.room(room).await.unwrap().unwrap().locked);
 }

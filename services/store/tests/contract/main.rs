@@ -14,6 +14,7 @@ mod members;
 mod model;
 mod moves;
 mod moving_house;
+mod operating;
 mod paging;
 mod postgres_only;
 mod proxy;

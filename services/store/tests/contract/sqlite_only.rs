@@ -341,3 +341,59 @@ async fn what_is_erased_is_not_in_the_file_any_more() {
     let stored = std::fs::read(file(&folder)).unwrap();
     assert!(!stored.windows(32).any(|window| window == b"a text that nobody shall find..."));
 }
+
+/// Whether these bytes lie in the database's file or in its write-ahead log, as they are on the disk now.
+fn lies_there(folder: &tempfile::TempDir, text: &[u8]) -> bool {
+    ["snug.db", "snug.db-wal"].iter().any(|name| {
+        let stored = std::fs::read(folder.path().join(name)).unwrap_or_default();
+        stored.windows(text.len()).any(|window| window == text)
+    })
+}
+
+#[tokio::test]
+async fn what_is_erased_is_neither_in_the_file_nor_in_its_log_after_the_next_sweep() {
+    let (store, folder) = fixture::sqlite().await;
+    let texts = [b"deleted: nobody shall find this.", b"in a room that was deleted, too."];
+    let rooms = [room_of(&store, 1, &[device(1)]).await, room_of(&store, 2, &[device(1)]).await];
+    let mut instances = rooms.map(|room| Instance::new(room, device(1), 1));
+    for (instance, text) in instances.iter_mut().zip(texts) {
+        let mut bytes = instance.message().bytes().to_vec();
+        bytes[100..132].copy_from_slice(text);
+        store.append(snug_protocol::Envelope::parse(bytes.into()).unwrap()).await.unwrap();
+        assert!(lies_there(&folder, text), "it is on the disk");
+    }
+    // What is kept must be on the disk afterwards, or nothing would be proven.
+    store.sweep().await.unwrap();
+    assert!(texts.iter().all(|text| lies_there(&folder, *text)));
+    store.append(instances[0].next(EntryKind::Deletion, 2)).await.unwrap();
+    assert!(store.delete_room(rooms[1]).await.unwrap());
+    assert!(texts.iter().any(|text| lies_there(&folder, *text)), "the log has it still");
+    store.sweep().await.unwrap();
+    for text in texts {
+        assert!(!lies_there(&folder, text), "{}", String::from_utf8_lossy(text));
+    }
+    store.check().await.expect("the store was not closed for it");
+    assert_eq!(log(&store, rooms[0]).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_reader_in_the_way_of_emptying_the_log_stops_nobody_and_the_next_sweep_does_it() {
+    let (store, folder) = fixture::sqlite().await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let mut instance = Instance::new(room, device(1), 1);
+    // As a backup does: it reads one state of the database for as long as it takes.
+    let url = format!("sqlite://{}?mode=ro", file(&folder).display());
+    let mut backup = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from entry").execute(&mut backup).await.unwrap();
+    let mut bytes = instance.message().bytes().to_vec();
+    let text = b"read by nobody, and then deleted";
+    bytes[100..132].copy_from_slice(text);
+    store.append(snug_protocol::Envelope::parse(bytes.into()).unwrap()).await.unwrap();
+    store.append(instance.next(EntryKind::Deletion, 2)).await.unwrap();
+    store.sweep().await.expect("it goes on");
+    instance.say(&store).await;
+    assert!(lies_there(&folder, text));
+    sqlx::raw_sql("commit").execute(&mut backup).await.unwrap();
+    store.sweep().await.unwrap();
+    assert!(!lies_there(&folder, text));
+}

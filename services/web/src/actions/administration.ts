@@ -78,10 +78,11 @@ export function administration(page: PageSession): Administration {
       const problem = await passwordProblem(id, change.password);
       if (problem !== null) return refused(problem);
       return govern(id, async (steward, room) => {
-        const { revoked, excluded } = await rekey(steward, change, onStep);
+        const { revoked, excluded, recoveryKey } = await rekey(steward, change, onStep);
         return {
           revoked: revoked.map((invite) => inviteView(room, invite)),
           excluded: excluded.map((device) => room.directory.newestName(device) ?? fingerprint(device)),
+          recoveryKey: recoveryKey ?? null,
         };
       });
     },

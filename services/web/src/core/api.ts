@@ -177,6 +177,22 @@ export class Api {
     return this.#http.bytes(`/api/moves/${move}/offer`);
   }
 
+  moveNonce(move: string): Promise<Bytes> {
+    return this.#http.bytes(`/api/moves/${move}/nonce`);
+  }
+
+  putNonce(move: string, nonce: Bytes): Promise<void> {
+    return this.#authorised(() => this.#http.putBytes(`/api/moves/${move}/nonce`, nonce));
+  }
+
+  reveal(move: string): Promise<Bytes> {
+    return this.#http.bytes(`/api/moves/${move}/reveal`);
+  }
+
+  putReveal(move: string, reveal: Bytes): Promise<void> {
+    return this.#http.putBytes(`/api/moves/${move}/reveal`, reveal);
+  }
+
   putAnswer(move: string, answer: Bytes): Promise<void> {
     return this.#authorised(() => this.#http.putBytes(`/api/moves/${move}/answer`, answer));
   }

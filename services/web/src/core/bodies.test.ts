@@ -152,6 +152,7 @@ describe("epoch records", () => {
       previousKey: b64(random(60)),
       recipients: hash,
       cause: { type: "rotate" },
+      recovery: undefined,
       state,
     };
   });

@@ -1,7 +1,7 @@
 //! The entries of a chain with what became of each.
 
 import { type Chain } from "./chain/chain.ts";
-import { type RoomState } from "./chain/state.ts";
+import { type Muted, type RoomState } from "./chain/state.ts";
 import { type LogEntry } from "./log-entry.ts";
 
 export interface ChainLink {
@@ -29,4 +29,21 @@ export function foldNext(chain: Chain, entry: LogEntry): ChainLink {
 export function faultAt(entry: LogEntry, links: readonly ChainLink[]): ChainFault {
   const before = links.findLast((link) => link.counts && link.entry.seq < entry.seq);
   return { seq: entry.seq, shown: before === undefined ? [entry] : [before.entry, entry] };
+}
+
+/**
+ * Until when devices may not write, by what was done. A record leaves out the mutes that are over by its maker's clock; they
+ * are kept here, since the server lets nobody write before they are over by its own.
+ */
+export function mutesOf(links: readonly ChainLink[]): readonly Muted[] {
+  const mutes = new Map((links[0]?.state.muted ?? []).map(({ device, untilMs }) => [device, untilMs]));
+  for (const { entry, counts } of links) {
+    const { content } = entry;
+    if (counts && content.kind === "step" && content.step.type === "mute") {
+      mutes.set(content.step.device, content.step.untilMs);
+    }
+    if (!counts || content.kind !== "epoch_record" || content.record.cause.type !== "remove") continue;
+    for (const device of content.record.cause.devices) mutes.delete(device);
+  }
+  return [...mutes].map(([device, untilMs]) => ({ device, untilMs }));
 }

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ApiError, type Api } from "./api.ts";
 import { b64, fromB64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
-import { createRoom, joinByInvite, joinByPassword, RoomUntrusted, type EnterWorld } from "./enter.ts";
+import { createRoom, joinByInvite, joinByPassword, RoomContradicted, RoomUntrusted, type EnterWorld } from "./enter.ts";
 import { rawRoomKey } from "./crypto/room-key.ts";
 import { sha256 } from "./crypto/primitives.ts";
 import { grantKeys, sealGrant } from "./crypto/grant.ts";
@@ -221,14 +221,23 @@ describe("a room is not trusted", () => {
     const ana = await browser();
     const { record } = await createRoom(ana, NAMES, silently);
     await ana.store.changeRoom(record.room, (kept) => ({ ...kept, pinned: { epoch: 3, hash: HISTORY } }));
-    await expect(joinByPassword(ana, NAMES, silently)).rejects.toBeInstanceOf(RoomUntrusted);
+    await expect(joinByPassword(ana, NAMES, silently)).rejects.toBeInstanceOf(RoomContradicted);
   });
 
   it("when another record of a known epoch is shown later", async () => {
     const ana = await browser();
     const { record } = await createRoom(ana, NAMES, silently);
     await ana.store.changeRoom(record.room, (kept) => ({ ...kept, pinned: { epoch: 0, hash: HISTORY } }));
-    await expect(joinByPassword(ana, NAMES, silently)).rejects.toBeInstanceOf(RoomUntrusted);
+    await expect(joinByPassword(ana, NAMES, silently)).rejects.toBeInstanceOf(RoomContradicted);
+  });
+
+  it("until what this device knows of it is forgotten", async () => {
+    const ana = await browser();
+    const { record } = await createRoom(ana, NAMES, silently);
+    await ana.store.changeRoom(record.room, (kept) => ({ ...kept, pinned: { epoch: 3, hash: HISTORY } }));
+    await ana.store.forgetRoom(record.room);
+    const joined = await joinByPassword(ana, NAMES, silently);
+    expect(joined.pinned).toEqual(record.pinned);
   });
 });
 

@@ -26,6 +26,13 @@ export interface EnterWorld {
   readonly now: () => number;
 }
 
+/** The server shows an older state of a room than this device knows, or another one. */
+export class RoomContradicted extends Error {
+  constructor() {
+    super("the room is not in the state that this device knows");
+  }
+}
+
 /** The room's own records do not fit its grant, or the server wants a key derivation this client does not take part in. */
 export class RoomUntrusted extends Error {
   constructor() {
@@ -78,7 +85,10 @@ export async function createRoom(
   return { record: kept, recoveryKey: recoveryText(recoveryKey) };
 }
 
-/** Joins by name and password. Throws `ApiError` (`wrong_credentials`), `RoomUntrusted`, `StorageRefused`. */
+/**
+ * Joins by name and password. Throws `ApiError` (`wrong_credentials`), `RoomUntrusted`, `RoomContradicted`,
+ * `StorageRefused`.
+ */
 export async function joinByPassword(
   world: EnterWorld,
   wanted: { readonly name: string; readonly password: string; readonly myName: string },
@@ -93,7 +103,10 @@ export async function joinByPassword(
   return join(world, place, await grantKeys(ikm, place.room, place.grant), found.nonce, wanted.myName, onStep);
 }
 
-/** Joins by an invite. Throws `ApiError` (`invite_expired`, `invite_used_up`, …), `RoomUntrusted`, `StorageRefused`. */
+/**
+ * Joins by an invite. Throws `ApiError` (`invite_expired`, `invite_used_up`, …), `RoomUntrusted`, `RoomContradicted`,
+ * `StorageRefused`.
+ */
 export async function joinByInvite(
   world: EnterWorld,
   invite: InviteSecret,
@@ -157,9 +170,9 @@ async function keep(
   const { store } = world;
   const { device, local } = store.identity;
   const known = (await store.rooms()).find(({ room }) => room === entered.room.room);
-  // Who holds a newer record, or another one of this epoch, was shown two truths.
+  // Who holds a newer record, or another one of this epoch, was shown two truths: a backup was restored, or somebody lies.
   if (known !== undefined && known.pinned.epoch >= pinned.epoch && known.pinned.hash !== pinned.hash) {
-    throw new RoomUntrusted();
+    throw new RoomContradicted();
   }
   const again = known !== undefined && known.ended === undefined;
   const key = await keepRoomKey(local, place.room, pinned.epoch, roomKey);

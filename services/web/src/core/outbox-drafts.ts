@@ -5,7 +5,7 @@ import { outboxDraft } from "./outbox-items.ts";
 import { type OutboxWorld } from "./outbox-world.ts";
 import { type OutboxRow } from "./store.ts";
 
-export type DraftsWorld = Pick<OutboxWorld, "store" | "introduction" | "messagesFromMs" | "now">;
+export type DraftsWorld = Pick<OutboxWorld, "store" | "introduction" | "introducesItself" | "messagesFromMs" | "now">;
 
 export class OutboxDrafts {
   readonly #room: string;
@@ -34,10 +34,11 @@ export class OutboxDrafts {
     const drafts = rows.filter(({ state }) => state === "draft");
     const held = this.heldMs > 0;
     const oldest = drafts.find(({ type }) => !held || type !== EntryType.message);
-    if (oldest === undefined) return drafts.length > 0 ? "held" : undefined;
-    if (oldest.type === EntryType.profile) return oldest;
+    if (oldest?.type === EntryType.profile) return oldest;
+    const nothing = drafts.length > 0 ? "held" : undefined;
+    if (oldest === undefined && !this.#world.introducesItself()) return nothing;
     const body = await this.#world.introduction();
-    if (body === undefined) return oldest;
+    if (body === undefined) return oldest ?? nothing;
     const waiting = drafts.find(({ type }) => type === EntryType.profile);
     if (waiting !== undefined) return waiting;
     const row = await outboxDraft(this.#world.store, this.#room, { type: EntryType.profile, body }, this.#world.now());

@@ -18,6 +18,7 @@ export interface OutboxItem {
   /** `acknowledged`: committed at `seq`, and not yet applied from the log. */
   readonly state: "waiting" | "acknowledged" | "failed";
   readonly seq?: number;
+  /** Of what is sealed. One that failed with it may have been committed: the room ended before the answer. */
   readonly hash?: string;
   readonly failure?: ErrorCode;
 }
@@ -119,8 +120,10 @@ export class OutboxItems {
 function itemOf(row: OutboxRow, body: string): OutboxItem {
   const { local, type, target, writtenAtMs } = row;
   const shown = { local, type, target, body, writtenAtMs };
-  if (row.state === "failed") return { ...shown, state: "failed", ...(row.failure && { failure: row.failure }) };
-  return { ...shown, state: "waiting", ...(row.sealed && { hash: row.sealed.hash }) };
+  const sealed = row.sealed && { hash: row.sealed.hash };
+  if (row.state === "failed")
+    return { ...shown, state: "failed", ...(row.failure && { failure: row.failure }), ...sealed };
+  return { ...shown, state: "waiting", ...sealed };
 }
 
 /** A new draft about the message at `target` (0: none), its body sealed under the local key. */
@@ -133,6 +136,12 @@ export async function outboxDraft(
   const local = b64(random(12));
   const body = await store.sealText(`outbox ${local}`, draft.body);
   return { local, room, type: draft.type, target: draft.target ?? 0, body, writtenAtMs, state: "draft" };
+}
+
+/** A failed row that is wanted after all. One that may have been committed goes again as it is, so that it is not said twice. */
+export function wantedAgain(row: OutboxRow): OutboxRow {
+  const { failure: _failure, ...plain } = row;
+  return { ...plain, state: row.sealed === undefined ? "draft" : "sealed" };
 }
 
 /** The row without its sealed bytes: to be sealed again. */

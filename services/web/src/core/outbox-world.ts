@@ -50,6 +50,8 @@ export interface OutboxWorld {
   readonly introduction: () => Promise<string | undefined>;
   /** A profile is sealed under this epoch, and stored. */
   readonly introduced: (epoch: number) => void;
+  /** Whether that is to be sealed also while nothing else waits. */
+  readonly introducesItself: () => boolean;
   /** When the room's slow mode lets the next message be sent; `null` when that is now. */
   readonly messagesFromMs: () => number | null;
   /** Seals under the newest place of the log; `undefined` while the log has not reached its live edge or lacks its key. */

@@ -97,6 +97,8 @@ class Tab {
   dead = false;
   losesAnswers = false;
   commitMs = 1;
+  /** What the server waits for before it commits anything. */
+  held: Promise<unknown> = Promise.resolve();
   introduction: () => string | undefined = () => undefined;
   messagesFromMs: number | null = null;
   refuseAtOnce: () => Answer | undefined = () => undefined;
@@ -137,6 +139,7 @@ class Tab {
         return { envelope, hash: b64(envelope), epoch: 0 };
       },
       transmit: (envelope) => this.#transmit(copy(envelope)),
+      introducesItself: () => false,
       introduction: () => Promise.resolve(this.introduction()),
       introduced: () => (this.introduction = () => undefined),
       messagesFromMs: () => this.messagesFromMs,
@@ -172,15 +175,17 @@ class Tab {
       setTimeout(() => void this.outbox.answered(id, refusal), 0);
       return id;
     }
-    setTimeout(() => {
-      this.#inFlight--;
-      const answer = this.browser.server.append(envelope);
-      this.at("committed");
-      if (this.dead || !this.online || this.losesAnswers) return;
-      void this.outbox.answered(id, answer);
-      this.at("answered");
-    }, this.commitMs);
+    setTimeout(() => void this.held.then(() => this.#commit(id, envelope)), this.commitMs);
     return id;
+  }
+
+  #commit(id: number, envelope: Bytes): void {
+    this.#inFlight--;
+    const answer = this.browser.server.append(envelope);
+    this.at("committed");
+    if (this.dead || !this.online || this.losesAnswers) return;
+    void this.outbox.answered(id, answer);
+    this.at("answered");
   }
 
   say(text: string): Promise<string> {
@@ -441,4 +446,83 @@ it("a muted member's message fails, and goes when it is tried again", async () =
   browser.server.refuse = undefined;
   await tab.outbox.retry(local);
   await delivered(["m0"]);
+});
+
+describe("a room that ends before an answer has come", () => {
+  /** Keeps the server from committing until the answer is called. */
+  function hold(tab: Tab): () => void {
+    let commit = () => {};
+    tab.held = new Promise<void>((resolve) => (commit = resolve));
+    return () => commit();
+  }
+
+  /** Two messages are on their way and committed, and the room ends before the server's answers come. */
+  async function overtaken(answers: boolean): Promise<Tab> {
+    const tab = await browser.open();
+    const commit = hold(tab);
+    tab.losesAnswers = !answers;
+    for (const text of texts(2)) await tab.say(text);
+    await vi.waitFor(() => expect(tab.transmissions).toBe(2));
+    await tab.outbox.end("removed");
+    expect(tab.outbox.items.map(({ state, failure, hash }) => [state, failure, typeof hash])).toEqual([
+      ["failed", "removed", "string"],
+      ["failed", "removed", "string"],
+    ]);
+    commit();
+    await delivered(texts(2));
+    return tab;
+  }
+
+  it("says of none that it was not sent which was", async () => {
+    const tab = await overtaken(true);
+    await vi.waitFor(() => expect(tab.states).toEqual(["m0 acknowledged", "m1 acknowledged"]));
+    expect(await browser.store.outbox(ROOM)).toEqual([]);
+  });
+
+  it("knows of what is refused then that it was not sent, and sends none of it by itself", async () => {
+    browser.server.refuse = (text) => (text === "m1" ? { ok: false, code: "not_a_member" } : undefined);
+    const tab = await browser.open();
+    const commit = hold(tab);
+    for (const text of texts(2)) await tab.say(text);
+    await vi.waitFor(() => expect(tab.transmissions).toBe(2));
+    tab.live = false;
+    await tab.say("unsealed");
+    await tab.outbox.end("removed");
+    commit();
+    await vi.waitFor(() => expect(tab.states).toEqual(["m0 acknowledged", "m1 failed", "unsealed failed"]));
+    await vi.waitFor(() => expect(tab.outbox.items.at(1)?.hash).toBeUndefined());
+    expect(tab.outbox.items.at(2)?.hash).toBeUndefined();
+    expect([tab.transmissions, browser.server.log]).toEqual([2, ["m0"]]);
+  });
+
+  it("does not have it twice when it is tried again after coming back, whether or not it had arrived", async () => {
+    const tab = await overtaken(false);
+    const rows = await browser.store.outbox(ROOM);
+    tab.die();
+    // One of the two is tried again, and something new is said.
+    const back = await browser.open();
+    expect(back.states).toEqual(["m0 failed", "m1 failed"]);
+    await back.outbox.retry(rows[1]?.local ?? "");
+    await back.say("after");
+    await delivered(["m0", "m1", "after"]);
+    await vi.waitFor(() => expect(back.states.filter((state) => state.endsWith("waiting"))).toEqual([]));
+    expect(back.states).toContain("m0 failed");
+    // The log has the other one.
+    await back.outbox.arrived(rows[0]?.sealed?.hash ?? "");
+    expect(back.states).not.toContain("m0 failed");
+    expect(await browser.store.outbox(ROOM)).toEqual([]);
+  });
+
+  it("has what never arrived once it is tried again", async () => {
+    const tab = await browser.open();
+    hold(tab);
+    const local = await tab.say("m0");
+    await vi.waitFor(() => expect(tab.transmissions).toBe(1));
+    await tab.outbox.end("removed");
+    tab.die();
+    const back = await browser.open();
+    await back.outbox.retry(local);
+    await delivered(["m0"]);
+    await emptied(back);
+  });
 });

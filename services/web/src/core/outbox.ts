@@ -4,7 +4,7 @@
 import { OutboxDrafts } from "./outbox-drafts.ts";
 import { OutboxFlight, type InFlight } from "./outbox-flight.ts";
 import { OutboxInstance } from "./outbox-instance.ts";
-import { draftAgain, outboxDraft, OutboxItems, type OutboxItem, type Settled } from "./outbox-items.ts";
+import { draftAgain, outboxDraft, OutboxItems, wantedAgain, type OutboxItem, type Settled } from "./outbox-items.ts";
 import { type Answer, type OutboxNews, type OutboxWorld } from "./outbox-world.ts";
 import { type OutboxRow } from "./store.ts";
 import { ERROR_RETRY, SENDS_IN_FLIGHT_MAX, type ErrorCode } from "../protocol.gen.ts";
@@ -27,6 +27,7 @@ export class Outbox {
   readonly #stopping = new AbortController();
   readonly #items: OutboxItems;
   #holding = false;
+  #ended = false;
   #pumping = false;
   #pumpAgain = false;
   #waking = false;
@@ -87,12 +88,22 @@ export class Outbox {
     return this.#items.refresh();
   }
 
-  /** The room has ended for this device by `code`: nothing is sent any more, and what waits has failed. */
+  /**
+   * The room has ended for this device by `code`: nothing is sent any more, and what waits has failed. What is sealed may have
+   * been committed: it stays sealed until it is answered, found in the log, or sent again with the same bytes.
+   */
   async end(code: ErrorCode): Promise<void> {
+    this.#ended = true;
     this.stop();
-    await this.#change((row) =>
-      row.state === "failed" ? row : { ...draftAgain(row), state: "failed", failure: code },
-    );
+    await this.#change((row) => (row.state === "failed" ? row : { ...row, state: "failed", failure: code }));
+  }
+
+  /** The log holds the own envelope with this hash: it was not known whether it had arrived. */
+  async arrived(hash: string): Promise<void> {
+    const isIt = (one: { readonly state: string; readonly hash?: string }) =>
+      one.state === "failed" && one.hash === hash;
+    if (!this.items.some(isIt)) return;
+    await this.#change((row) => (row.state === "failed" && row.sealed?.hash === hash ? null : row));
   }
 
   /**
@@ -121,7 +132,7 @@ export class Outbox {
 
   /** Wants a failed message sent after all. */
   async retry(local: string): Promise<void> {
-    await this.#change((row) => (row.local === local && row.state === "failed" ? draftAgain(row) : row));
+    await this.#change((row) => (row.local === local && row.state === "failed" ? wantedAgain(row) : row));
     this.kick();
   }
 
@@ -223,7 +234,8 @@ export class Outbox {
       this.#flight.answered(id);
       this.#refusals++;
       try {
-        if (!sent.overtaken) await this.#refused(id, sent, answer);
+        if (this.#ended) await this.#notSent(sent);
+        else if (!sent.overtaken) await this.#refused(id, sent, answer);
       } finally {
         this.#refusals--;
       }
@@ -249,6 +261,15 @@ export class Outbox {
       this.#world.acknowledged(seq, hash);
     }
     await this.#items.refresh();
+  }
+
+  /** What was refused after the room had ended has failed for certain. */
+  async #notSent({ hash: sent }: InFlight): Promise<void> {
+    await this.#change((row) => {
+      if (row.state !== "failed" || row.sealed?.hash !== sent) return row;
+      const { sealed: _sealed, ...failed } = row;
+      return failed;
+    });
   }
 
   async #refused(id: number, { local, hash }: InFlight, answer: Answer & { ok: false }): Promise<void> {

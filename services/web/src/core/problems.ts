@@ -1,7 +1,7 @@
 //! From what went wrong to what the page can say about it.
 
 import { ApiError } from "./api.ts";
-import { RoomUntrusted } from "./enter.ts";
+import { RoomContradicted, RoomUntrusted } from "./enter.ts";
 import { memberName, roomName, type NameFault } from "./names.ts";
 import { PageProblem } from "./page-problem.ts";
 import { StorageRefused } from "./store.ts";
@@ -20,6 +20,7 @@ export function problemOf(error: unknown, nowMs: number): Problem {
   if (error instanceof StorageRefused) return { code: "local_storage" };
   if (error instanceof PageProblem) return { code: error.code };
   if (error instanceof RoomUntrusted) return { code: "room_untrusted" };
+  if (error instanceof RoomContradicted) return { code: "room_contradicted" };
   return { code: "unexpected" };
 }
 

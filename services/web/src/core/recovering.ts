@@ -4,21 +4,27 @@ import { take } from "./administration/steps.ts";
 import { Steward } from "./administration/steward.ts";
 import { type Wait } from "./administration/repeated.ts";
 import { type Api } from "./api.ts";
-import { b64 } from "./base64url.ts";
+import { fromB64 } from "./base64url.ts";
 import { type Bytes } from "./bytes.ts";
 import { type Device } from "./crypto/device.ts";
-import { envelopeHash } from "./crypto/envelope.ts";
-import { deviceKeys } from "./crypto/epoch-record.ts";
+import { deviceKeys, openRecord } from "./crypto/epoch-record.ts";
 import { parseInvite } from "./crypto/invite-link.ts";
+import { hkdfKey } from "./crypto/primitives.ts";
 import { recoveryDevice } from "./crypto/recovery.ts";
+import { openRoomKey } from "./crypto/sealed-key.ts";
 import { joinByInvite, RoomUntrusted, type EnterStep, type EnterWorld } from "./enter.ts";
 import { makeInvite } from "./make-invite.ts";
+import { type RawEntry } from "./frames.ts";
 import { keepOlderKeys } from "./older-keys.ts";
+import { recordHeader } from "./room-keys.ts";
 import { RoomReading } from "./room-reading.ts";
 import { type RoomRecord } from "./store.ts";
+import { HISTORY_PAGE_MAX } from "../protocol.gen.ts";
 
 /** How long the invite is good that leads this device into the room. */
 const INVITE_LIFE_MS = 3_600_000;
+/** So many pages of the chain are fetched. */
+const PAGES_MAX = 100;
 
 export interface RecoverWorld extends EnterWorld {
   /** The page's, without a trailing slash. */
@@ -29,12 +35,12 @@ export interface RecoverWorld extends EnterWorld {
 }
 
 /**
- * Makes this device an owner of a room by the key that was shown when the room was created; names have been checked. A lock is
- * opened for the moment that it takes. The key stays good, and is not kept here. It proves its holder to the server, not the
- * server to the holder: the room is the one that the server shows under this name.
+ * Makes this device an owner of a room by the key that was shown when the room was created, or by the one that has taken its
+ * place; names have been checked. A lock does not keep it out. The key stays good, and is not kept here. It proves its holder to
+ * the server, not the server to the holder: the room is the one that the server shows under this name.
  *
- * Repeating it after an error is safe. Throws `ApiError` (`device_unknown`: no room here has this key; `banned`; `chain_moved`),
- * `RoomUntrusted` if the room under this name is not one of the key's, `PageProblem`, `StorageRefused`.
+ * Repeating it after an error is safe. Throws `ApiError` (`device_unknown`: no room here has this key; `recovery_replaced`:
+ * another has taken its place; `banned`; `chain_moved`), `RoomUntrusted` if the room under this name is not one of the key's, `PageProblem`, `StorageRefused`.
  */
 export async function recoverRoom(
   world: RecoverWorld,
@@ -49,25 +55,54 @@ export async function recoverRoom(
   const steward = await stewardOf(world, api, device, { room, name });
   const fold = await steward.fold();
   if (!fold.state.admins.some((admin) => admin.device === device.id && admin.recovery)) throw new RoomUntrusted();
-  const wasLocked = fold.state.locked;
+  return comeBack(world, api, steward, wanted.myName, onStep);
+}
+
+/** The hash of the record that made `device` the recovery device: the room's first, or one by which an owner replaced the key. */
+async function beginningOf(api: Api, device: Device, room: string): Promise<string> {
+  const bytes = fromB64(room, 16);
+  for (const raw of await recordsOf(api, room)) {
+    const epoch = recordHeader(raw)?.epoch ?? 0;
+    const { key } = await api.epochKeys(room, epoch);
+    if (key === undefined) continue;
+    const opened = await opens(device, bytes, epoch, fromB64(key), raw);
+    if (opened === undefined || opened.content.kind !== "epoch_record") continue;
+    const { cause, recovery, state } = opened.content.record;
+    const named = cause.type === "created" ? state.admins.find((admin) => admin.recovery) : recovery;
+    if (named?.device === device.id) return opened.hash;
+  }
+  throw new RoomUntrusted();
+}
+
+async function opens(device: Device, room: Bytes, epoch: number, key: Bytes, raw: RawEntry) {
   try {
-    if (wasLocked) await take(steward, { type: "lock", locked: false });
-    return await comeBack(world, api, steward, wanted.myName, onStep);
-  } finally {
-    if (wasLocked) await take(steward, { type: "lock", locked: true });
+    const use = await hkdfKey(await openRoomKey(device, room, epoch, key));
+    return await openRecord(use, room, epoch, raw.envelope);
+  } catch {
+    return undefined;
   }
 }
 
-/** The room as its recovery device reads it, from its first entry on: the key to that was sealed to it at the beginning. */
+/** A room's records, oldest first, as far as the server shows them. */
+async function recordsOf(api: Api, room: string): Promise<readonly RawEntry[]> {
+  const records: RawEntry[] = [];
+  for (let [before, page]: [number | undefined, number] = [undefined, 0]; page < PAGES_MAX; page++) {
+    const { entries }: { entries: readonly RawEntry[] } = await api.chain(room, before, HISTORY_PAGE_MAX);
+    records.unshift(...entries.filter((raw) => recordHeader(raw) !== undefined));
+    before = entries[0]?.seq ?? 1;
+    if (before === 1) break;
+  }
+  return records;
+}
+
+/** The room as its recovery device reads it, from the record on that made it one: the key to that was sealed to it. */
 async function stewardOf(
   world: RecoverWorld,
   api: Api,
   device: Device,
   at: { readonly room: string; readonly name: string },
 ): Promise<Steward> {
-  const founding = (await api.chain(at.room, 2, 1)).entries[0];
-  if (founding?.seq !== 1) throw new RoomUntrusted();
-  const hash = b64(await envelopeHash(founding.envelope));
+  const hash = await beginningOf(api, device, at.room);
   // In memory only. No epoch is pinned yet, so that the keys of all are asked for.
   let record: RoomRecord = { ...at, role: "owner", keys: [], pinned: { epoch: -1, hash }, readSeq: 0 };
   const { local } = world.store.identity;

@@ -5,13 +5,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { b64, fromB64 } from "./base64url.ts";
 import { messageBody, profileBody } from "./bodies.ts";
 import { random } from "./bytes.ts";
+import { type DeviceKeys } from "./chain/state.ts";
 import { stepBody } from "./chain/step.ts";
 import { generateDevice, type Device } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
 import { deviceKeys, sealNextRecord } from "./crypto/epoch-record.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
 import { sealRoomKey } from "./crypto/sealed-key.ts";
-import { RoomClient } from "./testing/room-client.ts";
+import { PAGE, RoomClient } from "./testing/room-client.ts";
 import { author, RoomServer, type Author } from "./testing/room-server.ts";
 
 let server: RoomServer;
@@ -45,12 +46,15 @@ const found = ({ room }: RoomClient) => room.log.violations.map(({ code, seq }) 
 const keyOf = ({ room }: RoomClient) => room.keys.current?.epoch;
 const topicOf = ({ room }: RoomClient) => room.chain.state?.topic;
 
-/** A record by `by`, who makes itself the owner in it, with its key sealed to `to`. */
-async function forge(by: Author, to: Device): Promise<number> {
+/** A record by `by`, who makes itself the owner in it, or names a recovery device, with its key sealed to `to`. */
+async function forge(by: Author, to: Device, recovery?: DeviceKeys): Promise<number> {
   const key = random(32);
   const { newest, state } = server.chain;
   const self = { ...(await deviceKeys(by.device)), role: "owner" as const, recovery: false };
-  const admins = [...state.admins.filter((admin) => admin.recovery), self];
+  const admins =
+    recovery === undefined
+      ? [...state.admins.filter((admin) => admin.recovery), self]
+      : [...state.admins.filter((admin) => !admin.recovery), { ...recovery, role: "owner" as const, recovery: true }];
   const last = server.log.at(-1);
   const record = await sealNextRecord({
     room: server.bytes,
@@ -60,7 +64,12 @@ async function forge(by: Author, to: Device): Promise<number> {
     roomKey: await hkdfKey(key),
     previousKey: server.keys[0] ?? random(32),
     cause: { type: "rotate" },
-    state: { ...state, admins: admins.sort((a, b) => (b64ToHex(a.device) < b64ToHex(b.device) ? -1 : 1)) },
+    ...(recovery && { recovery }),
+    state: {
+      ...state,
+      ...(recovery && { recoveryBy: by.device.id }),
+      admins: admins.sort((a, b) => (b64ToHex(a.device) < b64ToHex(b.device) ? -1 : 1)),
+    },
     newest,
     prev: { seq: last?.seq ?? 0, hash: fromB64(last?.hash ?? "") },
     recipients: [to.id],
@@ -100,6 +109,17 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     expect(room.record.keys.map(({ epoch }) => epoch)).toEqual([0]);
   });
 
+  it("when it is a record by which a moderator puts another recovery device in the place of the one there is", async () => {
+    await server.step(ana, { type: "role", role: "moderator", ...(await deviceKeys(ben.device)) });
+    const page = await enter();
+    const fresh = await deviceKeys(await generateDevice());
+    const seq = await forge(ben, page.device, fresh);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${seq}`]));
+    const { keys, chain } = page.room;
+    const devices = chain.state?.admins.filter((admin) => admin.recovery).map(({ device }) => device);
+    expect([keys.epoch, devices]).toEqual([0, [recovery.id]]);
+  });
+
   it("when it is such a record and the page was away", async () => {
     const page = await enter();
     page.disconnect();
@@ -128,6 +148,59 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     await page.settled();
     expect(found(page)).toContain(`authority ${seq}`);
     expect(page.room.members.present).toContain(ben.device.id);
+  });
+
+  it("when the server lets in again who was banned, and it stays off the list", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: true } as const;
+    const ban = await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    server.join(ben.device);
+    // Somebody inside has given it the new key.
+    const seq = await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    await page.settled();
+    expect(page.room.members.present).not.toContain(ben.device.id);
+    const shown = page.room.log.violations.find((violation) => violation.seq === seq);
+    expect([shown?.code, shown?.entries.map(({ seq: at }) => at)]).toEqual(["authority", [ban, seq]]);
+    const late = await enter();
+    expect(found(late).sort()).toEqual([`authority ${ban}`, `authority ${seq}`].sort());
+    expect(late.room.members.present).not.toContain(ben.device.id);
+  });
+
+  it("but not when the ban was lifted before", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: true } as const;
+    await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    page.disconnect();
+    await server.step(ana, { type: "unban", device: ben.device.id });
+    server.join(ben.device);
+    await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    await page.room.members.load();
+    await page.reconnect();
+    const late = await enter();
+    await vi.waitFor(() => expect(page.room.members.present).toContain(ben.device.id));
+    expect([found(page), found(late)]).toEqual([[], []]);
+    expect(late.room.members.present).toContain(ben.device.id);
+  });
+
+  it("nor when what lifted it is not sent, and cannot be fetched at first", async () => {
+    const page = await enter();
+    const cause = { type: "remove", devices: [ben.device.id], ban: true } as const;
+    await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await page.settled();
+    page.disconnect();
+    await server.step(ana, { type: "unban", device: ben.device.id });
+    server.join(ben.device);
+    await server.say(ben, EntryType.profile, profileBody("Ben", true, ben.device));
+    for (let count = 0; count < PAGE; count++) await server.say(ben, EntryType.message, messageBody(`${count}`));
+    server.down = (call) => call === "chain";
+    await page.reconnect(PAGE);
+    expect(page.room.log.holes).toHaveLength(1);
+    server.down = () => false;
+    await page.room.chain.load();
+    expect(found(page)).toEqual([]);
+    await vi.waitFor(() => expect(page.room.members.present).toContain(ben.device.id));
   });
 
   it("when it is a message under an epoch that is over", async () => {
@@ -188,6 +261,10 @@ describe("a chain entry that is withheld", () => {
     server.tamper = (call, entries) => (call === "chain" ? entries.slice(0, 1) : entries);
     await page.room.chain.load();
     expect([page.room.chain.fold, found(page)]).toEqual([undefined, ["authority 1"]]);
+    expect(page.room.chain.isContradicted).toBe(true);
+    server.tamper = (_, entries) => entries;
+    await page.room.chain.load();
+    expect(page.room.chain.isContradicted).toBe(false);
   });
 });
 
@@ -347,6 +424,21 @@ describe("who gets a new key", () => {
     expect(await page.room.recipients.droppedOut(at)).toEqual([mia.device.id]);
     expect(await page.room.recipients.droppedOut(1)).toEqual([]);
     expect(found(page)).toEqual([]);
+  });
+
+  it("is whoever comes in the place of the recovery device, and the old one is missed by nobody", async () => {
+    const page = await enter();
+    const people = [ana.device, mia.device, ben.device, page.device];
+    await server.rekey(ana, { type: "rotate" }, [...people, recovery]);
+    const fresh = await generateDevice();
+    const at = await server.rekey(ana, { type: "rotate" }, [...people, fresh], fresh);
+    await vi.waitFor(() => expect(keyOf(page)).toBe(2), 5_000);
+    expect(await page.room.recipients.droppedOut(at)).toEqual([]);
+    expect(found(page)).toEqual([]);
+    // The old one instead, which the server might still show as what it was.
+    const without = await server.rekey(ana, { type: "rotate" }, [...people, recovery]);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${without}`]), 5_000);
+    expect(await page.room.recipients.droppedOut(without)).toEqual([fresh.id]);
   });
 
   it("is looked at by a newcomer as well", async () => {

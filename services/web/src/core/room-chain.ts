@@ -2,9 +2,9 @@
 
 import { ApiError, type Api } from "./api.ts";
 import { type Chain } from "./chain/chain.ts";
-import { type RoomState } from "./chain/state.ts";
+import { type Muted, type RoomState } from "./chain/state.ts";
 import { foldChain, isChainEntry } from "./chain-fold.ts";
-import { faultAt, foldNext, type ChainFault, type ChainLink } from "./chain-links.ts";
+import { faultAt, foldNext, mutesOf, type ChainFault, type ChainLink } from "./chain-links.ts";
 import { type Header } from "./crypto/envelope.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
@@ -43,8 +43,12 @@ export class RoomChain {
   #chain: Chain | undefined;
   #links: readonly ChainLink[] = [];
   #bySeq = new Map<number, ChainLink>();
+  #mutes: readonly Muted[] = [];
   #founding: string | undefined;
   #history: string | undefined;
+  #contradicted = false;
+  /** The server has told of entries that could not be fetched yet. */
+  #behind = false;
   #loading: Promise<void> | undefined;
   /** The newest epoch that was looked for here after an entry of it had come. */
   #lookedFor = 0;
@@ -75,9 +79,32 @@ export class RoomChain {
     return this.#links;
   }
 
+  /** Until when devices may not write, or could not. */
+  get mutes(): readonly Muted[] {
+    return this.#mutes;
+  }
+
   /** What became of the chain entry at `seq`. */
   linkAt(seq: number): ChainLink | undefined {
     return this.#bySeq.get(seq);
+  }
+
+  /** Whether the server's chain lacks the record that this device has pinned. */
+  get isContradicted(): boolean {
+    return this.#contradicted;
+  }
+
+  /** Whether what is known may be less than what stands before the newest entries of the log. */
+  get isBehind(): boolean {
+    return this.#behind || this.#loading !== undefined;
+  }
+
+  /** The link since which `device` is banned at the place `seq`; `undefined` when it is not. */
+  banAt(device: string, seq: number): ChainLink | undefined {
+    let at = this.#links.findLastIndex(({ entry }) => entry.seq < seq);
+    if (this.#links[at]?.state.banned.includes(device) !== true) return undefined;
+    while (this.#links[at - 1]?.state.banned.includes(device) === true) at--;
+    return this.#links[at];
   }
 
   /** The envelope hash of the room's first entry. */
@@ -116,6 +143,8 @@ export class RoomChain {
     this.#loading = undefined;
     this.#history = undefined;
     this.#founding = undefined;
+    this.#contradicted = false;
+    this.#behind = false;
     this.#lookedFor = 0;
     this.#take(undefined, []);
   }
@@ -123,8 +152,9 @@ export class RoomChain {
   /** The server has answered a follow: fetches the chain if entries of it came that the socket will not bring. */
   async followed(history: string, newest: number, from: number): Promise<void> {
     if (this.#history !== undefined && this.#history !== history) this.forget();
-    if (newest < from && (this.#chain?.newest.seq ?? 0) < newest) await this.load().catch(() => undefined);
-    else await this.ready();
+    if (newest >= from || (this.#chain?.newest.seq ?? 0) >= newest) return this.ready();
+    this.#behind = true;
+    await this.load().catch(() => undefined);
   }
 
   /** Fetches the chain if it is not known how the epoch of one of these headers began. Failing leaves that open. */
@@ -223,6 +253,8 @@ export class RoomChain {
     const epochOf = (entry: LogEntry) => entry.header?.epoch ?? 0;
     const fold = foldChain(entries, pinned().hash, { whole, keyed: (entry) => keyed(epochOf(entry)) });
     this.#history = history;
+    this.#behind = false;
+    this.#contradicted = whole && entries.every(({ hash }) => hash !== pinned().hash);
     this.#founding = entries[0]?.seq === 1 ? entries[0].hash : undefined;
     this.#take(fold.chain, fold.links);
     this.#report(fold.faults);
@@ -252,6 +284,7 @@ export class RoomChain {
     this.#chain = chain;
     this.#links = links;
     this.#bySeq = new Map(links.map((link) => [link.entry.seq, link]));
+    this.#mutes = mutesOf(links);
   }
 
   #report(faults: readonly ChainFault[]): void {

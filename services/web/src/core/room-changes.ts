@@ -7,8 +7,8 @@ import { type LogEntry } from "./log-entry.ts";
 export interface Changes {
   /** Each device's newest edit. */
   readonly edits: ReadonlyMap<string, LogEntry>;
-  /** Each device's first deletion. */
-  readonly deletions: ReadonlyMap<string, LogEntry>;
+  /** All, by their place: one that does not count must not hide a later one that does. */
+  readonly deletions: ReadonlyMap<number, LogEntry>;
   /** The newest reaction of each (device, emoji), the ones taken back included. */
   readonly reactions: ReadonlyMap<string, LogEntry>;
   readonly pin: LogEntry | undefined;
@@ -16,7 +16,7 @@ export interface Changes {
 
 interface Noted extends Changes {
   readonly edits: Map<string, LogEntry>;
-  readonly deletions: Map<string, LogEntry>;
+  readonly deletions: Map<number, LogEntry>;
   readonly reactions: Map<string, LogEntry>;
   pin: LogEntry | undefined;
 }
@@ -33,11 +33,9 @@ export class RoomChanges {
       case "edit":
         keepNewest(this.#noted(targetSeq).edits, device, entry);
         break;
-      case "deletion": {
-        const { deletions } = this.#noted(targetSeq);
-        if ((deletions.get(device)?.seq ?? Infinity) > seq) deletions.set(device, entry);
+      case "deletion":
+        this.#noted(targetSeq).deletions.set(seq, entry);
         break;
-      }
       case "reaction":
         keepNewest(this.#noted(targetSeq).reactions, `${device} ${content.emoji}`, entry);
         break;

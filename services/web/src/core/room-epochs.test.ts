@@ -77,6 +77,23 @@ describe("a new epoch that begins live", () => {
     expect(sent(page)).toEqual(["2 0", "2 1", "3 1", "3 1"]);
   });
 
+  it("is introduced to at once where newcomers can read no older introduction, and only there", async () => {
+    const page = await enter();
+    await rotate(page);
+    await page.settled();
+    expect(sent(page)).toEqual(["2 0"]);
+    await server.rekey(ana, { type: "history" }, everybody(page));
+    await vi.waitFor(() => expect(sent(page)).toEqual(["2 0", "2 2"]));
+    const late = await enter();
+    expect(late.room.directory.newestName(page.device.id)).toBe("Page");
+    // Once is enough, also in the epochs after it.
+    await rotate(page, late);
+    await page.settled();
+    await page.restart();
+    expect(sent(page)).toEqual(["2 0", "2 2"]);
+    expect([codes(page), codes(late)]).toEqual([[], []]);
+  });
+
   it("has a draft that was sealed under the old one sealed anew, once", async () => {
     const page = await enter();
     // The epoch begins while a message is on its way, and is heard of only after that is refused.
@@ -173,6 +190,40 @@ describe("a member that was away", () => {
     expect([texts(page), page.room.chain.state?.topic]).toEqual([["one", "two", "three"], "three"]);
     expect([page.room.keys.epoch, page.room.chain.links.length, codes(page)]).toEqual([3, 7, []]);
   });
+
+  it(
+    "for so long that only the newest page is sent reads the newest epoch at once, and the others as they are loaded",
+    { timeout: 60_000 },
+    async () => {
+      const page = await enter();
+      await say("before");
+      await page.settled();
+      page.disconnect();
+      await rotate(page);
+      await server.step(ana, { type: "topic", topic: "one" });
+      const first = await say("in the first");
+      await remove(ben.device, page);
+      for (let count = 0; count < 1_000; count++) await say(`chat ${count}`);
+      await server.step(ana, { type: "topic", topic: "two" });
+      await say("in the second");
+      await page.reconnect();
+      expect(page.room.log.holes).toHaveLength(1);
+      expect([page.room.keys.epoch, page.room.chain.state?.topic, page.reloads]).toEqual([2, "two", 0]);
+      expect([texts(page).at(0), texts(page).at(-1)]).toEqual(["before", "in the second"]);
+      expect(texts(page)).not.toContain("unreadable");
+      // What removed Ben is not loaded.
+      await vi.waitFor(() => expect(page.room.members.present).not.toContain(ben.device.id));
+      await page.room.sending.send("I am back");
+      await page.settled();
+      expect(sent(page).slice(-2)).toEqual(["2 2", "3 2"]);
+      for (let [hole] = page.room.log.holes; hole !== undefined; [hole] = page.room.log.holes) {
+        await page.room.pages.loadHole(hole);
+      }
+      expect(page.room.log.at(first)?.content).toMatchObject({ text: "in the first" });
+      expect([texts(page).length, codes(page)]).toEqual([1_004, []]);
+      expect(texts(page)).not.toContain("unreadable");
+    },
+  );
 
   it("reads an epoch whose key it was not given by the next one's record", async () => {
     const page = await enter();

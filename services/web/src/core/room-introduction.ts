@@ -13,6 +13,9 @@ export interface IntroductionWorld {
   readonly change: (change: (record: RoomRecord) => RoomRecord) => void;
 }
 
+/** In a room with more members than this one introduces oneself only before one speaks. */
+const MEMBERS_MAX = 100;
+
 export class RoomIntroduction {
   readonly #world: IntroductionWorld;
 
@@ -23,6 +26,14 @@ export class RoomIntroduction {
   /** Whether a profile has been sealed under `epoch` or a later one. */
   isMade(epoch: number): boolean {
     return (this.#world.record().introduced ?? -1) >= epoch;
+  }
+
+  /**
+   * Whether it is to be made although nothing else is said: who comes after the history was closed, from the epoch
+   * `historyFrom` on, cannot open an older one and would see everybody as letters of a device.
+   */
+  isDue(historyFrom: number, members: number): boolean {
+    return historyFrom > 0 && members <= MEMBERS_MAX && !this.isMade(historyFrom);
   }
 
   /** The profile to be sealed first under `epoch`; `undefined` when there has been one. */

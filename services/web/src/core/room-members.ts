@@ -12,6 +12,8 @@ export interface MembersWorld {
   readonly api: Pick<Api, "members">;
   readonly directory: Directory;
   readonly opener: EntryOpener;
+  /** Whom admins have banned. */
+  readonly banned: () => readonly string[];
   readonly changed: () => void;
 }
 
@@ -25,8 +27,14 @@ export class RoomMembers {
     this.#world = world;
   }
 
-  /** Devices that are members now. */
+  /** Devices that are members now. Who is banned is none, whatever the server says. */
   get present(): readonly string[] {
+    const banned = new Set(this.#world.banned());
+    return this.listed.filter((device) => !banned.has(device));
+  }
+
+  /** Devices that are members now by the server's list and what came since. */
+  get listed(): readonly string[] {
     return [...this.#states].flatMap(([device, state]) => (state === "member" ? [device] : []));
   }
 

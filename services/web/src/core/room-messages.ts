@@ -87,9 +87,9 @@ export class RoomMessages {
   /** Of several deletions that count, the first. */
   #deletion(changes: Changes | undefined, author: string): Erasure | undefined {
     let first: LogEntry | undefined;
-    for (const [device, entry] of changes?.deletions ?? []) {
-      if (first !== undefined && first.seq < entry.seq) continue;
-      if (this.#world.deletionCounts(device, author, entry.seq)) first = entry;
+    for (const [seq, entry] of changes?.deletions ?? []) {
+      if (entry.header === undefined || (first !== undefined && first.seq < seq)) continue;
+      if (this.#world.deletionCounts(entry.header.device, author, seq)) first = entry;
     }
     const by = first?.header?.device;
     if (by === undefined) return undefined;

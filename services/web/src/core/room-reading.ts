@@ -1,12 +1,13 @@
 //! What a room's log says and how it is read: the keys and the chain that decide what opens and counts, and what is loaded.
 
-import { type Api } from "./api.ts";
+import { ApiError, type Api } from "./api.ts";
 import { fromB64 } from "./base64url.ts";
 import { type PublicKeys } from "./crypto/device.ts";
 import { EntryType, type Header } from "./crypto/envelope.ts";
 import { Directory } from "./directory.ts";
 import { type RawEntry } from "./frames.ts";
-import { type LogEntry } from "./log-entry.ts";
+import { isChainEntry } from "./chain-fold.ts";
+import { isRead, type LogEntry } from "./log-entry.ts";
 import { EntryOpener } from "./open-entry.ts";
 import { RoomChain } from "./room-chain.ts";
 import { RoomChanges } from "./room-changes.ts";
@@ -82,7 +83,8 @@ export class RoomReading {
         changed();
       },
     });
-    this.members = new RoomMembers(room, { api, directory, opener, changed });
+    const banned = () => this.chain.state?.banned ?? [];
+    this.members = new RoomMembers(room, { api, directory, opener, banned, changed });
     this.pages = new RoomPages(room, { api, log, opener, note, changed: logChanged });
     this.quotes = new RoomQuotes({ fetch: (seq) => this.pages.one(seq), changed });
     this.pins = new RoomPins(room, { api, log, changes, quotes: this.quotes, opener, note, changed });
@@ -91,7 +93,7 @@ export class RoomReading {
   /** Fetches what the socket does not bring. */
   async load(): Promise<void> {
     await Promise.all([this.members.load(), this.chain.ready()]);
-    await this.pins.load();
+    await Promise.all([this.pins.load(), this.#findReadmitted()]);
   }
 
   /** The log is of another life: nothing that was read is of it. */
@@ -109,6 +111,7 @@ export class RoomReading {
     for (const entry of entries) this.changes.note(entry);
     this.chain.compare(entries);
     for (const entry of entries) this.chain.expectEpochOf(entry);
+    this.#findBanned(entries);
     this.#askAgain();
   }
 
@@ -129,7 +132,7 @@ export class RoomReading {
     await this.chain.receive(raw);
     this.#askAgain();
     // Who was left out of the new epoch is no member any more.
-    void this.members.load();
+    void this.members.load().then(() => this.#findReadmitted());
   }
 
   /** The server says that the room is in `epoch`; it must show how that began. */
@@ -158,6 +161,41 @@ export class RoomReading {
     this.#askAgain();
   }
 
+  /** Nothing of who is banned may come after the ban: the server has let it in again. */
+  #findBanned(entries: readonly LogEntry[]): void {
+    // What lifted a ban may be on its way.
+    if (this.chain.isBehind) return;
+    const banned = new Set(this.chain.links.flatMap(({ state }) => state.banned));
+    for (const entry of banned.size === 0 ? [] : entries) {
+      const { device } = entry.header ?? {};
+      if (device === undefined || !banned.has(device) || !isRead(entry) || isChainEntry(entry)) continue;
+      const ban = this.chain.banAt(device, entry.seq);
+      if (ban !== undefined) this.log.report("authority", entry.seq, [ban.entry, entry]);
+    }
+  }
+
+  /** The server lists as a member whom admins have banned, and had not heard of less when it did. */
+  async #findReadmitted(): Promise<void> {
+    const bans = () => {
+      const listed = this.members.listed.map((device) => [device, this.chain.banAt(device, Infinity)] as const);
+      return new Map(listed.flatMap(([device, ban]) => (ban === undefined ? [] : [[device, ban.entry]])));
+    };
+    const known = bans();
+    if (known.size === 0) return;
+    try {
+      // The list as of after the ban, and then the chain, in which it may have been lifted before that.
+      await this.members.fetch();
+      await this.chain.refresh();
+    } catch (error) {
+      if (error instanceof ApiError) return;
+      throw error;
+    }
+    for (const [device, entry] of bans()) {
+      if (known.get(device)?.seq === entry.seq) this.log.report("authority", entry.seq, [entry]);
+    }
+    this.#world.logChanged();
+  }
+
   async #fetchKeys(device: string): Promise<PublicKeys | undefined> {
     try {
       const member = await this.#world.api.member(this.#room, device);
@@ -177,6 +215,7 @@ export class RoomReading {
 
   #chainChanged(): void {
     void this.recipients.check();
+    for (const { entries } of this.log.runs) this.#findBanned(entries);
     this.#world.logChanged();
     if ([...this.opener.lacked].some((epoch) => this.keys.of(epoch) !== undefined)) this.#world.reload();
   }

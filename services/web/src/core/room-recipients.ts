@@ -5,6 +5,7 @@ import { ApiError, type Api } from "./api.ts";
 import { namesRecipients } from "./chain/eligible.ts";
 import { type EpochRecord } from "./chain/record.ts";
 import { governing } from "./chain/rules.ts";
+import { type RoomState } from "./chain/state.ts";
 import { faultAt, type ChainFault, type ChainLink } from "./chain-links.ts";
 
 /** So many records are checked at one time; of more, the oldest are passed over: who is still out lacks the newest key too. */
@@ -62,9 +63,9 @@ export class RoomRecipients {
   }
 
   /**
-   * Who had the key before and did not get the one of the record at `seq`, besides those whom it removes: they left before
-   * it, or were put out by it. Nobody where that is not known: the first record names nobody, and the server may show other
-   * lists than the records name. Rejects with `ApiError`.
+   * Who had the key before and did not get the one of the record at `seq`, besides those whom it removes and an old recovery
+   * device: they left before it, or were put out by it. Nobody where that is not known: the first record names nobody, and
+   * the server may show other lists than the records name. Rejects with `ApiError`.
    */
   async droppedOut(seq: number): Promise<readonly string[]> {
     const stated = this.#stated();
@@ -73,9 +74,12 @@ export class RoomRecipients {
     if (before === undefined || now === undefined) return [];
     const [had, got] = [await this.#recipients(before), await this.#recipients(now)];
     if (had === undefined || got === undefined) return [];
-    const { cause } = now.record;
+    const { cause, state } = now.record;
     const removed = new Set(cause.type === "remove" ? cause.devices : []);
-    return [...had].filter((device) => !got.has(device) && !removed.has(device));
+    // One in the place of which another recovery device has come was not put out of the room.
+    const recovery = new Set(recoveryDevices(state));
+    const replaced = new Set(recoveryDevices(before.record.state).filter((device) => !recovery.has(device)));
+    return [...had].filter((device) => !got.has(device) && !removed.has(device) && !replaced.has(device));
   }
 
   /** The records that count, oldest first. */
@@ -103,4 +107,8 @@ export class RoomRecipients {
   #recordsBefore({ entry }: ChainLink): readonly ChainLink[] {
     return this.#stated().flatMap(({ link }) => (link.entry.seq < entry.seq ? [link] : []));
   }
+}
+
+function recoveryDevices({ admins }: Pick<RoomState, "admins">): readonly string[] {
+  return admins.flatMap(({ device, recovery }) => (recovery ? [device] : []));
 }

@@ -49,6 +49,8 @@ export class Room {
   problem: ApiError | undefined;
   /** When this page noticed each of the log's violations, in their order. */
   readonly noticedAtMs: number[] = [];
+  /** The server says that this device has never been a member of a room there. */
+  isStranger = false;
   readonly #reading: RoomReading;
   readonly #memory: RoomMemory;
   readonly #feed: RoomFeed;
@@ -95,6 +97,7 @@ export class Room {
       ...{ store, now, setTimeout, lock: world.lock, tell: world.tell, transmit: world.transmit },
       introduction: () => this.#introduction.body(this.keys.epoch),
       introduced: (epoch) => this.#introduction.made(epoch),
+      introducesItself: () => this.#introduction.isDue(this.chain.state?.historyFrom ?? 0, this.members.present.length),
       messagesFromMs: () => this.slow.untilMs(now()),
       seal: (draft) => this.sending.seal(draft),
       acknowledged: (seq, hash) => log.acknowledge(seq, hash),
@@ -201,7 +204,7 @@ export class Room {
       this.outbox.startInstance();
       this.#introduction.forget();
       this.#reading.reset();
-    } else if (frame.skipped) void this.pins.load();
+    } else if (frame.skipped) void this.#reading.load();
     void this.chain.followed(frame.history, frame.chain, frame.from);
     this.#logChanged();
   }
@@ -209,7 +212,8 @@ export class Room {
   #applyLive(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
       const isNew = this.#reading.live(entry);
-      const { content, header, atMs } = entry;
+      const { content, header, atMs, hash } = entry;
+      if (header?.device === this.me) void this.outbox.arrived(hash).catch(() => undefined);
       if (content.kind !== "message" || header === undefined) continue;
       if (header.device === this.me) this.slow.wrote(atMs, this.#world.now());
       if (isNew) this.presence.wrote(header.device);

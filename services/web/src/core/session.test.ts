@@ -2,6 +2,7 @@ import "fake-indexeddb/auto";
 
 import { beforeEach, expect, it, vi } from "vitest";
 
+import { ApiError } from "./api.ts";
 import { messageBody, profileBody } from "./bodies.ts";
 import { generateDevice } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
@@ -124,6 +125,30 @@ it("when no other node can be had in time, the page comes back as after any rest
   await settled();
   expect(texts()).toEqual(["one", "two"]);
   expect(room.log.violations).toEqual([]);
+});
+
+it("whom the server has never known waits as such, keeps its rooms, and goes on once it is known", async () => {
+  const known = () => [room.isStranger, room.record.ended];
+  session.api.renew = () => Promise.reject(new ApiError({ code: "device_unknown" }));
+  reachable = false;
+  latest().drop(4401);
+  await vi.waitFor(() => expect(known()).toEqual([true, undefined]));
+  expect(session.status.state).toBe("waiting");
+  // A restored backup is replaced by the right one.
+  reachable = true;
+  session.retryNow();
+  await vi.waitFor(() => expect(session.status.state).toBe("online"));
+  expect(known()).toEqual([false, undefined]);
+  await others("still here");
+  await settled();
+  expect(texts()).toEqual(["still here"]);
+});
+
+it("does not take a token that could not be had for a server that knows it not", async () => {
+  session.api.renew = () => Promise.reject(new ApiError({ code: "offline" }));
+  latest().drop(4401);
+  await vi.waitFor(() => expect(session.status.state).toBe("waiting"));
+  expect(room.isStranger).toBe(false);
 });
 
 it("is told how a room stands, and in a crowd by numbers", async () => {

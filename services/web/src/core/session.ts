@@ -1,6 +1,6 @@
 //! This browser's session with its server: the rooms it is a member of over one connection, in step with the other tabs.
 
-import { Api } from "./api.ts";
+import { Api, ApiError } from "./api.ts";
 import { type Bytes } from "./bytes.ts";
 import { Connection, type ConnectionStatus, type ConnectionWorld } from "./connection.ts";
 import { type PasswordHash } from "./crypto/argon2id.ts";
@@ -57,10 +57,13 @@ export class Session {
     this.#events = events;
     this.api = new Api(store.identity.device, world.origin, world.fetch);
     this.#connection = new Connection(
-      { ...world, renew: () => this.api.renew() },
+      { ...world, renew: () => this.#renew() },
       {
         greeting: () => this.#greeting(),
-        connected: () => this.#each((room) => room.connected()),
+        connected: () => {
+          this.#setStranger(false);
+          this.#each((room) => room.connected());
+        },
         disconnected: () => this.#each((room) => room.disconnected()),
         frame: (frame) => this.#receive(frame),
         entry: (entry) => this.#receiveEntry(entry),
@@ -144,6 +147,8 @@ export class Session {
     this.#leaveOut(record.room);
     this.#world.tell({ rooms: true });
     await this.#takeUp([record]);
+    // What could not be renewed is there now.
+    if (this.status.state !== "online") this.retryNow();
   }
 
   /** Takes a room off this browser, with its keys. */
@@ -204,6 +209,24 @@ export class Session {
   }
 
   // ---- the connection
+
+  /** As `Api.renew`. A server that knows no such device has gone back to before it came, or is another one. */
+  async #renew(): Promise<void> {
+    try {
+      await this.api.renew();
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "device_unknown") this.#setStranger(true);
+      throw error;
+    }
+  }
+
+  #setStranger(isStranger: boolean): void {
+    this.#each((room) => {
+      if (room.isStranger === isStranger) return;
+      room.isStranger = isStranger;
+      this.#events.roomChanged(room.id);
+    });
+  }
 
   #each(visit: (room: Room) => void): void {
     for (const room of this.#living()) visit(room);

@@ -7,7 +7,7 @@ import type { Problem } from "../view.ts";
 import { blocked } from "./strings/blocked.ts";
 import { create, join, myName, password, recover, roomName, share, start, steps } from "./strings/entering.ts";
 import { invites } from "./strings/invites.ts";
-import { ended, keyMissing, membership, rejoin, roles } from "./strings/membership.ts";
+import { contradicted, ended, keyMissing, membership, recoveryAstray, rejoin, roles } from "./strings/membership.ts";
 import { problems } from "./strings/problems.ts";
 import {
   acts,
@@ -69,6 +69,8 @@ export const strings = {
   roles,
   membership,
   keyMissing,
+  contradicted,
+  recoveryAstray,
   ended,
   rejoin,
 

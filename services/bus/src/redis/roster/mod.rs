@@ -12,6 +12,7 @@
 mod scripts;
 mod terms;
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +35,10 @@ const LIFE: Duration = Duration::from_secs(3_600);
 const ROOMS_RENEWED_EVERY: Duration = Duration::from_secs(600);
 /// How long a burial may stand still before another node takes it over.
 const CLAIM: Duration = Duration::from_secs(10);
-/// Terms that one call buries, at most.
+/// Terms that one call buries, at most, and how long it goes on before it tells of those that it has found: an answer that came too late
+/// would be lost, and with it those whom nobody else will find again.
 const TERMS_CLAIMED_MAX: usize = 8;
+const BURIAL_LIMIT: Duration = Duration::from_secs(1);
 /// Rooms at a time, in a burial or a renewal.
 const ROOMS_AT_ONCE: usize = 64;
 /// Changes of one room wait for each other; of different rooms sometimes.
@@ -46,8 +49,18 @@ pub(super) struct RedisRoster {
     lease: Duration,
     terms: Terms,
     steadiness: std::sync::Mutex<Steadiness>,
+    /// Rooms of which a burial has not been told, or not to the end.
+    unsure: std::sync::Mutex<HashSet<RoomId>>,
     /// A room's note must not be removed by a departure while an arrival relies on it.
     locks: [Mutex<()>; LOCKS],
+}
+
+/// What a burial has found so far.
+#[derive(Default)]
+struct Found {
+    departures: Vec<Departure>,
+    /// Rooms whose departures are all among these, and of which nothing was lost before.
+    sure: HashSet<RoomId>,
 }
 
 /// Whether Redis has done what the roster asked.
@@ -101,6 +114,7 @@ impl RedisRoster {
             lease,
             terms: Terms::default(),
             steadiness: std::sync::Mutex::default(),
+            unsure: std::sync::Mutex::default(),
             locks: std::array::from_fn(|_| Mutex::default()),
         }
     }
@@ -159,25 +173,36 @@ impl RedisRoster {
         Ok(complete)
     }
 
-    /// Removes a claimed term's entries, adding to `departures` as it goes.
-    async fn bury_term(&self, term: &str, departures: &mut Vec<Departure>) -> Result<(), BusError> {
+    /// Removes a claimed term's entries, adding to `found` as it goes; what is left at `until` is anybody's.
+    async fn bury_term(&self, term: &str, until: Instant, found: &mut Found) -> Result<(), BusError> {
         let names = &self.link.names;
         let rooms_key = [names.rooms_of(term)];
         let Some(tag) = Term::parse(term).map(Term::tag) else {
             return self.run(&scripts::BURIED, &[names.graves()], &[Bytes::from(term.to_owned())]).await;
         };
         loop {
+            let claim = if Instant::now() < until { CLAIM } else { Duration::ZERO };
+            let claimed = [Bytes::from(term.to_owned()), ms(claim), ms(LIFE)];
+            let () = self.run(&scripts::CLAIM_ONE, &self.lease_keys(), &claimed).await?;
+            if claim.is_zero() {
+                return Ok(());
+            }
             let count = [Bytes::from(ROOMS_AT_ONCE.to_string())];
             let rooms: Vec<Value> = self.run(&scripts::SOME_ROOMS, &rooms_key, &count).await?;
             if rooms.is_empty() {
                 return self.run(&scripts::BURIED, &[names.graves()], &[Bytes::from(term.to_owned())]).await;
             }
             let ids: Vec<RoomId> = rooms.iter().filter_map(id).map(RoomId).collect();
+            // From here on somebody's departure may get lost.
+            let fresh: Vec<bool> = ids.iter().map(|room| self.unsure().insert(*room)).collect();
             let burials = ids.iter().map(|room| self.bury_in(*room, &tag));
             let mut failed = false;
-            for outcome in join_all(burials).await {
+            for ((room, is_fresh), outcome) in ids.iter().zip(fresh).zip(join_all(burials).await) {
                 match outcome {
-                    Ok(gone) => departures.extend(gone),
+                    Ok(gone) => {
+                        found.departures.extend(gone);
+                        found.sure.extend(is_fresh.then_some(*room));
+                    }
                     Err(_) => failed = true,
                 }
             }
@@ -186,8 +211,6 @@ impl RedisRoster {
             }
             let done: Vec<Bytes> = rooms.iter().filter_map(Value::as_bytes).map(Bytes::copy_from_slice).collect();
             let () = self.run(&scripts::FORGET, &rooms_key, &done).await?;
-            let claim = [Bytes::from(term.to_owned()), ms(CLAIM), ms(LIFE)];
-            let () = self.run(&scripts::CLAIM_ONE, &self.lease_keys(), &claim).await?;
         }
     }
 
@@ -199,16 +222,21 @@ impl RedisRoster {
     }
 
     async fn bury_terms(&self, terms: Vec<String>) -> Result<Vec<Departure>, BusError> {
-        let mut departures = Vec::new();
+        let (mut found, until) = (Found::default(), Instant::now() + BURIAL_LIMIT);
         for term in terms {
-            match self.bury_term(&term, &mut departures).await {
+            match self.bury_term(&term, until, &mut found).await {
                 Ok(()) => {}
                 // What was removed was removed for good and must be told; the rest waits until the claim ends.
-                Err(error) if departures.is_empty() => return Err(error),
+                Err(error) if found.departures.is_empty() => return Err(error),
                 Err(_) => break,
             }
         }
-        Ok(departures)
+        self.unsure().retain(|room| !found.sure.contains(room));
+        Ok(found.departures)
+    }
+
+    fn unsure(&self) -> std::sync::MutexGuard<'_, HashSet<RoomId>> {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -269,6 +297,10 @@ impl Roster for RedisRoster {
         let arguments = [ms(CLAIM), Bytes::from(TERMS_CLAIMED_MAX.to_string())];
         let claimed: Vec<String> = self.run(&scripts::CLAIM, &self.lease_keys(), &arguments).await?;
         self.bury_terms(claimed).await
+    }
+
+    fn take_unsure(&self) -> Vec<RoomId> {
+        self.unsure().drain().collect()
     }
 
     async fn resign(&self, node: NodeId) -> Result<Vec<Departure>, BusError> {

@@ -4,7 +4,7 @@ use hpke::rand_core::{TryCryptoRng, TryRng};
 use snug_protocol::http::Role;
 
 use super::*;
-use crate::chain::{Chain, ChainEntry};
+use crate::chain::{Admin, Chain, ChainEntry};
 use crate::crypto::sealed_key::{seal_room_key_with, seal_with};
 
 /// A new epoch's record, and what it holds beside its state.
@@ -56,7 +56,11 @@ pub(super) struct MoveVector {
     pub(super) secret: Base64Bytes,
     pub(super) link: String,
     pub(super) id: Base64Bytes,
+    /// The new device's and the old one's.
+    pub(super) nonces: [Base64Bytes; 2],
     pub(super) offer: Base64Bytes,
+    pub(super) nonce: Base64Bytes,
+    pub(super) reveal: Base64Bytes,
     pub(super) code: String,
     pub(super) answer_plain: String,
     #[serde(default)]
@@ -118,6 +122,7 @@ fn record(after: ChainPlace, epoch: u32, cause: Cause, recipients: &[DeviceId], 
         previous_key,
         recipients: Some(sha256(&joined)),
         cause,
+        recovery: None,
         state,
     }
 }
@@ -167,12 +172,17 @@ pub(super) fn moving() -> MoveVector {
     let answer = MoveAnswer { name: "Ana".into(), rooms: vec![MovedRoom { join, keys }] };
     let plain = serde_json::to_string(&answer).expect("JSON");
     let ikm = fixed("ephemeral of the answer");
+    let own = MoveReveal { keys: *device().keys(), nonce: fixed("nonce of the new device") };
+    let nonce = fixed("nonce of the old device");
     MoveVector {
         secret: (*secret_bytes).into(),
         link: moving.to_link("https://chat.example").to_string(),
         id: moving.mailbox().into(),
-        offer: moving.offer(device().keys()).into(),
-        code: moving.code(device().keys()),
+        nonces: [own.nonce.into(), nonce.into()],
+        offer: moving.offer(&own).into(),
+        nonce: moving.nonce(&own.commitment(), &nonce).into(),
+        reveal: moving.reveal(&own, &nonce).into(),
+        code: moving.code(&own, &nonce),
         answer: seal_with(device().keys(), &moving.info(), plain.as_bytes(), &mut Same(ikm))
             .expect("usual keys")
             .into(),
@@ -296,15 +306,35 @@ impl Writer {
     }
 
     fn record(&mut self, name: &str, signer: &Device, cause: Cause, change: impl FnOnce(&mut RoomState)) {
+        self.renewing(name, signer, cause, None, change);
+    }
+
+    /// A record that puts this device in the place of the recovery device, if one is given.
+    fn renewing(
+        &mut self,
+        name: &str,
+        signer: &Device,
+        cause: Cause,
+        saviour: Option<&Device>,
+        change: impl FnOnce(&mut RoomState),
+    ) {
         let (after, epoch) = (self.chain().newest(), self.chain().next_epoch());
-        let next = self.chain().next_state(signer.id(), &cause, self.sent_at_ms + 1_000);
+        let keys = saviour.map(|device| *device.keys());
+        let next = self.chain().next_state_with(signer.id(), &cause, keys.as_ref(), self.sent_at_ms + 1_000);
         let mut state = next.unwrap_or_else(|_| self.chain().state().clone());
         change(&mut state);
-        let mut recipients = vec![device().id(), recovery().id()];
+        let mut recipients = vec![device().id(), saviour.map_or(recovery().id(), Device::id)];
         recipients.sort_unstable();
-        let body = Body::EpochRecord(Box::new(record(after, epoch, cause, &recipients, state)));
+        let record = record(after, epoch, cause, &recipients, state);
+        let body = Body::EpochRecord(Box::new(EpochRecord { recovery: keys, ..record }));
         self.link(name, signer, epoch, &body, Wrong::Nothing);
     }
+}
+
+/// The state as if one recovery device had taken the place of another.
+fn rename(state: &mut RoomState, before: &Device, after: &Device) {
+    state.admins.iter_mut().filter(|admin| admin.keys == *before.keys()).for_each(|admin| admin.keys = *after.keys());
+    state.admins.sort_by_key(Admin::device);
 }
 
 pub(super) fn chain() -> ChainVector {
@@ -356,10 +386,35 @@ pub(super) fn chain() -> ChainVector {
     to.record("a moderator may not cut the history", &owner, Cause::History, |state| state.history_from = 4);
     to.record("an owner cuts the history", &moderator, Cause::History, |_| ());
     to.record("an owner replaces the key", &moderator, Cause::Rotate, |_| ());
+    let new = RecoveryKey::import(secret("second recovery")).device();
+    let astray = |state: &mut RoomState| rename(state, &saviour, &new);
+    to.renewing("a member may not replace the recovery device", &member, Cause::Rotate, Some(&new), astray);
+    let history = |state: &mut RoomState| state.history_from = 8;
+    to.renewing("the recovery device may not replace itself", &saviour, Cause::History, Some(&new), |state| {
+        history(state);
+        rename(state, &saviour, &new);
+    });
+    to.renewing("nobody becomes it who governs", &moderator, Cause::History, Some(&owner), |state| {
+        state.history_from = 9;
+    });
+    to.renewing("a record that names one has it in its state", &moderator, Cause::History, Some(&new), |state| {
+        rename(state, &new, &saviour);
+    });
+    to.renewing("an owner replaces the recovery device", &moderator, Cause::History, Some(&new), |_| ());
+    to.step("the old recovery device may nothing", &saviour, role(&owner, Role::Owner), fine);
+    to.step("the new recovery device makes an owner", &new, role(&owner, Role::Owner), fine);
+    to.step("the one who made the key before it steps down", &owner, role(&moderator, Role::Member), fine);
+    to.renewing(
+        "a removal replaces the recovery device too",
+        &owner,
+        Cause::Remove { devices: vec![moderator.id()], ban: true },
+        Some(&person("third recovery")),
+        |_| (),
+    );
     ChainVector {
         room: room(),
-        room_keys: (0..=6).map(|epoch| (*key_of(epoch).export()).into()).collect(),
-        people: [&owner, &moderator, &member, &saviour].map(|device| *device.keys()).to_vec(),
+        room_keys: (0..=12).map(|epoch| (*key_of(epoch).export()).into()).collect(),
+        people: [&owner, &moderator, &member, &saviour, &new].map(|device| *device.keys()).to_vec(),
         entries: to.entries,
     }
 }

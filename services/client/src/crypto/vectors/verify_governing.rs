@@ -81,12 +81,16 @@ fn verify_move(at: &governing::MoveVector, device: &Device) {
     let secret = MoveSecret::parse(&at.link).expect("a link");
     let origin = at.link.split("/#").next().expect("an origin");
     assert_eq!(*MoveSecret::import(key32(&at.secret)).to_link(origin), at.link);
-    assert_eq!(
-        (secret.mailbox().to_vec(), secret.offer(device.keys()).to_vec()),
-        (at.id.0.clone(), at.offer.0.clone())
-    );
-    assert_eq!(secret.open_offer(&at.offer.0).map_err(|error| error.code()), Ok(*device.keys()));
-    assert_eq!(secret.code(device.keys()), at.code);
+    assert_eq!(secret.mailbox().to_vec(), at.id.0);
+    let [own, nonce] = at.nonces.each_ref().map(|nonce| nonce.array().expect("32 bytes"));
+    let own = MoveReveal { keys: *device.keys(), nonce: own };
+    let offered = secret.open_offer(&at.offer.0).expect("made with the secret");
+    assert_eq!((offered, secret.offer(&own).to_vec()), (own.commitment(), at.offer.0.clone()));
+    assert_eq!(secret.open_nonce(&offered, &at.nonce.0).map_err(|error| error.code()), Ok(nonce));
+    assert_eq!(secret.nonce(&offered, &nonce).to_vec(), at.nonce.0);
+    assert_eq!(secret.open_reveal(&offered, &nonce, &at.reveal.0).map_err(|error| error.code()), Ok(own));
+    assert_eq!(secret.reveal(&own, &nonce).to_vec(), at.reveal.0);
+    assert_eq!(secret.code(&own, &nonce), at.code);
     let answer = secret.open_answer(device, &at.answer.0).expect("sealed to it");
     assert_eq!(json::parse::<MoveAnswer>(at.answer_plain.as_bytes()), Some(answer));
     if let Some(ikm) = &at.ikm_e {

@@ -12,19 +12,32 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::super::open::Opener;
 use super::super::{Connection, Pool, append};
 use super::{APPENDS_QUEUED_MAX, Write, transaction};
-use crate::StoreError;
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
 use crate::sql::error::is_lock_timeout;
+use crate::{StoreError, StoreMetrics};
 
-/// Other writes between two batches of messages.
+/// Other writes between two batches of messages, and how long they may take together before the last of them.
 const WRITES_A_TURN: usize = 16;
+const TURN_LIMIT: Duration = Duration::from_millis(250);
 /// How long nothing is tried after a connection could not be opened; twice as long each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A connection that was used this short a time ago need not show that it still leads to the database.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a message waits, before or in its turn, for a room that somebody else has locked. Longer than the server lets a silent client
+/// hold it.
+const ROOM_PATIENCE: Duration = Duration::from_secs(8);
+
+/// A room that somebody else had locked.
+#[derive(Clone, Copy)]
+struct Awaited {
+    room: RoomId,
+    /// It has just been waited for in vain: the next batch sees to others.
+    rests: bool,
+}
 
 /// Since the last connection could not be opened.
 struct Away {
@@ -37,8 +50,8 @@ pub(super) struct Task {
     writes: mpsc::Receiver<Write>,
     /// Taken from the queue, in order, and not yet committed.
     waiting: VecDeque<Waiting>,
-    /// The room that the last batch found locked by somebody else: the next one waits for it.
-    awaited: Option<RoomId>,
+    /// The room that the last batch found locked by somebody else: the next one waits for it, for a moment.
+    awaited: Option<Awaited>,
     /// `None` after a failure, until the next work.
     connection: Option<Connection>,
     used_at: Instant,
@@ -48,6 +61,7 @@ pub(super) struct Task {
     stop: CancellationToken,
     /// Dropped last: whoever waits for the end finds the database closed and its lock free.
     _ended: DropGuard,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Task {
@@ -58,6 +72,7 @@ impl Task {
         readers: Pool,
         stop: CancellationToken,
         ended: DropGuard,
+        metrics: Arc<StoreMetrics>,
     ) -> Self {
         Self {
             appends,
@@ -71,6 +86,7 @@ impl Task {
             readers,
             stop,
             _ended: ended,
+            metrics,
         }
     }
 
@@ -123,20 +139,29 @@ impl Task {
     }
 
     /// Commits the next batch. Messages of rooms that somebody else is writing to stay where they are, and the first of those rooms is
-    /// waited for next time: a transaction waits only while it holds nothing, so none ever waits in a circle, and a room that is held
-    /// for long keeps nobody waiting but its own senders.
+    /// waited for next time, for a moment: a transaction waits only while it holds nothing, so none ever waits in a circle, and a room
+    /// that is held for long keeps hardly anybody waiting but its own senders.
     async fn commit_batch(&mut self) {
         let batch = batch::take(&mut self.waiting);
         if batch.is_empty() {
             return;
         }
-        let awaited = self.awaited.take();
+        let waited_for = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
         let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
+        self.metrics.batches.observe_things(batch.len());
+        let began = Instant::now();
         let (result, is_usable) = match self.connection().await {
-            Ok(connection) => append_batch(connection, &drafts, awaited).await,
+            Ok(connection) => append_batch(connection, &drafts, waited_for).await,
             Err(error) => (Err(error), true),
         };
-        let answers = result.unwrap_or_else(|error| failed(&batch, awaited, &error));
+        self.metrics.commits.observe(began.elapsed());
+        let locked =
+            result.as_ref().is_err_and(is_lock_timeout).then(|| waited_for.unwrap_or_else(|| room_of(&batch[0])));
+        let given_up = locked.filter(|room| {
+            let oldest = batch.iter().find(|waiting| room_of(waiting) == *room);
+            oldest.is_some_and(|oldest| oldest.since.elapsed() > ROOM_PATIENCE)
+        });
+        let answers = result.unwrap_or_else(|error| failed(&batch, locked.is_some(), given_up, &error));
         let mut left = VecDeque::new();
         for (waiting, answer) in batch.into_iter().zip(answers) {
             match answer {
@@ -146,14 +171,21 @@ impl Task {
                 None => left.push_back(waiting),
             }
         }
-        self.awaited = left.front().map(|waiting| waiting.draft.envelope.header().room);
+        self.awaited = left.front().map(|waiting| {
+            let room = locked.filter(|_| given_up.is_none()).unwrap_or_else(|| room_of(waiting));
+            Awaited { room, rests: locked.is_some() }
+        });
         left.append(&mut self.waiting);
         self.waiting = left;
         self.keep(is_usable).await;
     }
 
     async fn run_writes(&mut self) {
+        let began = Instant::now();
         for _ in 0..WRITES_A_TURN {
+            if began.elapsed() > TURN_LIMIT {
+                break;
+            }
             let Ok(write) = self.writes.try_recv() else { break };
             self.run_write(write).await;
         }
@@ -208,17 +240,29 @@ async fn append_batch(
     drafts: &Arc<[Draft]>,
     awaited: Option<RoomId>,
 ) -> (Result<Vec<Option<append::Answer>>, StoreError>, bool) {
-    transaction::run(connection, Scope::Elsewhere, &|connection| {
+    transaction::run(connection, Scope::Batch, &|connection| {
         let drafts = Arc::clone(drafts);
         Box::pin(async move { append::append_free(connection, &drafts, awaited).await })
     })
     .await
 }
 
-/// The answers to a batch that was not committed. Where only the wait for a room was too long, the others stay in the queue.
-fn failed(batch: &[Waiting], awaited: Option<RoomId>, error: &StoreError) -> Vec<Option<append::Answer>> {
-    tracing::warn!(%error, messages = batch.len(), "a batch was not committed");
-    let only = awaited.filter(|_| is_lock_timeout(error));
-    let is_hit = |waiting: &Waiting| only.is_none_or(|room| waiting.draft.envelope.header().room == room);
-    batch.iter().map(|waiting| is_hit(waiting).then(|| Err(error.clone().into()))).collect()
+fn room_of(waiting: &Waiting) -> RoomId {
+    waiting.draft.envelope.header().room
+}
+
+/// The answers to a batch that was not committed. Where that is for a lock, all come again but those whose room is given up.
+fn failed(
+    batch: &[Waiting],
+    is_locked: bool,
+    given_up: Option<RoomId>,
+    error: &StoreError,
+) -> Vec<Option<append::Answer>> {
+    let is_hit = |waiting: &Waiting| !is_locked || given_up == Some(room_of(waiting));
+    let answers: Vec<_> = batch.iter().map(|waiting| is_hit(waiting).then(|| Err(error.clone().into()))).collect();
+    let messages = answers.iter().flatten().count();
+    if messages > 0 {
+        tracing::warn!(%error, messages, "messages were not committed");
+    }
+    answers
 }

@@ -5,7 +5,7 @@ use super::BoxFuture;
 use crate::StoreError;
 use crate::error::Failure;
 use crate::sql::Scope;
-use crate::sql::error::{is_conflict, is_read_only};
+use crate::sql::error::{is_conflict, is_lock_timeout, is_read_only};
 
 /// How often a transaction is begun that lost against another one.
 const ATTEMPTS_MAX: u32 = 5;
@@ -20,13 +20,18 @@ where
     for _ in 1..ATTEMPTS_MAX {
         let (result, is_usable) = attempt(connection, scope, work).await;
         match &result {
-            Err(error) if is_usable && error.store_error().is_some_and(is_conflict) => {
+            Err(error) if is_usable && error.store_error().is_some_and(|error| is_worth_another(error, scope)) => {
                 tracing::debug!("a transaction lost against another one and begins again");
             }
             _ => return (result, is_usable),
         }
     }
     attempt(connection, scope, work).await
+}
+
+/// Whether the transaction may succeed when it is begun again. A batch has others to see to while a room is locked.
+fn is_worth_another(error: &StoreError, scope: Scope) -> bool {
+    is_conflict(error) || (scope != Scope::Batch && is_lock_timeout(error))
 }
 
 /// Runs the transaction once, as long as one may take. A connection that was left in the middle is of no use any more.

@@ -177,6 +177,6 @@ async fn a_transaction_whose_node_has_fallen_silent_is_ended_by_the_server() {
     let hold = "set idle_in_transaction_session_timeout = '5s'; begin; select 1 from room for update";
     sqlx::raw_sql(hold).execute(&mut silent).await.unwrap();
     let mut instance = Instance::new(room, device(1), 1);
-    assert_eq!(send(&store, instance.message(), &AtomicUsize::new(0)).await.seq, Seq(2));
+    assert_eq!(instance.say(&store).await.seq, Seq(2), "the sender only waits");
     store.close().await;
 }

@@ -7,6 +7,8 @@ import { type Step } from "../chain/step.ts";
 import { deviceId, generateDevice, type Device } from "../crypto/device.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { deviceKeys } from "../crypto/epoch-record.ts";
+import { auditEntries } from "../drawing/admin.ts";
+import { parseRecovery, recoveryDevice } from "../crypto/recovery.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
 import { fromB64 } from "../base64url.ts";
 import { random } from "../bytes.ts";
@@ -31,7 +33,7 @@ let member: RoomClient;
 beforeEach(async () => {
   [ana, recovery] = [author(await generateDevice()), await generateDevice()];
   server = await RoomServer.found(ana, recovery);
-  governing = new Governing(server, recovery);
+  governing = new Governing(server, recovery, ana.device);
   await server.say(ana, EntryType.profile, profileBody("Ana", true, ana.device));
   owner = await RoomClient.enter(server);
   member = await RoomClient.enter(server);
@@ -227,6 +229,49 @@ describe("a new key", () => {
     await remainsReadable(owner, member);
   });
 
+  it("that closes the history is sealed to everybody who stays, and leads no newcomer back", async () => {
+    const before = await server.say(ana, EntryType.message, messageBody("between us"));
+    await owner.settled();
+    await rekey(governing.steward(owner), { ...ROTATE, cutHistory: true }, NOT_HEARD);
+    expect(governing.epoch).toMatchObject({ remove: [], ban: false });
+    expect(server.chain.state.historyFrom).toBe(1);
+    const stay = [ana.device.id, recovery.id, owner.device.id, member.device.id];
+    expect([...governing.recipients].sort()).toEqual(stay.sort());
+    const record = server.chain.newest.seq;
+    await remainsReadable(owner, member);
+    for (const { room } of [owner, member]) {
+      expect(room.log.at(before)?.content).toMatchObject({ text: "between us" });
+      expect(room.chain.fold?.beginsAt).toBe(1);
+    }
+    const newcomer = await RoomClient.enter(server);
+    await newcomer.connect();
+    try {
+      await remainsReadable(newcomer);
+      const { room } = newcomer;
+      expect(room.log.at(before)?.content.kind).toBe("unreadable");
+      expect([room.keys.of(0), room.chain.fold?.beginsAt, room.chain.state?.historyFrom]).toEqual([
+        undefined,
+        record,
+        1,
+      ]);
+      // What was done before is not for it to know, and the list does not say that it is whole.
+      expect(auditEntries(room).map(({ change }) => change.what)).toEqual(["history"]);
+      expect(auditEntries(member.room).map(({ change }) => change.what)).toEqual(["history", "role", "created"]);
+    } finally {
+      newcomer.close();
+    }
+  });
+
+  it("that closes the history is an owner's to make, and removes nobody in the same go", async () => {
+    await setRole(governing.steward(owner), member.device.id, "moderator");
+    await member.settled();
+    const cut = { ...ROTATE, cutHistory: true };
+    await expect(rekey(governing.steward(member), cut, NOT_HEARD)).rejects.toMatchObject({ code: "not_allowed" });
+    const both = { ...cut, remove: [member.device.id] };
+    await expect(rekey(governing.steward(owner), both, NOT_HEARD)).rejects.toMatchObject({ code: "bad_request" });
+    expect([server.epoch, governing.calls]).toEqual([0, ["step"]]);
+  });
+
   it("of two admins at once is one's; the other is told, and can decide again", async () => {
     const behind = governing.steward(owner);
     owner.disconnect();
@@ -241,5 +286,51 @@ describe("a new key", () => {
     const wanted = { ...ROTATE, remove: [owner.device.id] };
     await expect(rekey(governing.steward(owner), wanted, NOT_HEARD)).rejects.toMatchObject({ code: "not_allowed" });
     expect(governing.calls).toEqual([]);
+  });
+});
+
+describe("a new recovery key", () => {
+  it("takes the place of the old one, whose device is sealed to no more", async () => {
+    const { recoveryKey } = await rekey(governing.steward(owner), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    const fresh = await recoveryDevice(parseRecovery(recoveryKey ?? "") ?? new Uint8Array(32));
+    expect(governing.recipients).toContain(fresh.id);
+    expect(governing.recipients).not.toContain(recovery.id);
+    const { admins, recoveryBy } = server.chain.state;
+    expect(admins.filter((admin) => admin.recovery).map(({ device }) => device)).toEqual([fresh.id]);
+    expect(recoveryBy).toBe(owner.device.id);
+    const sealed = fromB64(server.sealed.get(1)?.get(fresh.id) ?? "");
+    expect(await openRoomKey(fresh, server.bytes, 1, sealed)).toEqual(server.keys[1]);
+    for (const key of server.sealed.get(1)?.values() ?? []) {
+      await expect(openRoomKey(recovery, server.bytes, 1, fromB64(key))).rejects.toThrow();
+    }
+    await remainsReadable(owner, member);
+    expect(member.room.chain.state).toEqual(server.chain.state);
+    // The next key is sealed to it like to everybody else.
+    await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+    expect(governing.recipients).toContain(fresh.id);
+    await remainsReadable(owner, member);
+  });
+
+  it("comes with a removal in one commit", async () => {
+    const wanted = { ...ROTATE, remove: [member.device.id], ban: true, newRecovery: true };
+    const { recoveryKey } = await rekey(governing.steward(owner), wanted, NOT_HEARD);
+    expect(recoveryKey).toMatch(/^snug-recovery(-[a-z2-7]{4}){13}$/);
+    expect([server.epoch, governing.epoch?.remove]).toEqual([1, [member.device.id]]);
+    expect(governing.recipients).not.toContain(recovery.id);
+  });
+
+  it("is an owner's to make", async () => {
+    await setRole(governing.steward(owner), member.device.id, "moderator");
+    await member.settled();
+    const wanted = rekey(governing.steward(member), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    await expect(wanted).rejects.toMatchObject({ code: "not_allowed" });
+    expect(governing.calls).toEqual(["step"]);
+  });
+
+  it("is told also where the server's answer was lost", async () => {
+    governing.after = (call) => (call === "newEpoch" ? "offline" : undefined);
+    const { recoveryKey } = await rekey(governing.steward(owner), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    const fresh = await recoveryDevice(parseRecovery(recoveryKey ?? "") ?? new Uint8Array(32));
+    expect(governing.recipients).toContain(fresh.id);
   });
 });

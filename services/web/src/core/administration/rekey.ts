@@ -8,13 +8,15 @@ import { eligible, namesRecipients, recipientsHash, type Eligible } from "../cha
 import { type Chain } from "../chain/chain.ts";
 import { sortedDevices } from "../chain/order.ts";
 import { type Cause, type EpochRecord } from "../chain/record.ts";
+import { type DeviceKeys } from "../chain/state.ts";
 import { envelopeHash } from "../crypto/envelope.ts";
-import { sealNextRecord } from "../crypto/epoch-record.ts";
+import { deviceKeys, sealNextRecord } from "../crypto/epoch-record.ts";
 import { grantKeys, KDF, passwordIkm, sealGrant, type GrantKeys } from "../crypto/grant.ts";
 import { hkdfKey } from "../crypto/primitives.ts";
+import { generateRecoverySecret, recoveryDevice, recoveryText } from "../crypto/recovery.ts";
 import { sealRoomKey } from "../crypto/sealed-key.ts";
 import { PageProblem } from "../page-problem.ts";
-import { EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX, type Invite } from "../../protocol.gen.ts";
+import { EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX, type Invite, type RecoveryDevice } from "../../protocol.gen.ts";
 import { repeated } from "./repeated.ts";
 import { hasMoved, refusal, TRIES_MAX, type Steward } from "./steward.ts";
 
@@ -29,6 +31,8 @@ export interface Rekey {
   /** Newcomers shall not read what was said before. Not together with a removal: one commit has one cause. */
   readonly cutHistory: boolean;
   readonly password: string;
+  /** Another recovery key takes the place of the one there is. Owners. */
+  readonly newRecovery?: boolean;
 }
 
 export interface Rekeyed {
@@ -36,6 +40,15 @@ export interface Rekeyed {
   readonly revoked: readonly Invite[];
   /** Members that had never shown that they have the room's key; they may join by the new password. */
   readonly excluded: readonly string[];
+  /** With `newRecovery`: the text of the new one, which is nowhere else. */
+  readonly recoveryKey: string | undefined;
+}
+
+/** Why, and what changes with it. */
+interface Change {
+  readonly cause: Cause;
+  /** The recovery device that takes the place of the one there is. */
+  readonly recovery: DeviceKeys | undefined;
 }
 
 interface Password {
@@ -47,15 +60,17 @@ interface Password {
  * Gives the room another key and password, seals the key to everyone who stays, and revokes all invites, in one commit. What
  * was handed to the server before that commit does no harm, so a page that ends in between leaves the room as it was; one that
  * ends after it finds its own key among the sealed ones. Who comes while it is under way gets no key, and may join by the new
- * password. When others administer meanwhile, it is done again upon that, at most 3 times. Rejects with `ApiError` (`chain_moved`: another key or password came first, look and decide
- * again; `offline`: it may be done) and `PageProblem`.
+ * password. When others administer meanwhile, it is done again upon that, at most 3 times. Rejects with `ApiError`
+ * (`chain_moved`: another key or password came first, look and decide again; `offline`: it may be done) and `PageProblem`.
  */
 export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: RekeyStep) => void): Promise<Rekeyed> {
   const { room, world, bytes } = steward;
-  const cause = causeOf(wanted);
+  const secret = wanted.newRecovery === true ? generateRecoverySecret() : undefined;
+  const recovery = secret && (await deviceKeys(await recoveryDevice(secret)));
+  const change = { cause: causeOf(wanted), recovery };
   const seen = await steward.fold();
   const seenAt = seen.newest.seq;
-  demandState(seen, world.device.id, cause, world.now());
+  demandState(seen, world.device.id, change, world.now());
   onStep({ step: "deriving" });
   const grant = random(16);
   const ikm = await passwordIkm(wanted.password, bytes, grant, world.hash);
@@ -67,10 +82,10 @@ export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: Reke
       if (!leftAlone(steward, seenAt)) throw refusal("unlinked");
       onStep({ step: "collecting" });
       const sentAtMs = world.now() - aheadMs;
-      const members = await membersOf(steward, cause, sentAtMs);
-      const revoked = await begin(steward, { cause, members, password, sentAtMs }, onStep);
+      const members = await membersOf(steward, change, sentAtMs);
+      const revoked = await begin(steward, { change, members, password, sentAtMs }, onStep);
       await room.members.load();
-      return { revoked, excluded: members.excluded };
+      return { revoked, excluded: members.excluded, recoveryKey: secret && recoveryText(secret) };
     } catch (error) {
       // Server and chain are to forget the same mutes, so the record's time is one that both can believe.
       if (error instanceof ApiError && error.serverAtMs !== undefined && aheadMs === 0) {
@@ -95,8 +110,8 @@ function causeOf({ remove, ban, cutHistory }: Rekey): Cause {
   return devices.length === 0 ? { type: "rotate" } : { type: "remove", devices, ban };
 }
 
-function demandState(fold: Chain, me: string, cause: Cause, sentAtMs: number) {
-  const state = fold.nextState(me, cause, sentAtMs);
+function demandState(fold: Chain, me: string, { cause, recovery }: Change, sentAtMs: number) {
+  const state = fold.nextState(me, cause, sentAtMs, recovery);
   if (typeof state === "string") throw refusal(state);
   return state;
 }
@@ -110,10 +125,11 @@ function leftAlone({ room }: Steward, seen: number): boolean {
 }
 
 /** To whom the new key is sealed: nobody whom the server merely lists. */
-async function membersOf(steward: Steward, cause: Cause, sentAtMs: number): Promise<Eligible> {
+async function membersOf(steward: Steward, change: Change, sentAtMs: number): Promise<Eligible> {
   const { room, world } = steward;
   const fold = await steward.fold();
-  const next = demandState(fold, world.device.id, cause, sentAtMs);
+  const { cause } = change;
+  const next = demandState(fold, world.device.id, change, sentAtMs);
   const { members, profiles } = await room.members.fetch();
   const introduced = profiles.flatMap(({ content, header }) =>
     content.kind === "profile" && header?.epoch === fold.epoch ? [header.device] : [],
@@ -147,7 +163,7 @@ function recordOf(links: Steward["room"]["chain"]["links"], hash: string): Epoch
 }
 
 interface NewKey {
-  readonly cause: Cause;
+  readonly change: Change;
   readonly members: Eligible;
   readonly password: Password;
   /** The record's time. */
@@ -156,10 +172,11 @@ interface NewKey {
 
 async function begin(
   steward: Steward,
-  { cause, members, password, sentAtMs }: NewKey,
+  { change, members, password, sentAtMs }: NewKey,
   onStep: (step: RekeyStep) => void,
 ): Promise<readonly Invite[]> {
   const { room, world, bytes } = steward;
+  const { cause, recovery } = change;
   const recipients = members.recipients.map(({ device }) => device);
   const fold = await steward.fold();
   const previous = await steward.key();
@@ -172,14 +189,16 @@ async function begin(
     roomKey: await hkdfKey(roomKey),
     previousKey: previous.raw,
     cause,
-    state: demandState(fold, world.device.id, cause, sentAtMs),
+    ...(recovery && { recovery }),
+    state: demandState(fold, world.device.id, change, sentAtMs),
     newest: fold.newest,
     prev: await steward.edge(),
     recipients,
     sentAtMs,
   });
   const recordHash = await envelopeHash(record);
-  await stage(steward, { epoch, roomKey, record: b64(recordHash) }, members, onStep);
+  const known = members.recipients.filter(({ device }) => device !== recovery?.device);
+  await stage(steward, { epoch, roomKey, record: b64(recordHash) }, known, onStep);
   onStep({ step: "committing" });
   const request = {
     record: b64(record),
@@ -187,6 +206,7 @@ async function begin(
     ban: cause.type === "remove" && cause.ban,
     recipients: await recipientsHash(recipients),
     sent_at_ms: sentAtMs,
+    ...(recovery && { recovery: await sealedTo(recovery, bytes, epoch, roomKey) }),
     grant: b64(password.grant),
     kdf: KDF,
     auth: b64(password.keys.auth),
@@ -206,11 +226,17 @@ async function begin(
   }
 }
 
-/** Seals the new key to everyone, a page at a time, and hands the pages to the server. */
+/** The new recovery device as the server is told of it, which does not know it yet, so that nothing can be staged for it. */
+async function sealedTo(keys: DeviceKeys, room: Bytes, epoch: number, roomKey: Bytes): Promise<RecoveryDevice> {
+  const key = b64(await sealRoomKey(keys, room, epoch, roomKey));
+  return { sign_key: keys.signKey, agree_key: keys.agreeKey, key };
+}
+
+/** Seals the new key to everyone whom the server knows, a page at a time, and hands the pages to it. */
 async function stage(
   { room, world, bytes }: Steward,
   of: { readonly epoch: number; readonly roomKey: Bytes; readonly record: string },
-  { recipients: all }: Eligible,
+  all: readonly DeviceKeys[],
   onStep: (step: RekeyStep) => void,
 ): Promise<void> {
   const tell = (done: number) => onStep({ step: "sealing", done, all: all.length });

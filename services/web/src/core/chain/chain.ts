@@ -6,7 +6,7 @@ import { EntryType, type Header } from "../crypto/envelope.ts";
 import { type Cause, type EpochRecord } from "./record.ts";
 import { Reigns } from "./reigns.ts";
 import { afterCause, afterStep, couldState, may, roleIn, type Action, type Refusal } from "./rules.ts";
-import { foundingState, sameState, type RoomState } from "./state.ts";
+import { foundingState, sameState, type DeviceKeys, type RoomState } from "./state.ts";
 import { type Step } from "./step.ts";
 
 /** An entry of the chain as it was opened. An entry of the log whose header is known is one. Hashes are base64url. */
@@ -87,7 +87,7 @@ export class Chain {
     if (header.epoch !== record.epoch || first !== (seq === 1)) throw new ChainRefused("epoch");
     if (first !== (header.targetSeq === 0) || header.targetSeq >= seq) throw new ChainRefused("unlinked");
     if (header.counter !== 0) throw new ChainRefused("out_of_bounds");
-    const refusal = couldState(record.state, header.device, record.cause, sentAtMs);
+    const refusal = couldState(record.state, header.device, record.cause, sentAtMs, record.recovery);
     if (refusal !== undefined) throw new ChainRefused(refusal);
     if (first && !isFounding(record.state)) throw new ChainRefused("state");
     return new Chain(entry, record);
@@ -161,7 +161,7 @@ export class Chain {
     }
     const { record } = content;
     if (header.epoch !== record.epoch || record.epoch !== this.#claimed + 1) return "epoch";
-    const next = this.nextState(header.device, record.cause, sentAtMs);
+    const next = this.nextState(header.device, record.cause, sentAtMs, record.recovery);
     return typeof next === "string" || sameState(next, record.state) ? next : "state";
   }
 
@@ -192,11 +192,12 @@ export class Chain {
 
   /**
    * The state of the record by which `signer` begins `nextEpoch`, or why it may not be. `sentAtMs` is the record's. After a
-   * refused record only the cause `history` is left, since nobody need know the key between.
+   * refused record only the cause `history` is left, since nobody need know the key between. `recovery` takes the place of
+   * the recovery device, if it is given.
    */
-  nextState(signer: string, cause: Cause, sentAtMs: number): RoomState | ChainFault {
+  nextState(signer: string, cause: Cause, sentAtMs: number, recovery?: DeviceKeys): RoomState | ChainFault {
     if (this.#claimed !== this.#epoch && cause.type !== "history") return "epoch";
-    return afterCause(this.#state, signer, cause, this.nextEpoch, sentAtMs);
+    return afterCause(this.#state, signer, cause, this.nextEpoch, sentAtMs, recovery);
   }
 
   /** The role of `device` now. */
@@ -213,6 +214,11 @@ export class Chain {
   roleAt(device: string, seq: number): Role | undefined {
     const admins = this.#reigns.at(seq);
     return admins && roleIn({ admins }, device);
+  }
+
+  /** Whether `device` owned the room at any time that is known here. */
+  hasOwned(device: string): boolean {
+    return this.#reigns.hasOwned(device);
   }
 
   /**

@@ -22,7 +22,7 @@ export interface Membership {
 }
 
 export interface Eligible {
-  /** In order of device id; the recovery devices are among them. */
+  /** In order of device id; the recovery device that will be is among them. */
   readonly recipients: readonly DeviceKeys[];
   /**
    * Members who do not count and are not removed: their membership ends, as that of all others who get no key, and they come
@@ -53,8 +53,8 @@ async function areUsable({ device, signKey, agreeKey }: DeviceKeys): Promise<boo
 
 /**
  * Sorts the members into those who get the new key and those who are excluded. `next` is the state that the record will
- * have, by `signer`. Admins that the signer does not outrank are sealed to whatever the server says of them, by the keys
- * that the chain has: so neither it nor the signer can put them out.
+ * have, by `signer`, also with a new recovery device. Recovery devices and admins that the signer does not outrank are
+ * sealed to whatever the server says of them, by the keys that the chain has: so neither it nor the signer can put them out.
  */
 export async function eligible(next: RoomState, signer: string, of: Membership): Promise<Eligible> {
   const banned = new Set(next.banned);

@@ -1,9 +1,11 @@
 //! The body of an epoch record: an epoch's key, why it began, and what holds from it on.
 
 import { REMOVALS_MAX } from "../../protocol.gen.ts";
+import { fromB64 } from "../base64url.ts";
+import { canAgree } from "../crypto/device.ts";
 import { boolField, bytesField, devicesField, fieldsOf, nullableBytes, textField, wholeField } from "./fields.ts";
 import { demandOrder } from "./order.ts";
-import { EPOCH_MAX, parseState, stateJson, type RoomState } from "./state.ts";
+import { EPOCH_MAX, keysJson, parseKeys, parseState, stateJson, type DeviceKeys, type RoomState } from "./state.ts";
 
 /** `iv ‖ AEAD(…)` of the key before. */
 const PREVIOUS_KEY_BYTES = 60;
@@ -26,7 +28,17 @@ export interface EpochRecord {
   readonly previousKey: string | undefined;
   readonly recipients: string | undefined;
   readonly cause: Cause;
+  /** The recovery device that takes the place of the one before, if one does. */
+  readonly recovery: DeviceKeys | undefined;
   readonly state: RoomState;
+}
+
+async function parseRecovery(json: unknown): Promise<DeviceKeys | undefined> {
+  if (json === null) return undefined;
+  const keys = await parseKeys(json);
+  // Nothing could be sealed to it.
+  if (!(await canAgree(fromB64(keys.agreeKey)))) throw new TypeError("not the keys of a device");
+  return keys;
 }
 
 function parseCause(json: unknown): Cause {
@@ -54,6 +66,7 @@ function agrees(record: EpochRecord): boolean {
   const closed = first || record.cause.type === "history";
   return (
     (record.cause.type === "created") === first &&
+    !(first && record.recovery !== undefined) &&
     (record.previous === undefined) === first &&
     (record.recipients === undefined) === first &&
     (record.previousKey === undefined) === closed &&
@@ -71,6 +84,7 @@ export async function parseRecord(json: unknown): Promise<EpochRecord> {
     previousKey: nullableBytes(fields, "previous_key", PREVIOUS_KEY_BYTES),
     recipients: nullableBytes(fields, "recipients", 32),
     cause: parseCause(fields["cause"]),
+    recovery: await parseRecovery(fields["recovery"]),
     state: await parseState(fields["state"]),
   };
   if (!agrees(record)) throw new TypeError("the record contradicts itself");
@@ -86,6 +100,7 @@ export function recordBody(record: EpochRecord): string {
     previous_key: record.previousKey ?? null,
     recipients: record.recipients ?? null,
     cause: record.cause,
+    recovery: record.recovery === undefined ? null : keysJson(record.recovery),
     state: stateJson(record.state),
   });
 }

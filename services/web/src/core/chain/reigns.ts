@@ -28,6 +28,11 @@ export class Reigns {
     return this.#all.findLast((reign) => reign.seq < seq)?.admins;
   }
 
+  /** Whether it owned the room at any time that is known. */
+  hasOwned(device: string): boolean {
+    return this.#all.some(({ admins }) => admins.some((admin) => admin.device === device && admin.role === "owner"));
+  }
+
   /** These with `older` before them; `from` is where these began. Where some of these have been forgotten, older ones would seem to last. */
   after(older: Reigns, from: number): Reigns {
     if (this.#all[0]?.seq !== from) return this;

@@ -5,8 +5,11 @@ import { random } from "../bytes.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { byDevice, sortedDevices } from "./order.ts";
 import { type Cause } from "./record.ts";
+import { Chain } from "./chain.ts";
+import { type DeviceKeys } from "./state.ts";
 import { type Step } from "./step.ts";
 import {
+  applied,
   begin,
   chain,
   founding,
@@ -14,6 +17,7 @@ import {
   member,
   meet,
   moderator,
+  nextRecord,
   other,
   owner,
   record,
@@ -209,5 +213,64 @@ describe("records", () => {
     expect(record(owner, { type: "history" })).toBeUndefined();
     expect([chain.epoch, chain.nextEpoch, chain.state.historyFrom]).toEqual([3, 4, 3]);
     expect(step(owner, { type: "lock", locked: true })).toBeUndefined();
+  });
+});
+
+describe("another recovery device", () => {
+  const renew = (signer: DeviceKeys, keys: DeviceKeys, cause: Cause = { type: "rotate" }) =>
+    applied(nextRecord(signer, cause, {}, undefined, keys));
+
+  it("takes the place of the old one, which may nothing from then on", async () => {
+    const fresh = await someKeys();
+    expect(step(owner, { type: "transfer", ...other })).toBeUndefined();
+    const devices = [owner.device];
+    expect(renew(other, fresh, { type: "remove", devices, ban: true })).toBeUndefined();
+    expect(chain.state.admins.filter((admin) => admin.recovery).map(({ device }) => device)).toEqual([fresh.device]);
+    expect([chain.state.recoveryBy, chain.role(recovery.device)]).toEqual([other.device, "member"]);
+    expect(step(recovery, { type: "role", role: "owner", ...member })).toBe("not_allowed");
+    expect(step(fresh, { type: "role", role: "owner", ...member })).toBeUndefined();
+    expect(renew(member, recovery)).toBeUndefined();
+  });
+
+  it("is named by an owner alone, not by the recovery device", async () => {
+    const fresh = await someKeys();
+    for (const signer of [moderator, member, recovery]) {
+      begin();
+      expect(renew(signer, fresh)).toBe("not_allowed");
+    }
+  });
+
+  it("is nobody who governs or is banned, and not the one there is", () => {
+    for (const keys of [owner, moderator, recovery, member]) {
+      begin();
+      expect(record(owner, { type: "remove", devices: [member.device], ban: true })).toBeUndefined();
+      expect(renew(owner, keys)).toBe("out_of_bounds");
+    }
+  });
+
+  it("stands in the record and in its state, with who made it", async () => {
+    const fresh = await someKeys();
+    const good = chain.nextState(owner.device, { type: "rotate" }, 2_000, fresh);
+    if (typeof good === "string") throw new Error(good);
+    const rotate = { type: "rotate" } as const;
+    expect(refused(owner, rotate, {}, good)).toBe("state");
+    for (const change of [{ recoveryBy: member.device }, { admins: chain.state.admins }]) {
+      begin();
+      expect(applied(nextRecord(owner, rotate, {}, { ...good, ...change }, fresh))).toBe("state");
+    }
+  });
+
+  it("is believed by who begins with its record only as far as that shows it", async () => {
+    const fresh = await someKeys();
+    const good = nextRecord(owner, { type: "rotate" }, {}, undefined, fresh);
+    expect(Chain.adopt(good).state.recoveryBy).toBe(owner.device);
+    const { state } = chain;
+    for (const [signer, said] of [
+      [moderator, undefined],
+      [owner, state],
+    ] as const) {
+      const bad = nextRecord(signer, { type: "rotate" }, {}, said, fresh);
+      expect(() => Chain.adopt(bad)).toThrow();
+    }
   });
 });

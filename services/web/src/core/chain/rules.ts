@@ -8,8 +8,11 @@ import { type Cause } from "./record.ts";
 import { hasOwner, withinBounds, type Admin, type DeviceKeys, type Muted, type RoomState } from "./state.ts";
 import { type Step } from "./step.ts";
 
-/** What somebody may be allowed to do. `delete` is of another's message; one's own needs no right. */
-export type Action = Step["type"] | Exclude<Cause["type"], "created"> | "delete";
+/**
+ * What somebody may be allowed to do. `delete` is of another's message; one's own needs no right. `recovery` is to put another
+ * recovery device in the place of the one there is.
+ */
+export type Action = Step["type"] | Exclude<Cause["type"], "created"> | "delete" | "recovery";
 
 /** Why a step or cause has no effect: not allowed, the room would have no owner, or a list would be too long. */
 export type Refusal = "not_allowed" | "last_owner" | "out_of_bounds";
@@ -31,6 +34,7 @@ const NEEDED: Readonly<Record<Action, Role>> = {
   role: "owner",
   transfer: "owner",
   history: "owner",
+  recovery: "owner",
 };
 
 const OUTRANKING: ReadonlySet<Action> = new Set(["mute", "erase", "remove", "delete"]);
@@ -52,6 +56,8 @@ function isRecovery(state: Governed, device: string): boolean {
 export function may(state: Governed, device: string, action: Action, on?: string): boolean {
   const role = roleIn(state, device);
   if (RANK[role] < RANK[NEEDED[action]]) return false;
+  // It would be no admin in its own record, and nobody could enter by that.
+  if (action === "recovery") return !isRecovery(state, device);
   if (on === undefined || action === "unban") return true;
   // Nobody acts on a recovery device: it is the way back when all else is lost.
   if (isRecovery(state, on)) return false;
@@ -134,7 +140,7 @@ function demoted(admins: readonly Admin[], signer: string): readonly Admin[] {
 
 /**
  * The state that the record of `epoch` by `signer` must carry, or why it has no effect. `sentAtMs` is the record's own
- * time: mutes that have ended by it are left out.
+ * time: mutes that have ended by it are left out. `recovery` takes the place of the recovery device, if it is given.
  */
 export function afterCause(
   state: RoomState,
@@ -142,8 +148,10 @@ export function afterCause(
   cause: Cause,
   epoch: number,
   sentAtMs: number,
+  recovery?: DeviceKeys,
 ): RoomState | Refusal {
   if (!mayBegin(state, signer, cause)) return "not_allowed";
+  if (recovery !== undefined && !may(state, signer, "recovery")) return "not_allowed";
   const removed = cause.type === "remove" ? cause.devices : [];
   const gone = new Set(removed);
   const banned = cause.type === "remove" && cause.ban ? sortedDevices([...state.banned, ...removed]) : state.banned;
@@ -154,7 +162,16 @@ export function afterCause(
     banned,
     historyFrom: cause.type === "history" ? epoch : state.historyFrom,
   };
-  return checked(next);
+  if (recovery === undefined) return checked(next);
+  // A recovery device is nobody who was anything in the room: not even the one that it replaces.
+  const known = [...state.admins, ...next.muted].some(({ device }) => device === recovery.device);
+  if (known || banned.includes(recovery.device)) return "out_of_bounds";
+  return checked({ ...next, admins: withRecovery(next.admins, recovery), recoveryBy: signer });
+}
+
+function withRecovery(admins: readonly Admin[], { device, signKey, agreeKey }: DeviceKeys): readonly Admin[] {
+  const admin: Admin = { device, signKey, agreeKey, role: "owner", recovery: true };
+  return [...admins.filter((each) => !each.recovery), admin].sort((a, b) => byDevice(a.device, b.device));
 }
 
 /**
@@ -166,16 +183,24 @@ export function couldState(
   signer: string,
   cause: Cause,
   sentAtMs: number,
+  recovery?: DeviceKeys,
 ): "not_allowed" | "state" | undefined {
   // The devices that it removes are gone from the state, so that they are members there.
   const allowed = cause.type === "created" ? isOwner(state, signer) : mayBegin(state, signer, cause);
-  if (!allowed) return "not_allowed";
+  if (!allowed || (recovery !== undefined && !may(state, signer, "recovery"))) return "not_allowed";
+  if (recovery !== undefined && !hasMade(state, signer, recovery)) return "state";
   if (state.muted.some(({ untilMs }) => untilMs <= sentAtMs)) return "state";
   if (cause.type !== "remove") return undefined;
   const removed = new Set(cause.devices);
   const kept = [...state.admins, ...state.muted].some(({ device }) => removed.has(device));
   const banned = new Set(state.banned);
   return kept || (cause.ban && cause.devices.some((device) => !banned.has(device))) ? "state" : undefined;
+}
+
+/** Whether the state is one in which `signer` has made this the recovery device. */
+function hasMade(state: RoomState, signer: string, { device }: DeviceKeys): boolean {
+  const devices = state.admins.flatMap((admin) => (admin.recovery ? [admin.device] : []));
+  return state.recoveryBy === signer && devices.length === 1 && devices[0] === device;
 }
 
 /** An owner with a device in use, not the recovery device. */

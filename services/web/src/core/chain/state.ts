@@ -61,6 +61,8 @@ export interface RoomState {
   readonly historyFrom: number;
   readonly banned: readonly string[];
   readonly muted: readonly Muted[];
+  /** Who made the recovery key: whoever it is has seen it. */
+  readonly recoveryBy: string;
 }
 
 /** A length of time that messages may be kept; 0 = for ever. Throws `RangeError`. */
@@ -86,14 +88,19 @@ export async function demandKeys(keys: DeviceKeys): Promise<void> {
   if (id !== keys.device) throw new TypeError("the keys are another device's");
 }
 
+/** The keys of a device as a record has them, with the id that they hash to. */
+export async function parseKeys(json: unknown): Promise<DeviceKeys> {
+  const fields = fieldsOf(json);
+  const [signKey, agreeKey] = [bytesField(fields, "sign_key", 32), bytesField(fields, "agree_key", 32)];
+  return { device: await deviceId({ signKey: fromB64(signKey), agreeKey: fromB64(agreeKey) }), signKey, agreeKey };
+}
+
 async function parseAdmin(json: unknown): Promise<Admin> {
   const fields = fieldsOf(json);
   const role = textField(fields, "role");
   const recovery = boolField(fields, "recovery");
   if (role !== "owner" && (role !== "moderator" || recovery)) throw new TypeError("not an admin's role");
-  const [signKey, agreeKey] = [bytesField(fields, "sign_key", 32), bytesField(fields, "agree_key", 32)];
-  const device = await deviceId({ signKey: fromB64(signKey), agreeKey: fromB64(agreeKey) });
-  return { device, signKey, agreeKey, role, recovery };
+  return { ...(await parseKeys(json)), role, recovery };
 }
 
 /** Whether somebody owns the room with a device in use, rather than with the recovery key alone. */
@@ -125,18 +132,19 @@ export async function parseState(json: unknown): Promise<RoomState> {
     historyFrom: wholeField(fields, "history_from", 0, EPOCH_MAX),
     banned,
     muted,
+    recoveryBy: deviceField(fields, "recovery_by"),
   };
+}
+
+/** Keys as a record's body carries them. */
+export function keysJson({ signKey, agreeKey }: DeviceKeys): object {
+  return { sign_key: signKey, agree_key: agreeKey };
 }
 
 /** The state as a record's body carries it. Two states are the same exactly when their JSON texts are. */
 export function stateJson(state: RoomState): object {
   return {
-    admins: state.admins.map(({ signKey, agreeKey, role, recovery }) => ({
-      sign_key: signKey,
-      agree_key: agreeKey,
-      role,
-      recovery,
-    })),
+    admins: state.admins.map((admin) => ({ ...keysJson(admin), role: admin.role, recovery: admin.recovery })),
     topic: state.topic,
     locked: state.locked,
     slow_ms: state.slowMs,
@@ -144,6 +152,7 @@ export function stateJson(state: RoomState): object {
     history_from: state.historyFrom,
     banned: state.banned,
     muted: state.muted.map(({ device, untilMs }) => ({ device, until_ms: untilMs })),
+    recovery_by: state.recoveryBy,
   };
 }
 
@@ -167,5 +176,5 @@ export function foundingState(creator: DeviceKeys, recovery: DeviceKeys): RoomSt
   });
   const admins = [admin(creator, false), admin(recovery, true)].sort((a, b) => byDevice(a.device, b.device));
   const unrestricted = { topic: "", locked: false, slowMs: 0, retentionMs: 0, historyFrom: 0, banned: [], muted: [] };
-  return { admins, ...unrestricted };
+  return { admins, ...unrestricted, recoveryBy: creator.device };
 }

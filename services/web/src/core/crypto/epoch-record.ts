@@ -50,6 +50,7 @@ export async function createEpochRecord(
     previousKey: undefined,
     recipients: undefined,
     cause: { type: "created" },
+    recovery: undefined,
     state: foundingState(await deviceKeys(creator), await deviceKeys(recovery)),
   };
   return seal(roomKey, room, instance, creator, record, { seq: 0, prev: NOWHERE }, sentAtMs);
@@ -67,6 +68,8 @@ export interface NextEpoch {
   /** The 32 raw bytes of the key before. Not used for the cause `history`. */
   readonly previousKey: Bytes;
   readonly cause: Cause;
+  /** The recovery device that takes the place of the one before. */
+  readonly recovery?: DeviceKeys;
   /** As `afterCause` gives it for the same `sentAtMs`. */
   readonly state: RoomState;
   /** The newest chain entry; its hash is base64url. */
@@ -89,6 +92,7 @@ export async function sealNextRecord(next: NextEpoch, iv: Bytes = random(IV_BYTE
     previousKey: closed ? undefined : b64(await sealPrevious(roomKey, room, epoch, next.previousKey, iv)),
     recipients: await recipientsHash(next.recipients),
     cause,
+    recovery: next.recovery,
     state: next.state,
   };
   const at = { seq: next.newest.seq, prev: next.prev };
@@ -172,8 +176,8 @@ export async function commitsTo(record: EpochRecord, roomKey: CryptoKey, room: B
 
 /**
  * Checks a record with the key of its epoch, whatever came before: it opens, commits to the key, and is signed by an
- * admin in its own state who may have made it. Who knows the chain before then applies it there (`Chain.apply`).
- * Throws `RecordRefused`.
+ * admin in its own state. Whether that one may have made it is the chain's question (`Chain.apply`, `Chain.adopt`), so that
+ * it can tell of one who may not. Throws `RecordRefused`.
  */
 export async function openRecord(
   roomKey: CryptoKey,
@@ -194,8 +198,7 @@ export async function openRecord(
       (header.targetSeq === 0) === first &&
       (prev.seq === 0) === first &&
       (!first || equal(prev.hash, NOWHERE.hash)) &&
-      (await commitsTo(record, roomKey, room, epoch)) &&
-      couldState(record.state, header.device, record.cause, sentAtMs) === undefined;
+      (await commitsTo(record, roomKey, room, epoch));
     if (!fits || (await signingAdmin(opened, record)) === undefined) throw new RecordRefused();
     const hash = b64(await envelopeHash(envelope));
     return { hash, header, sentAtMs, content: { kind: "epoch_record", record } };
@@ -204,7 +207,10 @@ export async function openRecord(
   }
 }
 
-/** As `openRecord`, for who enters by a grant: the record is the one whose hash the grant carries. Throws `RecordRefused`. */
+/**
+ * As `openRecord`, for who enters by a grant: the record is the one whose hash the grant carries, and its signer may have made it.
+ * Throws `RecordRefused`.
+ */
 export async function verifyEpochRecord(
   roomKey: CryptoKey,
   room: Bytes,
@@ -213,7 +219,11 @@ export async function verifyEpochRecord(
   envelope: Bytes,
 ): Promise<VerifiedRecord> {
   if (!equal(await envelopeHash(envelope), recordHash)) throw new RecordRefused();
-  return openRecord(roomKey, room, epoch, envelope);
+  const opened = await openRecord(roomKey, room, epoch, envelope);
+  const { record } = opened.content;
+  const refusal = couldState(record.state, opened.header.device, record.cause, opened.sentAtMs, record.recovery);
+  if (refusal !== undefined) throw new RecordRefused();
+  return opened;
 }
 
 /** A verified record at its place in the log. */

@@ -1,12 +1,15 @@
-//! Moving to another device: the link's secret, the new device's offer, the code to compare, the old device's answer.
-//! Private keys never move.
+//! Moving to another device: the link's secret, the new device's offer, the old one's nonce, what the offer committed to, the code
+//! to compare, the old device's answer. Private keys never move.
+//!
+//! Who has the link and stands between the two must fix its keys before it knows either nonce, so that the codes agree by chance only
+//! (Vaudenay, "Secure Communications over Insecure Channels Based on Short Authenticated Strings", 2005).
 
 import { b64, fromB64 } from "../base64url.ts";
-import { concat, fromUtf8, random, Reader, utf8, zeros, type Bytes } from "../bytes.ts";
+import { concat, equal, fromUtf8, random, Reader, utf8, zeros, type Bytes } from "../bytes.ts";
 import { fieldsOf, bytesField, listField, textField, wholeField } from "../chain/fields.ts";
 import { EPOCH_MAX } from "../chain/state.ts";
 import { memberName } from "../names.ts";
-import { MOVE_ANSWER_BYTES_MAX, MOVE_OFFER_BYTES } from "../../protocol.gen.ts";
+import { MOVE_ANSWER_BYTES_MAX, MOVE_NONCE_BYTES, MOVE_OFFER_BYTES, MOVE_REVEAL_BYTES } from "../../protocol.gen.ts";
 import { deviceId, type Device, type PublicKeys } from "./device.ts";
 import { hkdf, hkdfKey, KEY_BYTES, sha256 } from "./primitives.ts";
 import { openSealed, SealRefused, sealTo } from "./sealed-key.ts";
@@ -62,28 +65,96 @@ async function macKey(secret: Bytes): Promise<CryptoKey> {
   return crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
 }
 
-function offered(keys: PublicKeys): Bytes {
-  return concat(utf8("snug/v1/move-offer"), keys.signKey, keys.agreeKey);
+/** What the new device is, and what its offer commits to. The nonce keeps that from being guessed before it is told. */
+export interface MoveReveal {
+  readonly signKey: Bytes;
+  readonly agreeKey: Bytes;
+  /** 32 random bytes, for one move. */
+  readonly nonce: Bytes;
 }
 
-/** The new device's offer, 96 bytes. */
-export async function moveOffer(secret: Bytes, keys: PublicKeys): Promise<Bytes> {
-  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", await macKey(secret), offered(keys)));
-  return concat(keys.signKey, keys.agreeKey, mac);
+/** What was agreed on once both nonces are known. */
+export interface MoveAgreed {
+  readonly revealed: MoveReveal;
+  /** The old device's 32 random bytes. */
+  readonly nonce: Bytes;
 }
 
-/** The new device's keys; `undefined` when the offer was not made by who knows the secret. */
-export async function openOffer(secret: Bytes, offer: Bytes): Promise<PublicKeys | undefined> {
-  if (offer.length !== MOVE_OFFER_BYTES) return undefined;
-  const reader = new Reader(offer);
-  const keys = { signKey: reader.take(KEY_BYTES), agreeKey: reader.take(KEY_BYTES) };
-  const made = await crypto.subtle.verify("HMAC", await macKey(secret), reader.rest(), offered(keys));
-  return made ? keys : undefined;
+export function generateMoveNonce(): Bytes {
+  return random(KEY_BYTES);
+}
+
+/** `said`, and after it a proof that who has the link says it in this context. */
+async function prove(secret: Bytes, said: Bytes, context: Bytes): Promise<Bytes> {
+  return concat(said, new Uint8Array(await crypto.subtle.sign("HMAC", await macKey(secret), concat(context, said))));
+}
+
+/** What was proven so; `undefined` when it was not. */
+async function proven(secret: Bytes, part: Bytes, length: number, context: Bytes): Promise<Bytes | undefined> {
+  if (part.length !== length) return undefined;
+  const [said, mac] = [part.slice(0, length - KEY_BYTES), part.slice(length - KEY_BYTES)];
+  return (await crypto.subtle.verify("HMAC", await macKey(secret), mac, concat(context, said))) ? said : undefined;
+}
+
+const OFFER = utf8("snug/v1/move-offer");
+
+function nonceContext(commitment: Bytes): Bytes {
+  return concat(utf8("snug/v1/move-nonce"), commitment);
+}
+
+function revealContext(commitment: Bytes, nonce: Bytes): Bytes {
+  return concat(utf8("snug/v1/move-reveal"), commitment, nonce);
+}
+
+/** What the new device's offer commits it to. */
+export function moveCommitment({ signKey, agreeKey, nonce }: MoveReveal): Promise<Bytes> {
+  return sha256(utf8("snug/v1/move-commit"), signKey, agreeKey, nonce);
+}
+
+/** The new device's offer, 64 bytes. */
+export async function moveOffer(secret: Bytes, own: MoveReveal): Promise<Bytes> {
+  return prove(secret, await moveCommitment(own), OFFER);
+}
+
+/** What an offer commits to; `undefined` when it was not made by who knows the secret. */
+export function openOffer(secret: Bytes, offer: Bytes): Promise<Bytes | undefined> {
+  return proven(secret, offer, MOVE_OFFER_BYTES, OFFER);
+}
+
+/** The old device's nonce as it answers an offer with it, 64 bytes. */
+export function moveNonce(secret: Bytes, commitment: Bytes, nonce: Bytes): Promise<Bytes> {
+  return prove(secret, nonce, nonceContext(commitment));
+}
+
+/** The old device's nonce; `undefined` when it was not made by who knows the secret, for this offer. */
+export function openNonce(secret: Bytes, commitment: Bytes, part: Bytes): Promise<Bytes | undefined> {
+  return proven(secret, part, MOVE_NONCE_BYTES, nonceContext(commitment));
+}
+
+/** What the offer committed to, 128 bytes. To be told only once the old device's nonce is there. */
+export async function moveReveal(secret: Bytes, { revealed, nonce }: MoveAgreed): Promise<Bytes> {
+  const said = concat(revealed.signKey, revealed.agreeKey, revealed.nonce);
+  return prove(secret, said, revealContext(await moveCommitment(revealed), nonce));
+}
+
+/** What the new device is; `undefined` when that is not what it committed to, or not made by who knows the secret. */
+export async function openReveal(
+  secret: Bytes,
+  commitment: Bytes,
+  nonce: Bytes,
+  part: Bytes,
+): Promise<MoveReveal | undefined> {
+  const said = await proven(secret, part, MOVE_REVEAL_BYTES, revealContext(commitment, nonce));
+  if (said === undefined) return undefined;
+  const reader = new Reader(said);
+  const revealed = { signKey: reader.take(KEY_BYTES), agreeKey: reader.take(KEY_BYTES), nonce: reader.rest() };
+  return equal(await moveCommitment(revealed), commitment) ? revealed : undefined;
 }
 
 /** The six digits that both devices show. */
-export async function moveCode(secret: Bytes, keys: PublicKeys): Promise<string> {
-  const hash = await sha256(utf8("snug/v1/move-code"), secret, keys.signKey, keys.agreeKey);
+export async function moveCode(secret: Bytes, { revealed, nonce }: MoveAgreed): Promise<string> {
+  const { signKey, agreeKey, nonce: own } = revealed;
+  const hash = await sha256(utf8("snug/v1/move-code"), secret, nonce, signKey, agreeKey, own);
   return String(new Reader(hash).u32() % 10 ** CODE_DIGITS).padStart(CODE_DIGITS, "0");
 }
 

@@ -5,12 +5,18 @@ import { random, utf8, type Bytes } from "../bytes.ts";
 import { generateDevice, type Device } from "./device.ts";
 import {
   answerFits,
+  generateMoveNonce,
   generateMoveSecret,
   moveCode,
+  moveCommitment,
   moveLink,
+  moveNonce,
   moveOffer,
+  moveReveal,
   openAnswer,
+  openNonce,
   openOffer,
+  openReveal,
   parseMove,
   sealAnswer,
 } from "./move.ts";
@@ -60,16 +66,38 @@ it("a move's offer is taken only from who knows the secret, and both sides show 
   expect(parseMove(moveLink("https://chat.example", secret))).toEqual(secret);
   expect(parseMove("https://chat.example/#move=short")).toBeUndefined();
   expect(parseMove("https://chat.example/")).toBeUndefined();
-  const offer = await moveOffer(secret, ben);
-  expect(offer.length).toBe(96);
-  const keys = await openOffer(secret, offer);
-  expect(keys).toEqual({ signKey: ben.signKey, agreeKey: ben.agreeKey });
-  for (const at of [0, 32, 95]) expect(await openOffer(secret, flipped(offer, at))).toBeUndefined();
+  const own = { signKey: ben.signKey, agreeKey: ben.agreeKey, nonce: generateMoveNonce() };
+  const offer = await moveOffer(secret, own);
+  expect(offer.length).toBe(64);
+  const commitment = await openOffer(secret, offer);
+  expect(commitment).toEqual(await moveCommitment(own));
+  for (const at of [0, 32, 63]) expect(await openOffer(secret, flipped(offer, at))).toBeUndefined();
   expect(await openOffer(generateMoveSecret(), offer)).toBeUndefined();
   expect(await openOffer(secret, offer.slice(1))).toBeUndefined();
-  const code = await moveCode(secret, ben);
+  const agreed = { revealed: own, nonce: generateMoveNonce() };
+  const code = await moveCode(secret, agreed);
   expect(code).toMatch(/^\d{6}$/u);
-  expect(await moveCode(secret, ben)).toBe(code);
+  expect(await moveCode(secret, agreed)).toBe(code);
+});
+
+it("a move's reveal is taken only if it is what was committed to before the nonce was known", async () => {
+  const secret = generateMoveSecret();
+  const own = { signKey: ben.signKey, agreeKey: ben.agreeKey, nonce: generateMoveNonce() };
+  const [commitment, nonce] = [await moveCommitment(own), generateMoveNonce()];
+  const told = await moveNonce(secret, commitment, nonce);
+  expect(await openNonce(secret, commitment, told)).toEqual(nonce);
+  for (const at of [0, 32, 63]) expect(await openNonce(secret, commitment, flipped(told, at))).toBeUndefined();
+  expect(await openNonce(secret, nonce, told)).toBeUndefined();
+  const reveal = await moveReveal(secret, { revealed: own, nonce });
+  expect(await openReveal(secret, commitment, nonce, reveal)).toEqual(own);
+  for (const at of [0, 40, 70, 127]) {
+    expect(await openReveal(secret, commitment, nonce, flipped(reveal, at))).toBeUndefined();
+  }
+  expect(await openReveal(generateMoveSecret(), commitment, nonce, reveal)).toBeUndefined();
+  expect(await openReveal(secret, commitment, generateMoveNonce(), reveal)).toBeUndefined();
+  const other = { ...own, signKey: ana.signKey, agreeKey: ana.agreeKey };
+  const wrong = await moveReveal(secret, { revealed: other, nonce });
+  expect(await openReveal(secret, commitment, nonce, wrong)).toBeUndefined();
 });
 
 it("a move's answer opens on the new device alone", async () => {

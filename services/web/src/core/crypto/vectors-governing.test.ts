@@ -12,7 +12,21 @@ import { type Vectors } from "../testing/vectors.ts";
 import { topicFault } from "../text.ts";
 import { deviceFromSeeds, deviceId } from "./device.ts";
 import { openRecord, previousRoomKey, RecordRefused } from "./epoch-record.ts";
-import { moveCode, moveId, moveLink, moveOffer, openAnswer, openOffer, parseMove, sealAnswer } from "./move.ts";
+import {
+  moveCode,
+  moveCommitment,
+  moveId,
+  moveLink,
+  moveNonce,
+  moveOffer,
+  moveReveal,
+  openAnswer,
+  openNonce,
+  openOffer,
+  openReveal,
+  parseMove,
+  sealAnswer,
+} from "./move.ts";
 import { hkdfKey } from "./primitives.ts";
 import { openRoomKey, sealRoomKey } from "./sealed-key.ts";
 
@@ -77,16 +91,25 @@ describe.each(["web-v1.json", "sdk-v1.json"])("what governs a room in the vector
     }
   });
 
-  it("a move's link, offer, code and answer", async () => {
+  it("a move's link, parts, code and answer", async () => {
     expect(vectors.moves.length).toBeGreaterThan(0);
     for (const vector of vectors.moves) {
       const [own, secret] = [await device, fromB64(vector.secret)];
       expect(moveLink(vector.link.split("/#")[0] ?? "", secret)).toBe(vector.link);
       expect(parseMove(vector.link)).toEqual(secret);
       expect(b64(await moveId(secret))).toBe(vector.id);
-      expect(b64(await moveOffer(secret, own))).toBe(vector.offer);
-      expect(await openOffer(secret, fromB64(vector.offer))).toEqual({ signKey: own.signKey, agreeKey: own.agreeKey });
-      expect(await moveCode(secret, own)).toBe(vector.code);
+      const [nonceOfNew, nonce] = [fromB64(vector.nonces[0]), fromB64(vector.nonces[1])];
+      const revealed = { signKey: own.signKey, agreeKey: own.agreeKey, nonce: nonceOfNew };
+      const [agreed, commitment] = [{ revealed, nonce }, await moveCommitment(revealed)];
+      expect(b64(await moveOffer(secret, revealed))).toBe(vector.offer);
+      expect(await openOffer(secret, fromB64(vector.offer))).toEqual(commitment);
+      expect(b64(await moveNonce(secret, commitment, nonce))).toBe(vector.nonce);
+      expect(await openNonce(secret, commitment, fromB64(vector.nonce))).toEqual(nonce);
+      expect(b64(await moveReveal(secret, agreed))).toBe(vector.reveal);
+      expect(await openReveal(secret, commitment, nonce, fromB64(vector.reveal))).toEqual(revealed);
+      expect(await openReveal(secret, nonce, nonce, fromB64(vector.reveal))).toBeUndefined();
+      expect(await openReveal(secret, commitment, commitment, fromB64(vector.reveal))).toBeUndefined();
+      expect(await moveCode(secret, agreed)).toBe(vector.code);
       const answer = await openAnswer(secret, own, fromB64(vector.answer));
       expect(answer).toEqual(JSON.parse(vector.answer_plain));
       if (vector.ikm_e === undefined) continue;

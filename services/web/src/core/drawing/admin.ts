@@ -54,6 +54,7 @@ export function drawAdmin({ entry, counts, state }: ChainLink, key: string, name
     authorName,
     fingerprint: names.mark(author, authorName),
     byRecovery: state?.admins.some(({ device, recovery }) => device === author && recovery) ?? false,
+    newRecovery: counts && content.kind === "epoch_record" && content.record.recovery !== undefined,
   };
   if (content.kind !== "step" && content.kind !== "epoch_record") return undefined;
   if (!counts) return { ...by, change: { what: "refused" } };

@@ -29,6 +29,7 @@ function drawMember(room: Room, device: string, names: Names, rights: Rights): M
     here: me || room.presence.isHere(device),
     safetyNumber: safetyNumber(device),
     mutedUntilMs: rights.mutedUntilMs(device),
+    mayHaveRecovery: rights.mayHaveRecovery(device),
     may: rights.onMember(device),
   };
 }

@@ -111,6 +111,17 @@ describe("a deleted message", () => {
     expect([room.shown(mine).text, room.shown(others).text]).toEqual(["stays", "stays too"]);
   });
 
+  test("says who did it also when the same one had tried without the right before", () => {
+    const [seq, gone] = [room.message(member, "oops"), room.tombstone(member)];
+    for (const target of [seq, gone]) room.delete(other, target);
+    expect(room.shown(seq).text).toBe("oops");
+    room.step(owner, { type: "role", role: "moderator", ...other });
+    for (const target of [seq, gone]) room.delete(other, target);
+    for (const target of [seq, gone]) {
+      expect(room.at(target)).toMatchObject({ kind: "deleted", by: "admin", byName: "Otto" });
+    }
+  });
+
   test("and a later loss of the right leaves it deleted", () => {
     const seq = room.message(other, "oops");
     room.delete(moderator, seq);

@@ -168,6 +168,7 @@ export class Messages {
   }
 }
 
-function problemOf(item: OutboxItem) {
-  return { code: item.failure ?? ("unexpected" as const) };
+/** Of an item that failed. One with a hash had been sealed when the room ended, and was not answered. */
+function problemOf({ failure, hash }: OutboxItem) {
+  return { code: hash === undefined ? (failure ?? ("unexpected" as const)) : ("unanswered" as const) };
 }

@@ -1,6 +1,6 @@
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { chain, member, meet, moderator, nextRecord, other, owner } from "../testing/chains.ts";
+import { chain, member, meet, moderator, nextRecord, other, owner, someKeys } from "../testing/chains.ts";
 import { type DeviceKeys } from "../chain/state.ts";
 import { DrawnRoom } from "../testing/drawn-room.ts";
 
@@ -13,7 +13,7 @@ function roomOf(me: DeviceKeys): DrawnRoom {
   return room;
 }
 
-const OWNERS = ["password", "roles", "transfer", "retention", "history", "deleteRoom"];
+const OWNERS = ["password", "roles", "transfer", "retention", "history", "recovery", "deleteRoom"];
 const MODERATORS = ["topic", "lock", "slow", "mute", "remove", "eraseMember"];
 
 const allowed = (room: DrawnRoom) =>
@@ -112,6 +112,20 @@ describe("a mute", () => {
     ).toBe(true);
   });
 
+  test("lasts by my clock, also when who made a new key has one that is ahead", () => {
+    const room = roomOf(member);
+    const untilMs = room.nowMs + 500;
+    for (const each of [member, other]) room.step(owner, { type: "mute", device: each.device, untilMs });
+    room.begin(owner, { type: "rotate" }, untilMs);
+    expect(room.chain.state?.muted).toEqual([]);
+    expect(room.now().rules().mutedUntilMs).toBe(untilMs);
+    // Removing somebody ends it, and so does lifting it.
+    room.begin(owner, { type: "remove", devices: [other.device], ban: false }, untilMs);
+    expect(room.chain.mutes).toEqual([{ device: member.device, untilMs }]);
+    room.step(owner, { type: "mute", device: member.device, untilMs: 0 });
+    expect(room.now().rules().mutedUntilMs).toBeNull();
+  });
+
   test("without an end lasts until it is lifted", () => {
     const room = roomOf(member);
     room.step(owner, { type: "mute", device: member.device, untilMs: Number.MAX_SAFE_INTEGER });
@@ -127,4 +141,30 @@ test("the wait for slow mode is shown, and the drawing says when it ends", () =>
   room.slow.until = room.nowMs + 30;
   expect(room.now().rules().slowUntilMs).toBe(room.nowMs + 30);
   expect(room.now().nextAtMs).toBe(room.nowMs + 30);
+});
+
+test("an owner is told where whoever made the recovery key owns the room no more, until another has taken its place", async () => {
+  const room = roomOf(other);
+  const astray = () => room.now().rules().recoveryAstray;
+  room.step(owner, { type: "transfer", ...other });
+  expect(astray()).toBe(true);
+  expect(
+    room
+      .now()
+      .members()
+      .map(({ name, mayHaveRecovery }) => [name, mayHaveRecovery]),
+  ).toEqual(
+    expect.arrayContaining([
+      [owner.device, true],
+      [member.device, false],
+    ]),
+  );
+  room.begin(other, { type: "rotate" }, 2_000, await someKeys());
+  expect([astray(), chain.state.recoveryBy]).toEqual([false, other.device]);
+});
+
+test("nobody but owners is told so", () => {
+  const room = roomOf(moderator);
+  room.step(owner, { type: "transfer", ...other });
+  expect(room.now().rules().recoveryAstray).toBe(false);
 });

@@ -38,7 +38,7 @@ export class Rights {
 
   /** When the mute of `device` ends; `Infinity`: when it is lifted; null when it is not muted. */
   mutedUntilMs(device: string): number | null {
-    const untilMs = this.state?.muted.find((muted) => muted.device === device)?.untilMs ?? 0;
+    const untilMs = this.#room.chain.mutes.find((muted) => muted.device === device)?.untilMs ?? 0;
     return untilMs > this.#nowMs ? muteEnd(untilMs) : null;
   }
 
@@ -49,7 +49,7 @@ export class Rights {
 
   /** The next point in time at which any of this becomes different by itself; `Infinity` if there is none. */
   nextAtMs(): number {
-    const ends = (this.state?.muted ?? []).map(({ untilMs }) => untilMs).filter((untilMs) => untilMs > this.#nowMs);
+    const ends = this.#room.chain.mutes.map(({ untilMs }) => untilMs).filter((untilMs) => untilMs > this.#nowMs);
     return Math.min(this.slowUntilMs() ?? Infinity, ...ends);
   }
 
@@ -64,6 +64,17 @@ export class Rights {
       this.#messages.set(author, may);
     }
     return may;
+  }
+
+  /** Whether this device made the recovery key, or has owned the room as far as that is known here. */
+  mayHaveRecovery(device: string): boolean {
+    return this.state?.recoveryBy === device || this.#room.chain.fold?.hasOwned(device) === true;
+  }
+
+  /** Whether I own the room and whoever made its recovery key does no more. */
+  recoveryIsAstray(): boolean {
+    const maker = this.state?.recoveryBy;
+    return maker !== undefined && this.#mayStep("recovery") && this.roleOf(maker) !== "owner";
   }
 
   onMember(device: string): MemberView["may"] {
@@ -89,6 +100,7 @@ export class Rights {
       transfer: this.#mayStep("transfer"),
       retention: this.#mayStep("retention"),
       history: this.#may("history"),
+      recovery: this.#mayStep("recovery"),
       deleteRoom: this.#fold?.role(this.#room.me) === "owner",
       // Any member may. A locked room makes none.
       invite: this.#able && this.state?.locked !== true,

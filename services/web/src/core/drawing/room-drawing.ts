@@ -22,6 +22,8 @@ export type Rules = Pick<
   | "historyFrom"
   | "epoch"
   | "keyMissing"
+  | "contradicted"
+  | "recoveryAstray"
   | "fingerprint"
   | "mutedUntilMs"
   | "slowUntilMs"
@@ -95,6 +97,8 @@ export class RoomDrawing {
       historyFrom: chain.state?.historyFrom ?? 0,
       epoch: keys.epoch,
       keyMissing: keys.missing,
+      contradicted: this.room.isStranger ? "device" : chain.isContradicted ? "room" : null,
+      recoveryAstray: rights.recoveryIsAstray(),
       fingerprint: this.#fingerprint(),
       mutedUntilMs: rights.mutedUntilMs(me),
       slowUntilMs: rights.slowUntilMs(),

@@ -1,11 +1,22 @@
-//! The old device's side of a move: shows a link, is answered by the new device, and hands its rooms over once the user has
-//! compared the code.
+//! The old device's side of a move: shows a link, is answered by the new device, which commits to its keys before it knows this
+//! one's nonce, and hands its rooms over once the user has compared the code.
 
 import { ApiError, type Api } from "../api.ts";
 import { b64 } from "../base64url.ts";
 import { type Bytes } from "../bytes.ts";
 import { canAgree, type PublicKeys } from "../crypto/device.ts";
-import { generateMoveSecret, moveCode, moveId, moveLink, openOffer, sealAnswer } from "../crypto/move.ts";
+import {
+  generateMoveNonce,
+  generateMoveSecret,
+  moveCode,
+  moveId,
+  moveLink,
+  moveNonce,
+  openOffer,
+  openReveal,
+  sealAnswer,
+  type MoveAgreed,
+} from "../crypto/move.ts";
 import { type InvitingRoom, type InviteWorld } from "../make-invite.ts";
 import { CalledOff, Patience, type Clock } from "../patience.ts";
 import { problemOf } from "../problems.ts";
@@ -17,7 +28,7 @@ import { expired, waitFor } from "./mailbox.ts";
 export type OldMove = Extract<MoveView, { side: "old" }>;
 
 export interface HandingWorld extends InviteWorld {
-  readonly api: InviteWorld["api"] & Pick<Api, "offer" | "putAnswer">;
+  readonly api: InviteWorld["api"] & Pick<Api, "offer" | "putNonce" | "reveal" | "putAnswer">;
   /** Under which the new device introduces itself; one that may be a member's. */
   readonly name: () => string;
   readonly rooms: () => Promise<readonly InvitingRoom[]>;
@@ -41,13 +52,14 @@ export async function handOver(world: HandingWorld, confirmed: Promise<void>, si
   try {
     show({});
     const mailbox = b64(await moveId(secret));
-    const to = await offered(world, secret, mailbox, new Patience(world.clock, MOVE_LIFE_MS, signal));
+    const commitment = await offered(world, secret, mailbox, new Patience(world.clock, MOVE_LIFE_MS, signal));
     // As long as the mailbox lives, which the offer has opened.
     const patience = new Patience(world.clock, MOVE_LIFE_MS, signal);
-    show({ state: "confirm", code: await moveCode(secret, to) });
+    const agreed = await agree(world, secret, mailbox, commitment, patience);
+    show({ state: "confirm", code: await moveCode(secret, agreed) });
     await Promise.race([confirmed, patience.end().then(() => Promise.reject(expired()))]);
     show({ state: "sending" });
-    const left = await answer(world, secret, mailbox, to, patience);
+    const left = await answer(world, secret, mailbox, agreed.revealed, patience);
     show({ state: "done", left });
   } catch (error) {
     if (signal.aborted) return;
@@ -55,13 +67,33 @@ export async function handOver(world: HandingWorld, confirmed: Promise<void>, si
   }
 }
 
-async function offered(world: HandingWorld, secret: Bytes, mailbox: string, patience: Patience): Promise<PublicKeys> {
+/** What the new device has committed to. */
+async function offered(world: HandingWorld, secret: Bytes, mailbox: string, patience: Patience): Promise<Bytes> {
   const offer = await waitFor(patience, () => world.api.offer(mailbox));
-  const keys = await openOffer(secret, offer);
-  // Whoever put it there did not have the link, or nothing can be sealed to them.
-  if (keys === undefined || !(await canAgree(keys.agreeKey)))
-    throw new ApiError({ code: "move_taken", retry: "never" });
-  return keys;
+  // Whoever put it there did not have the link.
+  return (await openOffer(secret, offer)) ?? refuse();
+}
+
+/** Tells this device's nonce now that the other one is committed, and is told what to. */
+async function agree(
+  world: HandingWorld,
+  secret: Bytes,
+  mailbox: string,
+  commitment: Bytes,
+  patience: Patience,
+): Promise<MoveAgreed> {
+  const nonce = generateMoveNonce();
+  const part = await moveNonce(secret, commitment, nonce);
+  await patience.call(() => world.api.putNonce(mailbox, part));
+  const told = await waitFor(patience, () => world.api.reveal(mailbox));
+  const revealed = await openReveal(secret, commitment, nonce, told);
+  // It is not what the offer committed to, or nothing can be sealed to it.
+  if (revealed === undefined || !(await canAgree(revealed.agreeKey))) return refuse();
+  return { revealed, nonce };
+}
+
+function refuse(): never {
+  throw new ApiError({ code: "move_taken", retry: "never" });
 }
 
 async function answer(

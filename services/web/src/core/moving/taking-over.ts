@@ -1,10 +1,23 @@
-//! The new device's side of a move: makes itself known, shows the code, and enters the rooms that it is handed.
+//! The new device's side of a move: commits to its keys, tells them once the old device has told its nonce, shows the code, and
+//! enters the rooms that it is handed.
 
 import { ApiError } from "../api.ts";
 import { b64 } from "../base64url.ts";
 import { type Bytes } from "../bytes.ts";
+import { type PublicKeys } from "../crypto/device.ts";
 import { parseInvite } from "../crypto/invite-link.ts";
-import { moveCode, moveId, moveOffer, openAnswer, type MoveAnswer } from "../crypto/move.ts";
+import {
+  generateMoveNonce,
+  moveCode,
+  moveCommitment,
+  moveId,
+  moveOffer,
+  moveReveal,
+  openAnswer,
+  openNonce,
+  type MoveAgreed,
+  type MoveAnswer,
+} from "../crypto/move.ts";
 import { SealRefused } from "../crypto/sealed-key.ts";
 import { joinByInvite, RoomUntrusted, type EnterWorld } from "../enter.ts";
 import { keepOlderKeys, provenKeys } from "../older-keys.ts";
@@ -44,10 +57,10 @@ export async function takeOver(world: TakingWorld, secret: Bytes, signal: AbortS
   };
   try {
     const mailbox = b64(await moveId(secret));
-    const offer = await moveOffer(secret, device);
     const patience = new Patience(world.clock, MOVE_LIFE_MS, signal);
-    await patience.call(() => api.putOffer(mailbox, offer));
-    show({ state: "confirm", code: await moveCode(secret, device) });
+    show({ state: "meeting" });
+    const agreed = await agree(api, secret, mailbox, device, patience);
+    show({ state: "confirm", code: await moveCode(secret, agreed) });
     const sealed = await waitFor(patience, () => api.answer(mailbox));
     show({ state: "receiving" });
     const { name, rooms } = await openAnswer(secret, device, sealed);
@@ -60,6 +73,26 @@ export async function takeOver(world: TakingWorld, secret: Bytes, signal: AbortS
     const cause = error instanceof SealRefused ? new RoomUntrusted() : error;
     show({ state: "failed", problem: problemOf(cause, world.clock.now()) });
   }
+}
+
+/** Commits to this device's keys, and tells them once the old device's nonce is there: not before, or it could be chosen to fit. */
+async function agree(
+  api: EnterWorld["api"],
+  secret: Bytes,
+  mailbox: string,
+  { signKey, agreeKey }: PublicKeys,
+  patience: Patience,
+): Promise<MoveAgreed> {
+  const revealed = { signKey, agreeKey, nonce: generateMoveNonce() };
+  const [offer, commitment] = [await moveOffer(secret, revealed), await moveCommitment(revealed)];
+  await patience.call(() => api.putOffer(mailbox, offer));
+  const part = await waitFor(patience, () => api.moveNonce(mailbox));
+  const nonce = await openNonce(secret, commitment, part);
+  if (nonce === undefined) throw new ApiError({ code: "move_taken", retry: "never" });
+  const agreed = { revealed, nonce };
+  const reveal = await moveReveal(secret, agreed);
+  await patience.call(() => api.putReveal(mailbox, reveal));
+  return agreed;
 }
 
 /** Rejects with what went wrong first, after all rooms; at once when the server does not answer. */

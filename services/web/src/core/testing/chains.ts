@@ -60,6 +60,7 @@ export async function meet(): Promise<void> {
       previousKey: undefined,
       recipients: undefined,
       cause: { type: "created" },
+      recovery: undefined,
       state: foundingState(owner, recovery),
     },
     owner,
@@ -96,10 +97,18 @@ export function applied(entry: ChainEntry) {
 }
 
 /** An entry with a record by `signer` whose state is what folding gives, whether or not the signer may. */
-export function nextRecord(signer: DeviceKeys, cause: Cause, at: Change = {}, state?: RoomState): ChainEntry {
+export function nextRecord(
+  signer: DeviceKeys,
+  cause: Cause,
+  at: Change = {},
+  state?: RoomState,
+  recovery?: DeviceKeys,
+): ChainEntry {
   const { seq, hash: previous } = chain.newest;
   const epoch = chain.nextEpoch;
-  const next = afterCause(chain.state, owner.device, cause, epoch, at.sentAtMs ?? 2_000);
+  const after = (by: DeviceKeys) => afterCause(chain.state, by.device, cause, epoch, at.sentAtMs ?? 2_000, recovery);
+  const own = after(signer);
+  const next = typeof own === "string" ? after(owner) : own;
   const made: EpochRecord = {
     epoch,
     commitment: hash(),
@@ -107,6 +116,7 @@ export function nextRecord(signer: DeviceKeys, cause: Cause, at: Change = {}, st
     previousKey: cause.type === "history" ? undefined : b64(random(60)),
     recipients: hash(),
     cause,
+    recovery,
     state: state ?? (typeof next === "string" ? chain.state : next),
   };
   return recordEntry(made, signer, { seq: seq + 2, targetSeq: seq, sentAtMs: 2_000, ...at });

@@ -5,7 +5,7 @@ import { type Chain, type ChainEntry } from "../chain/chain.ts";
 import { type Cause } from "../chain/record.ts";
 import { type Step } from "../chain/step.ts";
 import { type DeviceKeys } from "../chain/state.ts";
-import { type ChainLink } from "../chain-links.ts";
+import { mutesOf, type ChainLink } from "../chain-links.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { Directory } from "../directory.ts";
 import { RoomDrawing } from "../drawing/room-drawing.ts";
@@ -65,6 +65,7 @@ export class DrawnRoom {
   readonly outbox: { items: OutboxItem[] } = { items: [] };
   readonly noticedAtMs: number[] = [];
   readonly slow = { until: null as number | null, untilMs: () => this.slow.until };
+  isStranger = false;
   readonly pins = { seqs: [] as readonly number[] };
   readonly asked: number[] = [];
   readonly quoted = new Map<number, Quoted>();
@@ -84,7 +85,11 @@ export class DrawnRoom {
     linkAt(seq: number) {
       return this.links.find(({ entry }) => entry.seq === seq);
     },
+    get mutes() {
+      return mutesOf(this.links);
+    },
     founding: chains.founding.hash,
+    isContradicted: false,
   };
   readonly drawing: RoomDrawing;
   nowMs = timeOf(1_000);
@@ -169,9 +174,9 @@ export class DrawnRoom {
     return this.#link(entry, chains.chain.apply(entry).kind === "applied");
   }
 
-  /** A new epoch. */
-  begin(signer: DeviceKeys, cause: Cause): number {
-    const entry = chains.nextRecord(signer, cause, { seq: this.next });
+  /** A new epoch; `sentAtMs` is the time of whoever makes it. */
+  begin(signer: DeviceKeys, cause: Cause, sentAtMs = 2_000, recovery?: DeviceKeys): number {
+    const entry = chains.nextRecord(signer, cause, { seq: this.next, sentAtMs }, undefined, recovery);
     return this.#link(entry, chains.chain.apply(entry).kind === "applied");
   }
 

@@ -4,7 +4,7 @@ import { Steward } from "../administration/steward.ts";
 import { type Api, ApiError } from "../api.ts";
 import { fromB64 } from "../base64url.ts";
 import { recipientsHash } from "../chain/eligible.ts";
-import { type Device } from "../crypto/device.ts";
+import { deviceId, type Device } from "../crypto/device.ts";
 import { envelopeHash, readHeader } from "../crypto/envelope.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
@@ -26,14 +26,14 @@ export class Governing {
   before: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
   after: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
   readonly #server: RoomServer;
-  /** Its key is a recipient's, so that the double can read what comes. */
-  readonly #recovery: Device;
+  /** Their keys are recipients', so that the double can read what comes. */
+  readonly #readers: readonly Device[];
   #staged = new Map<string, Map<string, string>>();
   #answers = new Map<string, Committed>();
 
-  constructor(server: RoomServer, recovery: Device) {
+  constructor(server: RoomServer, ...readers: readonly Device[]) {
     this.#server = server;
-    this.#recovery = recovery;
+    this.#readers = readers;
   }
 
   /** Whom the newest key was sealed to. */
@@ -90,14 +90,21 @@ export class Governing {
     if (readHeader(record).targetSeq !== this.#server.chain.newest.seq) fail("chain_moved");
     const hash = await envelopeHash(record);
     const staged = [...this.#staged].find(([of]) => equal(fromB64(of), hash))?.[1];
-    const sealed = staged?.get(this.#recovery.id);
-    if (staged === undefined || sealed === undefined) throw new Error("nothing is staged for this record");
+    const reader = this.#readers.find(({ id }) => staged?.has(id));
+    const sealed = reader && staged?.get(reader.id);
+    if (staged === undefined || reader === undefined || sealed === undefined) {
+      throw new Error("nothing is staged for this record");
+    }
+    if (epoch.recovery !== undefined) {
+      const { sign_key: signKey, agree_key: agreeKey, key } = epoch.recovery;
+      staged.set(await deviceId({ signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) }), key);
+    }
     if ((await recipientsHash(staged.keys())) !== epoch.recipients) fail("members_changed");
     if (epoch.sent_at_ms > this.#server.atMs + CLOCK_AHEAD_MAX_MS) {
       throw new ApiError({ code: "clock_ahead", retry: "changed", server_at_ms: this.#server.atMs });
     }
     const next = this.#server.epoch + 1;
-    this.#server.keys.push(await openRoomKey(this.#recovery, this.#server.bytes, next, fromB64(sealed)));
+    this.#server.keys.push(await openRoomKey(reader, this.#server.bytes, next, fromB64(sealed)));
     this.#server.sealed.set(next, staged);
     this.epoch = epoch;
     this.#server.putOut(staged);

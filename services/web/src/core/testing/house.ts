@@ -19,17 +19,24 @@ import {
   type StepRequest,
 } from "../../protocol.gen.ts";
 
-interface Mailbox {
+type Part = "nonce" | "reveal" | "answer";
+
+interface Mailbox extends Partial<Record<Part, Bytes>> {
   readonly offer: Bytes;
-  answer?: Bytes;
 }
+
+/** What must be in a mailbox before each part. */
+const BEFORE = { nonce: "offer", reveal: "nonce", answer: "reveal" } as const;
 
 interface Housed {
   readonly room: RoomServer;
   readonly name: string;
-  readonly recovery: Device;
+  /** Replaced when an owner replaces the key. */
+  recovery: Device;
+  /** Recovery devices in whose place others came. */
+  readonly retired: Set<string>;
   readonly members: Set<string>;
-  readonly invites: Map<string, CreateInvite & { uses: number }>;
+  readonly invites: Map<string, CreateInvite & { uses: number; by: string }>;
   locked: boolean;
 }
 
@@ -43,14 +50,22 @@ export class House {
   /** Happens before a call is looked at. */
   before: (call: string) => Promise<unknown> | undefined = () => undefined;
   /** Changes an answer of a move's mailbox. */
-  tamper: (call: "offer" | "answer", bytes: Bytes) => Bytes = (_, bytes) => bytes;
+  tamper: (part: "offer" | Part, bytes: Bytes) => Bytes = (_, bytes) => bytes;
 
   /** Takes a room in; its first key is sealed to the recovery device. */
   async add(name: string, room: RoomServer, recovery: Device, ...members: readonly Device[]): Promise<Housed> {
     const key = b64(await sealRoomKey(await deviceKeys(recovery), room.bytes, 0, room.keys[0] as Bytes));
     room.sealed.set(0, new Map([[recovery.id, key]]));
     const ids = new Set(members.map(({ id }) => id));
-    const housed = { room, name, recovery, members: ids, invites: new Map(), locked: false };
+    const housed: Housed = {
+      room,
+      name,
+      recovery,
+      retired: new Set(),
+      members: ids,
+      invites: new Map(),
+      locked: false,
+    };
     this.rooms.set(room.id, housed);
     return housed;
   }
@@ -58,6 +73,14 @@ export class House {
   lock(id: string, locked: boolean): void {
     const housed = this.rooms.get(id);
     if (housed !== undefined) housed.locked = locked;
+  }
+
+  /** The recovery device from now on. */
+  replaceRecovery(id: string, recovery: Device): void {
+    const housed = this.rooms.get(id);
+    if (housed === undefined) return;
+    housed.retired.add(housed.recovery.id);
+    housed.recovery = recovery;
   }
 
   /** Drops what is in all mailboxes. */
@@ -93,24 +116,26 @@ export class House {
       step: (id: string, request: StepRequest) => call("step", () => takeStep(inside(id), request)),
       putOffer: (id: string, offer: Bytes) => call("putOffer", () => this.#putOffer(id, offer)),
       offer: (id: string) => call("offer", () => this.tamper("offer", this.#mailbox(id).offer)),
-      putAnswer: (id: string, answer: Bytes) => call("putAnswer", () => this.#putAnswer(id, answer)),
-      answer: (id: string) =>
-        call("answer", () => {
-          const { answer } = this.#mailbox(id);
-          if (answer === undefined) throw errorOf("move_not_found");
-          return this.tamper("answer", answer);
-        }),
+      moveNonce: (id: string) => call("moveNonce", () => this.#read(id, "nonce")),
+      putNonce: (id: string, nonce: Bytes) => call("putNonce", () => this.#put(id, "nonce", nonce)),
+      reveal: (id: string) => call("reveal", () => this.#read(id, "reveal")),
+      putReveal: (id: string, reveal: Bytes) => call("putReveal", () => this.#put(id, "reveal", reveal)),
+      putAnswer: (id: string, answer: Bytes) => call("putAnswer", () => this.#put(id, "answer", answer)),
+      answer: (id: string) => call("answer", () => this.#read(id, "answer")),
     };
     return calls as unknown as Api;
   }
 
   #know({ id }: Device): void {
-    const known = [...this.rooms.values()].some(({ members, recovery }) => members.has(id) || recovery.id === id);
+    const known = [...this.rooms.values()].some(
+      ({ members, recovery, retired }) => members.has(id) || recovery.id === id || retired.has(id),
+    );
     if (!known) throw errorOf("device_unknown");
   }
 
   #inside(id: string, device: Device): Housed {
     const housed = this.rooms.get(id);
+    if (housed?.retired.has(device.id) === true) throw errorOf("recovery_replaced");
     if (housed === undefined || (!housed.members.has(device.id) && housed.recovery.id !== device.id)) {
       throw errorOf("not_a_member");
     }
@@ -129,7 +154,8 @@ export class House {
     if (housed === undefined || invite === undefined || invite.auth !== auth) throw errorOf("wrong_credentials");
     const { room, members } = housed;
     if (!members.has(device.id)) {
-      if (housed.locked) throw errorOf("room_locked");
+      // An invite of the recovery device leads in all the same.
+      if (housed.locked && invite.by !== housed.recovery.id) throw errorOf("room_locked");
       if (invite.uses_max !== undefined && invite.uses >= invite.uses_max) throw errorOf("invite_used_up");
       invite.uses++;
       members.add(device.id);
@@ -168,10 +194,18 @@ export class House {
     if (known === undefined) this.mailboxes.set(id, { offer });
   }
 
-  #putAnswer(id: string, answer: Bytes): void {
+  /** The new device's parts and the old one's come in turn; each is put there once. */
+  #put(id: string, part: Part, bytes: Bytes): void {
     const mailbox = this.#mailbox(id);
-    mailbox.answer ??= answer;
-    if (b64(mailbox.answer) !== b64(answer)) throw errorOf("move_taken");
+    if (mailbox[BEFORE[part]] === undefined) throw errorOf("move_not_found");
+    mailbox[part] ??= bytes;
+    if (b64(mailbox[part]) !== b64(bytes)) throw errorOf("move_taken");
+  }
+
+  #read(id: string, part: Part): Bytes {
+    const bytes = this.#mailbox(id)[part];
+    if (bytes === undefined) throw errorOf("move_not_found");
+    return this.tamper(part, bytes);
   }
 }
 
@@ -181,7 +215,7 @@ function errorOf(code: ErrorCode | "offline"): ApiError {
 
 function createInvite(housed: Housed, invite: CreateInvite, by: Device): Invite {
   if (housed.locked && housed.recovery.id !== by.id) throw errorOf("room_locked");
-  housed.invites.set(invite.grant, { ...invite, uses: 0 });
+  housed.invites.set(invite.grant, { ...invite, uses: 0, by: by.id });
   return { grant: invite.grant, made_by: by.id, created_at_ms: 0, uses: 0 };
 }
 

@@ -14,8 +14,10 @@ import { type RoomServer } from "./room-server.ts";
 
 /** Waits in this many times less than they take. */
 const HASTE = 100;
-/** A page that a follow without a cursor begins with. */
-const PAGE = 50;
+/** A page that a follow begins with that has no cursor, or one too far behind. */
+export const PAGE = 50;
+/** So much a server sends of what was missed. */
+const BEHIND_MAX = 1_000;
 
 let databases = 0;
 
@@ -73,11 +75,11 @@ export class RoomClient {
     this.room.disconnected();
   }
 
-  /** Comes back on a new connection. */
-  async reconnect(): Promise<void> {
+  /** Comes back on a new connection; what is further behind than `behindMax` is not sent. */
+  async reconnect(behindMax = BEHIND_MAX): Promise<void> {
     this.#online = true;
     this.room.connected();
-    this.#follow(PAGE);
+    this.#follow(PAGE, behindMax);
     this.server.listeners.add(this.#hear);
     await this.settled();
   }
@@ -121,14 +123,15 @@ export class RoomClient {
 
   readonly #hear = (raw: RawEntry) => this.room.entry(raw);
 
-  #follow(page: number): void {
+  #follow(page: number, behindMax = BEHIND_MAX): void {
     const { server } = this;
     const id = this.#requests++;
     const cursor = this.room.follow(id);
-    const from = cursor === undefined ? Math.max(1, server.head - page + 1) : cursor.seq + 1;
     const { history, head } = server;
+    const skipped = cursor !== undefined && head - cursor.seq > behindMax;
+    const from = cursor === undefined || skipped ? Math.max(1, head - page + 1) : cursor.seq + 1;
     const chain = server.chain.newest.seq;
-    const frame = { type: "followed", id, room: server.id, history, head, from, skipped: false, chain } as const;
+    const frame = { type: "followed", id, room: server.id, history, head, from, skipped, chain } as const;
     this.room.followed({ ...frame, role: "member", here: [], here_count: 0 });
     for (let seq = from; seq <= head; seq++) for (const shown of server.delivered(seq)) this.room.entry(shown);
   }

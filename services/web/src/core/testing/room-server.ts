@@ -137,11 +137,12 @@ export class RoomServer {
     return this.say(by, EntryType.step, stepBody(at.previous ?? hash, what), { target: seq, ...at });
   }
 
-  /** Begins an epoch; its key is sealed to `to`. */
-  async rekey(by: Author, cause: Cause, to: readonly Device[]): Promise<number> {
+  /** Begins an epoch; its key is sealed to `to`. `recovery` becomes the recovery device, if it is given. */
+  async rekey(by: Author, cause: Cause, to: readonly Device[], recovery?: Device): Promise<number> {
     const epoch = this.epoch + 1;
     const key = random(32);
-    const state = this.chain.nextState(by.device.id, cause, this.atMs);
+    const keysOf = recovery && (await deviceKeys(recovery));
+    const state = this.chain.nextState(by.device.id, cause, this.atMs, keysOf);
     if (typeof state === "string") throw new Error(state);
     const last = this.log.at(-1);
     const record = await sealNextRecord({
@@ -152,6 +153,7 @@ export class RoomServer {
       roomKey: await hkdfKey(key),
       previousKey: this.keys[epoch - 1] ?? random(32),
       cause,
+      ...(keysOf && { recovery: keysOf }),
       state,
       newest: this.chain.newest,
       prev: { seq: last?.seq ?? 0, hash: fromB64(last?.hash ?? "") },

@@ -4,9 +4,9 @@ import { b64, fromB64 } from "../base64url.ts";
 import { parseBody } from "../bodies.ts";
 import { type Bytes } from "../bytes.ts";
 import { Chain, type ChainEntry } from "../chain/chain.ts";
-import { sortedDevices } from "../chain/order.ts";
+import { byDevice, sortedDevices } from "../chain/order.ts";
 import { type Cause } from "../chain/record.ts";
-import { stateJson, type RoomState } from "../chain/state.ts";
+import { stateJson, type Admin, type DeviceKeys, type RoomState } from "../chain/state.ts";
 import { stepBody, type Step } from "../chain/step.ts";
 import { type Device } from "../crypto/device.ts";
 import {
@@ -20,6 +20,7 @@ import {
 } from "../crypto/envelope.ts";
 import { commitsTo, createEpochRecord, deviceKeys, sealNextRecord } from "../crypto/epoch-record.ts";
 import { hkdfKey } from "../crypto/primitives.ts";
+import { recoveryDevice } from "../crypto/recovery.ts";
 import { fixed, fixedId, keyOf, person, previousIv, type Scene } from "./scene.ts";
 
 /** A chain: `room_keys` by epoch, `people` whose keys verify the entries. */
@@ -134,11 +135,19 @@ class Writer {
     await this.#add(name, envelope);
   }
 
-  async record(name: string, signer: Device, cause: Cause, change: Partial<RoomState> = {}): Promise<void> {
-    const { room, device, recovery } = this.#scene;
+  /** `renewed` becomes the recovery device, if it is given. */
+  async record(
+    name: string,
+    signer: Device,
+    cause: Cause,
+    change: Partial<RoomState> = {},
+    renewed?: Device,
+  ): Promise<void> {
+    const { room, device } = this.#scene;
+    const recovery = renewed && (await deviceKeys(renewed));
     const { newest, nextEpoch: epoch } = this.chain;
     const instance = await this.#instance();
-    const next = this.chain.nextState(signer.id, cause, this.#sentAtMs);
+    const next = this.chain.nextState(signer.id, cause, this.#sentAtMs, recovery);
     const envelope = await sealNextRecord(
       {
         room,
@@ -148,10 +157,11 @@ class Writer {
         roomKey: await hkdfKey(await keyOf(this.#scene, epoch)),
         previousKey: await keyOf(this.#scene, epoch - 1),
         cause,
+        ...(recovery && { recovery }),
         state: { ...(typeof next === "string" ? this.chain.state : next), ...change },
         newest,
         prev: { seq: newest.seq, hash: fromB64(newest.hash) },
-        recipients: [device.id, recovery.id],
+        recipients: [device.id, (renewed ?? this.#scene.recovery).id],
         sentAtMs: this.#sentAtMs,
       },
       await previousIv(epoch),
@@ -160,11 +170,21 @@ class Writer {
   }
 }
 
+/** The admins with this recovery device in the place of the one there is, as if `by` had named it. */
+function withRecovery({ admins }: RoomState, keys: DeviceKeys, by: string): Partial<RoomState> {
+  const others = admins.filter((admin) => !admin.recovery);
+  const all: Admin[] = [...others, { ...keys, role: "owner", recovery: true }];
+  return { admins: all.sort((a, b) => byDevice(a.device, b.device)), recoveryBy: by };
+}
+
 export async function chainVector(scene: Scene): Promise<ChainVector> {
   const { device: owner, recovery } = scene;
   const [moderator, member, loud] = [await person("moderator"), await person("member"), await person("loud")];
-  const people = [owner, recovery, moderator, member];
-  const roomKeys = await Promise.all([0, 1, 2, 3, 4, 5].map(async (epoch) => b64(await keyOf(scene, epoch))));
+  const renewed = await recoveryDevice(await fixed("second recovery"));
+  const people = [owner, recovery, moderator, member, renewed];
+  const roomKeys = await Promise.all(
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(async (epoch) => b64(await keyOf(scene, epoch))),
+  );
   const to = new Writer(scene, roomKeys, people);
   const late = scene.sentAtMs + 10 ** 9;
   const appointed = { type: "role", role: "moderator", ...(await deviceKeys(moderator)) } as const;
@@ -208,6 +228,25 @@ export async function chainVector(scene: Scene): Promise<ChainVector> {
   await to.record("the key between is nobody's", member, { type: "rotate" });
   await to.record("the recovery device cuts the history", recovery, { type: "history" });
   await to.step("the recovery device hands over and stays", recovery, { ...transfer, ...(await deviceKeys(owner)) });
+  await to.step("one owner steps down", owner, { ...appointed, ...(await deviceKeys(moderator)) });
+  const { state } = to.chain;
+  const forged = withRecovery(state, await deviceKeys(renewed), moderator.id);
+  await to.record("a moderator may not replace the recovery device", moderator, { type: "rotate" }, forged, renewed);
+  const closed = { type: "history" } as const;
+  await to.record(
+    "an owner does, and says so in the state alone",
+    owner,
+    closed,
+    withRecovery(state, await deviceKeys(renewed), owner.id),
+  );
+  await to.record("it says so in the record alone", owner, closed, { admins: state.admins }, renewed);
+  await to.record("an owner replaces the recovery device", owner, closed, {}, renewed);
+  await to.step("the old one may nothing", recovery, { type: "topic", topic: "Still here" });
+  await to.step("the new one makes an owner", renewed, {
+    ...appointed,
+    role: "owner",
+    ...(await deviceKeys(moderator)),
+  });
   return {
     room: b64(scene.room),
     room_keys: roomKeys,

@@ -6,7 +6,16 @@ import { sortedDevices } from "../chain/order.ts";
 import { foundingState } from "../chain/state.ts";
 import { envelopeHash } from "../crypto/envelope.ts";
 import { deviceKeys, sealNextRecord } from "../crypto/epoch-record.ts";
-import { moveCode, moveId, moveLink, moveOffer, sealAnswer } from "../crypto/move.ts";
+import {
+  moveCode,
+  moveCommitment,
+  moveId,
+  moveLink,
+  moveNonce,
+  moveOffer,
+  moveReveal,
+  sealAnswer,
+} from "../crypto/move.ts";
 import { hkdfKey } from "../crypto/primitives.ts";
 import { sealRoomKey } from "../crypto/sealed-key.ts";
 import { fixed, fixedId, keyOf, person, previousIv, type Scene } from "./scene.ts";
@@ -36,7 +45,12 @@ export interface MoveVector {
   secret: string;
   link: string;
   id: string;
+  /** The new device's nonce and the old one's. */
+  nonces: [string, string];
+  /** The parts in the mailbox, in their order. */
   offer: string;
+  nonce: string;
+  reveal: string;
   code: string;
   answer_plain: string;
   ikm_e?: string;
@@ -108,13 +122,19 @@ async function moving(scene: Scene): Promise<MoveVector> {
     { epoch: 0, key: b64(scene.roomKey) },
     { epoch: 1, key: b64(await keyOf(scene, 1)) },
   ];
+  const { signKey, agreeKey } = scene.device;
+  const revealed = { signKey, agreeKey, nonce: await fixed("nonce of the new device") };
+  const agreed = { revealed, nonce: await fixed("nonce of the old device") };
   const answer = { name: "Zoë 🦉", rooms: [{ join: b64(join), keys }] };
   return {
     secret: b64(secret),
     link: moveLink("https://chat.example", secret),
     id: b64(await moveId(secret)),
-    offer: b64(await moveOffer(secret, scene.device)),
-    code: await moveCode(secret, scene.device),
+    nonces: [b64(revealed.nonce), b64(agreed.nonce)],
+    offer: b64(await moveOffer(secret, revealed)),
+    nonce: b64(await moveNonce(secret, await moveCommitment(revealed), agreed.nonce)),
+    reveal: b64(await moveReveal(secret, agreed)),
+    code: await moveCode(secret, agreed),
     answer_plain: JSON.stringify(answer),
     ikm_e: b64(ikm),
     answer: b64(await sealAnswer(secret, scene.device, answer, ikm)),

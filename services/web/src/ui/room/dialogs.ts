@@ -12,12 +12,14 @@ export type DialogName =
   | "password"
   | "rotate"
   | "history"
+  | "recovery"
   | "transfer"
   | "banned"
   | "audit"
   | "shortcuts"
   | "leave"
   | "delete"
+  | "anew"
   | "switcher";
 
 /** A dialog about one member. */
@@ -41,6 +43,8 @@ export interface RoomDialogProps {
   readonly onopen: (room: RoomId) => void;
   /** One is in the room no longer. */
   readonly onleft: () => void;
+  /** One comes into the room of this name once more. */
+  readonly onrejoin: (name: string) => void;
 }
 
 type Loaded = Promise<{ default: Component<RoomDialogProps> }>;
@@ -54,6 +58,7 @@ const LOADERS: Record<DialogName | MemberDialogName["about"], () => Loaded> = {
   ban: () => import("./people/RekeyDialog.svelte"),
   rotate: () => import("./people/RekeyDialog.svelte"),
   history: () => import("./people/RekeyDialog.svelte"),
+  recovery: () => import("./people/RekeyDialog.svelte"),
   rename: () => import("./RenameDialog.svelte"),
   trust: () => import("./people/TrustDialog.svelte"),
   settings: () => import("./settings/SettingsDialog.svelte"),
@@ -64,6 +69,7 @@ const LOADERS: Record<DialogName | MemberDialogName["about"], () => Loaded> = {
   shortcuts: () => import("./ShortcutSheet.svelte"),
   leave: () => import("./LeaveDialog.svelte"),
   delete: () => import("./DeleteDialog.svelte"),
+  anew: () => import("./AnewDialog.svelte"),
   switcher: () => import("./Switcher.svelte"),
 };
 

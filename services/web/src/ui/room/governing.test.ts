@@ -3,12 +3,15 @@ import { flushSync, mount, unmount, type Component } from "svelte";
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { AUDIT, governed, powerless } from "../../fixture/administration.ts";
 import { FixtureActions, FixtureRoom, FixtureView } from "../../fixture/fixture.svelte.ts";
-import { LINH, SAM } from "../../fixture/people.ts";
+import { LINH, RECOVERY_KEY, SAM } from "../../fixture/people.ts";
+import type { AdminEntry } from "../../view.ts";
 import type { RoomDialog, RoomDialogProps } from "./dialogs.ts";
 import LeaveDialog from "./LeaveDialog.svelte";
+import BannedDialog from "./people/BannedDialog.svelte";
 import MemberDialog from "./people/MemberDialog.svelte";
 import RekeyDialog from "./people/RekeyDialog.svelte";
 import AuditDialog from "./settings/AuditDialog.svelte";
+import PasswordDialog from "./settings/PasswordDialog.svelte";
 import SettingsDialog from "./settings/SettingsDialog.svelte";
 
 let cleanUp = () => {};
@@ -32,16 +35,24 @@ afterEach(() => {
 
 function open(
   shown: Component<RoomDialogProps>,
-  { dialog = "settings", set = governed }: { dialog?: RoomDialog; set?: (room: FixtureRoom) => void } = {},
+  {
+    dialog = "settings",
+    set = governed,
+    audited = AUDIT,
+  }: { dialog?: RoomDialog; set?: (room: FixtureRoom) => void; audited?: readonly AdminEntry[] } = {},
 ) {
   const [view, room] = [new FixtureView(), new FixtureRoom()];
   const actions = new FixtureActions(view, room);
+  actions.audited = audited;
   set(room);
   const [onclose, ondialog] = [vi.fn(), vi.fn()];
-  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn() };
+  const props = { view, room, actions, dialog, onclose, ondialog, onopen: vi.fn(), onleft: vi.fn(), onrejoin: vi.fn() };
   const component = mount(shown, { target: document.body, props });
   flushSync();
-  cleanUp = () => void unmount(component);
+  cleanUp = () => {
+    void unmount(component);
+    cleanUp = () => {};
+  };
   return { room, actions, onclose, ondialog };
 }
 
@@ -73,6 +84,53 @@ test("the audit list says who changed what, newest first", async () => {
   expect(lines[0]).toContain("Sam (m5ca) tried a change that was not allowed");
   expect(lines).toContain("Ana removed Kim. Lee did not get the new key: they had left, or were put out");
   expect(lines.at(-1)).toBe("Ana created the room");
+});
+
+test("the audit list claims to be whole only where it begins with the room", async () => {
+  const claims = () => [said().includes("since it began"), said().includes("as far back as")];
+  open(AuditDialog, { dialog: "audit" });
+  await vi.waitFor(() => expect(claims()).toEqual([true, false]));
+  cleanUp();
+  // Who came after a cut of the history has the chain from there on.
+  open(AuditDialog, { dialog: "audit", audited: AUDIT.filter(({ change }) => change.what !== "created") });
+  await vi.waitFor(() => expect(document.querySelectorAll("ol li")).toHaveLength(AUDIT.length - 1));
+  expect(claims()).toEqual([false, true]);
+  cleanUp();
+  open(SettingsDialog);
+  expect(said()).not.toContain("since the room began");
+});
+
+test.each([
+  ["the settings", SettingsDialog, "settings" as RoomDialog, ["Topic", "New people", "Slow mode", "Keep messages"]],
+  [
+    "a member",
+    MemberDialog,
+    { about: "member", device: LINH.device } as RoomDialog,
+    ["Mute", "Change role", "Delete all their messages"],
+  ],
+  ["those who are banned", BannedDialog, "banned" as RoomDialog, ["Kim", "Kim"]],
+])("every step in the dialog of %s is explained in a sentence", (_, shown, dialog, steps) => {
+  open(shown, { dialog });
+  const closed = () => [...document.querySelectorAll<HTMLButtonElement>("button[aria-expanded=false]")];
+  const sentences = closed().map((button) => {
+    button.click();
+    flushSync();
+    const form = document.querySelector(`form[id="${button.getAttribute("aria-controls")}"]`);
+    return document.getElementById(form?.getAttribute("aria-describedby") ?? "")?.textContent ?? "";
+  });
+  expect(sentences).toHaveLength(steps.length);
+  for (const sentence of sentences) expect(sentence).toMatch(/^[A-Z].{30,}\.$/);
+});
+
+test.each([
+  ["remove", { about: "remove", device: LINH.device }],
+  ["ban", { about: "ban", device: LINH.device }],
+  ["rotate", "rotate"],
+  ["history", "history"],
+] as const)("what a new key does is said before it is made (%s)", (_, dialog) => {
+  open(RekeyDialog, { dialog });
+  expect(document.querySelector("form > p")?.textContent).toMatch(/^[A-Z].{30,}\.$/);
+  expect(document.querySelectorAll(".happens li")).toHaveLength(3);
 });
 
 test("a step says what it does before it is taken", async () => {
@@ -177,6 +235,53 @@ test("the progress of a new key begins at its first line and never goes back", a
   expect(shown).toEqual([0, 1, 2, 3]);
 });
 
+test("a new recovery key must be saved before it goes away", async () => {
+  const { actions, onclose, room } = open(RekeyDialog, { dialog: "recovery", set: (of) => (of.recoveryAstray = true) });
+  expect(said()).toContain("The old recovery key stops working");
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Make a new key");
+  await vi.waitFor(() => expect(said()).toContain("The room has a new recovery key"), { timeout: 5000 });
+  expect(actions.calls).toEqual(["rekey remove  and recovery"]);
+  expect(document.querySelector<HTMLTextAreaElement>("textarea")?.value).toBe(RECOVERY_KEY);
+  const leaves = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));
+  expect([buttons("Done")[0]?.disabled, leaves()]).toEqual([true, true]);
+  document.querySelector("dialog")?.close();
+  expect(onclose).not.toHaveBeenCalled();
+  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
+  flushSync();
+  expect([buttons("Done")[0]?.disabled, leaves(), room.recoveryAstray]).toEqual([false, false, false]);
+  press("Done");
+  expect(onclose).toHaveBeenCalled();
+});
+
+test("removing who may have the recovery key replaces it unless that is switched off", async () => {
+  const member = { ...LINH, mayHaveRecovery: true };
+  const set = (of: FixtureRoom) => {
+    governed(of);
+    of.members = of.members.map((each) => (each.device === LINH.device ? member : each));
+  };
+  const tick = () => document.querySelector<HTMLInputElement>('input[type="checkbox"]');
+  const { actions } = open(RekeyDialog, { dialog: { about: "ban", device: LINH.device }, set });
+  expect([tick()?.checked, said().includes("Linh may have the recovery key")]).toEqual([true, true]);
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Ban");
+  await vi.waitFor(() => expect(said()).toContain("Linh is banned"), { timeout: 5000 });
+  expect(actions.calls).toEqual([`rekey ban ${LINH.device} and recovery`]);
+});
+
+test("a new recovery key is offered with every removal, to owners alone", () => {
+  open(RekeyDialog, { dialog: { about: "remove", device: LINH.device } });
+  expect(document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.checked).toBe(false);
+  cleanUp();
+  document.body.replaceChildren();
+  const set = (of: FixtureRoom) => {
+    governed(of);
+    of.may = { ...of.may, recovery: false };
+  };
+  open(RekeyDialog, { dialog: { about: "remove", device: LINH.device }, set });
+  expect(document.querySelector('input[type="checkbox"]')).toBeNull();
+});
+
 test("a weak password begins no removal", async () => {
   const { actions } = open(RekeyDialog, { dialog: { about: "remove", device: LINH.device } });
   await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
@@ -199,6 +304,26 @@ test("a dialog whose result must not be missed cannot be closed while it works",
   document.querySelector("dialog")?.close();
   expect(onclose).not.toHaveBeenCalled();
   expect(document.querySelector("dialog")?.open).toBe(true);
+});
+
+test.each([
+  ["a new key", RekeyDialog, "rotate", "Replace the key", "The room has a new key"],
+  ["a new password", PasswordDialog, "password", "Change the password", "The password has been changed"],
+] as const)("a page that is left asks first, from the beginning of %s until its password was seen", async (...of) => {
+  const [, shown, dialog, submit, done] = of;
+  const { onclose } = open(shown, { dialog });
+  const asks = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  expect(asks()).toBe(false);
+  press(submit);
+  await vi.waitFor(() => expect(document.querySelector("dialog")?.ariaBusy).toBe("true"));
+  expect(asks()).toBe(true);
+  await vi.waitFor(() => expect(said()).toContain(done), { timeout: 5000 });
+  expect(asks()).toBe(true);
+  press("Done");
+  expect(onclose).toHaveBeenCalled();
+  cleanUp();
+  expect(asks()).toBe(false);
 });
 
 test("the only owner is led to hand the room over instead of leaving it", () => {

@@ -6,7 +6,8 @@ import { few, listing } from "./wording.ts";
 
 /** One administrative step as a sentence. `when` words a point in time. */
 export function stepText(step: AdminEntry, when: (atMs: number) => string): string {
-  return `${authorOf(step)} ${changeText(step.change, when)}${droppedText(step.dropped ?? [])}`;
+  const also = step.newRecovery ? " and made a new recovery key" : "";
+  return `${authorOf(step)} ${changeText(step.change, when)}${also}${droppedText(step.dropped ?? [])}`;
 }
 
 /** Who dropped out is the admins' and the server's doing or their own; the chain does not tell. */

@@ -11,6 +11,8 @@ export const start = {
   joinHint: "With its name and password, or with a link.",
   yourRooms: "Your rooms",
   noAccount: "No account, no e-mail address. A name is enough.",
+  noRooms:
+    "Missing a room that you were in? Rooms are kept in this browser alone: if its site data was cleared, join again with the room's password or an invite. An owner can use the recovery key.",
   unread: (n: number) => count(n, "new message", "new messages"),
   ended: {
     deleted: "Deleted",
@@ -79,7 +81,7 @@ export const join = {
 /** Coming back as the owner, by the key that was shown when the room was made. */
 export const recover = {
   heading: "Use a recovery key",
-  body: "The key that was shown when the room was created brings you back in, and makes this device an owner of the room.",
+  body: "The key that was shown when the room was created, or the newest one made since, brings you back in, and makes this device an owner of the room.",
   key: "Recovery key",
   keyHint: "Capitals and spaces do not matter. It is in the file you saved, if you saved one.",
   submit: "Recover the room",

@@ -1,6 +1,6 @@
 /** What one is in a room, and what is said once one is in it no longer. */
 
-import type { Role, RoomEnd } from "../../view.ts";
+import type { Contradiction, Role, RoomEnd } from "../../view.ts";
 
 export const roles = { owner: "Owner", moderator: "Moderator", member: "Member" } satisfies Record<Role, string>;
 
@@ -16,19 +16,52 @@ export const membership = {
 } as const;
 
 /** The room got a new key that this device was not given. */
+/** The recovery key may be with somebody who should not be able to use it. */
+export const recoveryAstray = {
+  heading: "This room's recovery key may be in other hands",
+  body: "Whoever made it owns the room no longer, and could use it to come back as an owner and read everything. Make a new one, and the old one stops working.",
+  action: "New recovery key",
+} as const;
+
 export const keyMissing = {
   heading: "The room has a new key that this device does not have",
   body: "New messages cannot be opened here and you cannot write. Ask someone inside for the new password, then join again. What you have read stays.",
+  action: "Join again",
 } as const;
 
+const ANEW = "Forget and join anew";
+
+/** The server has not what this device knows: the record of the newest key, or the device itself. */
+export const contradicted = {
+  banners: {
+    room: {
+      heading: "The server shows another state of this room than this device knows",
+      body: "The room's newest key is missing there, so nothing can be written or read on. That happens when a server is restored from an older backup, or when someone wants to deceive you. Ask whoever looks after it, by another way.",
+      action: ANEW,
+    },
+    device: {
+      heading: "The server does not know this device any more",
+      body: "It says that this device has never been in a room there, so nothing can be written or read on. That happens when a server is restored from a backup of before you came in, or set up anew. Ask whoever looks after it, by another way.",
+      action: ANEW,
+    },
+  } satisfies Record<Contradiction, object>,
+  action: ANEW,
+  anewHeading: "Forget this room and join anew?",
+  anewBody:
+    "Do this only if the server was restored from a backup. You join the room as it is there, with the password that it had then: whoever was removed since may be in it again.",
+  anewLost:
+    "This device forgets the room's keys and what it knows of its past, with what waits to be sent here. What was written after the backup stays lost.",
+} as const;
+
+/** All on the server's word: what a room's admins sign when they remove somebody is sealed under a key that those do not get. */
 export const ended = {
-  deleted: "This room was deleted by its owner. Its messages are gone from the server.",
+  deleted: "The server says that this room was deleted by its owner, and its messages with it.",
   not_a_member:
-    "You are not a member of this room any more. Join again with its password, or ask someone inside for an invite.",
+    "The server says that you are not a member of this room any more. Join again with its password, or ask someone inside for an invite.",
   removed:
-    "You were removed from this room. It has a new password since. If that was a mistake, ask someone inside for it and join again.",
+    "The server says that you were removed from this room, and that it has a new password since. If that was a mistake, ask someone inside for it and join again.",
   banned:
-    "This device is banned from the room, and no password lets it in. Only those who look after the room can lift that.",
+    "The server says that this device is banned from the room, and that no password lets it in. Only those who look after the room can lift that.",
 } satisfies Record<RoomEnd, string>;
 
 export const rejoin = "Join again";

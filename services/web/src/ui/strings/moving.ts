@@ -28,6 +28,7 @@ export const moving = {
   newBody:
     "Your other device wants to hand its rooms to this one. Nothing that is on the other device is taken away from it.",
   newNotMine: "Only go on if you opened this link yourself, from your own device.",
+  meeting: "Asking your other device. It must still show the link…",
   accept: "Go on",
   notNow: "Not now",
   codeHeading: "Compare this number",

@@ -28,7 +28,7 @@ export const problems = {
   room_name_taken: "There is a room with this name, or one that looks like it.",
   id_taken: "That went wrong by chance. Please try again.",
   room_not_found: "There is no such room any more.",
-  room_deleted: "This room was deleted by its owner.",
+  room_deleted: "The server says that this room was deleted by its owner.",
   not_a_member: "You are not a member of this room any more.",
   not_allowed: "Your role in this room does not allow this.",
   wrong_device: "This device may not do that. Reload the page.",
@@ -50,8 +50,10 @@ export const problems = {
     "The new key was being made on this device twice at once. Nothing was changed. Close the room elsewhere and try again.",
   last_owner: "A room needs an owner. Make somebody else an owner first, or delete the room.",
   room_locked: "This room is locked, so nobody new can come in. Somebody who looks after it can unlock it.",
-  removed: "You were removed from this room. With its new password, or a new invite, you can come back.",
+  removed:
+    "The server says that you were removed from this room. With its new password, or a new invite, you can come back.",
   banned: "This device is banned from the room. Only those who look after the room can lift that.",
+  recovery_replaced: "This recovery key has been replaced by a newer one and opens nothing any more.",
   too_many_entries: "The room has as many owners and moderators, banned or muted people as it may. Take one off first.",
   too_many_steps:
     "You have changed the room as often as one person may with one key. Replace the room's key, or let somebody else do it.",
@@ -81,7 +83,10 @@ export const problems = {
   topic_too_long: "That topic is too long. 200 characters are the most.",
   topic_forbidden: "That topic has invisible characters or line breaks in it. Try plain text.",
   key_missing: "This device has not been given the room's newest key. Join again with the new password.",
+  unanswered: "The room ended before the server had answered.",
   room_untrusted: "The server's answer does not fit this room's key, so nothing was opened. Ask whoever invited you.",
+  room_contradicted:
+    "This device knows a newer state of the room than the server shows, so nothing was opened. If the server was restored from a backup, open the room from your list and have it forgotten there; then you can join anew.",
   local_storage: "This browser did not let the page store anything. Free some space or allow site data.",
   unexpected: "Something went wrong in this page. Reload it and try again.",
 } satisfies Record<ProblemCode, string>;

@@ -9,6 +9,7 @@ export const rekey = {
     ban: (name: string) => `Ban ${name}?`,
     rotate: () => "Replace the room's key?",
     history: () => "Close the history to newcomers?",
+    recovery: () => "Make a new recovery key?",
   },
   intro: {
     remove: (name: string) =>
@@ -18,6 +19,8 @@ export const rekey = {
     rotate: () => "Nobody is removed. Who has only the old password or an old link cannot get in with it any more.",
     history: () =>
       "Whoever comes in from now on cannot read what was written before. People who are inside keep reading all of it. This cannot be taken back.",
+    recovery: () =>
+      "The old recovery key stops working: whoever has it cannot come back with it, and cannot read anything written from now on. The new one is shown to you, once.",
   },
   whatHappens: "What happens",
   points: {
@@ -27,7 +30,13 @@ export const rekey = {
   },
   password: "New room password",
   passwordHint: "For those who join from now on. Keep it, it is shown to you alone.",
-  submit: { remove: "Remove", ban: "Ban", rotate: "Replace the key", history: "Close the history" },
+  submit: {
+    remove: "Remove",
+    ban: "Ban",
+    rotate: "Replace the key",
+    history: "Close the history",
+    recovery: "Make a new key",
+  },
   working: "The room gets its new key",
   keepOpen: "Keep this page open until it is done.",
   steps: {
@@ -42,6 +51,7 @@ export const rekey = {
     ban: (name: string) => `${name} is banned`,
     rotate: () => "The room has a new key",
     history: () => "The history is closed to newcomers",
+    recovery: () => "The room has a new recovery key",
   },
   doneBody: "Everyone else is still in and can go on writing.",
   newPassword: "New password",
@@ -51,6 +61,13 @@ export const rekey = {
     `${few(names)} had never opened the room with its last key, so the new one was not given to them. Tell them the new password.`,
   revokedHeading: "Invite links that ended",
   revokedBody: "Whoever has one of these cannot use it any more. Make a new one where it is still wanted.",
+  renew: "Make a new recovery key too",
+  renewBody: (name: string) =>
+    `${name} may have the recovery key of this room, and could come back with it as an owner. The new one is shown to you.`,
+  renewSpare: "The old one stops working, whoever has it. The new one is shown to you.",
+  recoveryHeading: "Keep the new recovery key",
+  recoveryBody:
+    "The old one opens nothing any more. If this browser's data is ever lost, this key is the only proof that the room is yours. Keep it like a spare key: off this device, shown to nobody. It is shown this once.",
   replace: "New link",
   replaceLabel: (name: string, when: string) => `Make a new link in place of the one made by ${name}, ${when}`,
   done: "Done",

@@ -42,6 +42,7 @@ export const composer = {
   slowWait: (seconds: number) => `Slow mode: you can send in ${seconds} s`,
   slowOver: "You can send again",
   keyMissing: "You can write again once you have joined with the new password. Your text stays here.",
+  contradicted: "You cannot write while the server does not know what this device knows. Your text stays here.",
   mention: "People to mention",
   mentionsFound: (n: number) => (n === 0 ? "Nobody by that name" : count(n, "person", "people")),
 } as const;

@@ -26,6 +26,7 @@ export const timeline = {
   discard: "Delete",
   sending: "Sending",
   failed: "Not sent",
+  unanswered: "Perhaps not sent",
   you: "You",
   ariaMessage: (name: string, time: string, text: string) => `${name}, ${time}: ${text}`,
   ariaNew: (name: string, text: string) => `${name}: ${text}`,

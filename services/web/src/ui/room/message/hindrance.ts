@@ -4,14 +4,15 @@ import type { RoomView } from "../../../view.ts";
 import { secondsUntil } from "../../clock.ts";
 
 export type Hindrance =
-  | { readonly kind: "key" }
+  | { readonly kind: "key" | "contradicted" }
   | { readonly kind: "muted"; readonly untilMs: number }
   | { readonly kind: "slow"; readonly seconds: number };
 
-type Asked = Pick<RoomView, "keyMissing" | "mutedUntilMs" | "slowUntilMs">;
+type Asked = Pick<RoomView, "keyMissing" | "contradicted" | "mutedUntilMs" | "slowUntilMs">;
 
 /** The one that lasts longest. Slow mode is about new messages: an edit need not wait. */
 export function hindranceOf(room: Asked, editing: boolean, nowMs: number): Hindrance | null {
+  if (room.contradicted !== null) return { kind: "contradicted" };
   if (room.keyMissing) return { kind: "key" };
   if (room.mutedUntilMs !== null && room.mutedUntilMs > nowMs) return { kind: "muted", untilMs: room.mutedUntilMs };
   const seconds = room.slowUntilMs === null || editing ? 0 : secondsUntil(room.slowUntilMs, nowMs);

@@ -46,6 +46,7 @@ export function step(seq: number, change: AdminEntry["change"]): AdminEntry {
   return {
     kind: "admin",
     byRecovery: false,
+    newRecovery: false,
     key: `s${seq}`,
     seq,
     atMs: NOON + seq * 1000,
@@ -83,6 +84,7 @@ export function member(name: string, change: Partial<MemberView> = {}): MemberVi
     here: true,
     safetyNumber: "",
     mutedUntilMs: null,
+    mayHaveRecovery: false,
     may: { mute: false, remove: false, erase: false, role: false },
     ...change,
   };
