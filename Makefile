@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance screenshots measure check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance bench screenshots measure check-deploy image test-image reproduce help
 
 # Programs and tests in one call: cargo would build every dependency once more for the programs alone, whose features are others.
 BUILD := cargo build --workspace --all-features --locked --bins --tests
@@ -73,6 +73,11 @@ chaos: web backing faketime ## The fault suite of the cluster for longer: SECOND
 
 measure: ## Appends and hints a second, on a machine that does nothing else (release build)
 	@tests/setup/measure
+
+bench: build backing ## Measures one node and a cluster of two; the reports go into target/bench. ARGS="--scenario big --step-seconds 2" for parts of it
+	cargo build --release --locked -p snug-loadgen
+	$(BUILD)
+	target/debug/snug-bench target/release target/bench $(ARGS)
 
 conformance: web ## Autobahn's WebSocket suite against the socket layer
 	$(BUILD)

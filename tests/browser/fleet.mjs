@@ -5,40 +5,40 @@ import readline from "node:readline";
 import { built, eventually } from "./harness.mjs";
 
 export class Fleet {
-  #answers = [];
-  #asked = 0;
+  /** Of the program's lines, those that somebody waits for, in order. */
+  #waiting = [];
   #ended = null;
 
   /** Starts everything; ready when the load balancer leads to every node. */
   static async start() {
     const fleet = new Fleet();
-    const { url } = await fleet.#answer(0, "the cluster starts");
-    // The page's cookie and storage are of this name.
-    fleet.url = url;
+    fleet.url = (await fleet.#line("it was ready")).url;
     return fleet;
   }
 
   constructor() {
     this.child = spawn(built("fleet"), { stdio: ["pipe", "pipe", "inherit"] });
-    this.child.once("error", (error) => (this.#ended = `${error}`));
-    this.child.once("exit", (code, signal) => (this.#ended = `ended with ${code ?? signal}`));
-    // A write to one that has ended is told by what waits for its answer.
+    const end = (how) => {
+      this.#ended = how;
+      for (const { reject, what } of this.#waiting.splice(0)) reject(new Error(`fleet ${how} before ${what}`));
+    };
+    this.child.once("error", (error) => end(`${error}`));
+    this.child.once("exit", (code, signal) => end(`ended with ${code ?? signal}`));
+    // A write to one that has ended is told to whoever waits for its answer.
     this.child.stdin.on("error", () => {});
-    readline.createInterface({ input: this.child.stdout }).on("line", (line) => this.#answers.push(JSON.parse(line)));
+    const lines = readline.createInterface({ input: this.child.stdout });
+    lines.on("line", (line) => this.#waiting.shift()?.resolve(JSON.parse(line)));
   }
 
-  async #answer(turn, what) {
-    return eventually(what, () => {
-      if (this.#answers[turn] === undefined && this.#ended !== null) throw new Error(`fleet ${this.#ended} before: ${what}`);
-      return this.#answers[turn];
-    });
+  /** The next line that nobody waits for yet. The program's own waits have deadlines, longer than the browser tests' when it starts. */
+  #line(what) {
+    if (this.#ended !== null) throw new Error(`fleet ${this.#ended} before ${what}`);
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject, what }));
   }
 
   async #ask(command) {
-    // The first line is the address.
-    const turn = ++this.#asked;
     this.child.stdin.write(`${JSON.stringify(command)}\n`);
-    return (await this.#answer(turn, JSON.stringify(command))).answer;
+    return (await this.#line(`it had done ${JSON.stringify(command)}`)).answer;
   }
 
   /** kill -9; returns the signal that the node died of. */

@@ -62,6 +62,12 @@ impl Process {
         Self { child, url: url.replace("localhost", "127.0.0.1") }
     }
 
+    /// The process's id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// kill -9, and waits until it is gone; returns how it ended.
     pub async fn kill(&mut self) -> ExitStatus {
         self.child.kill().await.expect("it was running");

@@ -70,7 +70,7 @@ class Talk {
 
 describe("a cluster behind its load balancer", () => {
   let fleet;
-  before(async () => (fleet = await Fleet.start()), { timeout: 120_000 });
+  before(async () => (fleet = await Fleet.start()), { timeout: 240_000 });
   after(async () => {
     await closeBrowser();
     await fleet?.stop();
@@ -87,7 +87,7 @@ describe("a cluster behind its load balancer", () => {
     }
   }
 
-  it("two people talk across nodes; one is killed, one drained, and nothing is lost or doubled", { timeout: 300_000 }, async () => {
+  it("two people talk across nodes; one is killed, one drained, and nothing is lost or doubled", { timeout: 480_000 }, async () => {
     const ana = await arrive("Ana", fleet.url);
     await ana.createRoom("Kitchen");
     const [anas, ...none] = Object.keys(await fleet.where());

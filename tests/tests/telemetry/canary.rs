@@ -50,8 +50,8 @@ async fn secrets_and_texts_are_in_no_log_no_trace_and_no_metric() {
     let mut canaries = Canaries::default();
     let redis_password = word("redis").replace(' ', "-");
     canaries.text("the password of Redis", &redis_password);
-    let with_password = ["--requirepass", &redis_password];
-    let (redis, postgres) = tokio::join!(Redis::start(&with_password), Postgres::start());
+    let args = ["--requirepass", redis_password.as_str()];
+    let (redis, postgres) = tokio::join!(Redis::start(&args), Postgres::start());
     let database = postgres.database().await;
     let (pepper, log, admin) = (folder.path().join("pepper"), folder.path().join("log"), free_port());
     let secret = random::<32>();

@@ -315,7 +315,11 @@ fn check_adopted(record: &EpochRecord, opened: &Opened) -> Result<(), ChainFault
     let pruned = state.muted.iter().all(|muted| muted.until_ms > opened.sent_at_ms);
     let renewed = record.recovery.is_none_or(|keys| {
         let mut recovery = state.admins.iter().filter(|admin| admin.recovery);
-        state.recovery_by == signer && recovery.all(|admin| admin.keys == keys) && state.is_recovery(keys.id())
+        let is_nobody = !state.is_banned(keys.id()) && state.muted_until_ms(keys.id()).is_none();
+        state.recovery_by == signer
+            && recovery.all(|admin| admin.keys == keys)
+            && state.is_recovery(keys.id())
+            && is_nobody
     });
     if follows && pruned && renewed { Ok(()) } else { Err(ChainFault::State) }
 }

@@ -200,7 +200,8 @@ export function couldState(
 /** Whether the state is one in which `signer` has made this the recovery device. */
 function hasMade(state: RoomState, signer: string, { device }: DeviceKeys): boolean {
   const devices = state.admins.flatMap((admin) => (admin.recovery ? [admin.device] : []));
-  return state.recoveryBy === signer && devices.length === 1 && devices[0] === device;
+  const somebody = state.banned.includes(device) || state.muted.some((muted) => muted.device === device);
+  return state.recoveryBy === signer && devices.length === 1 && devices[0] === device && !somebody;
 }
 
 /** An owner with a device in use, not the recovery device. */

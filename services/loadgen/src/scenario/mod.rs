@@ -1,0 +1,171 @@
+//! What is measured.
+//!
+//! - [`crowd`]: rooms of equal size, light load, climbing to the highest sustained rate, holding half of it; and the floor of the same
+//!   shape. One big room and many small ones are two shapes of it.
+//! - [`idle`]: connections that do nothing. [`ping`]: one message at a time across two nodes. [`joins`], [`resume`]: storms.
+//! - [`history`]: paging. [`slow`]: readers that stop reading among others that go on.
+
+pub mod climb;
+pub mod crowd;
+pub mod history;
+pub mod idle;
+pub mod joins;
+pub mod ping;
+pub mod resume;
+pub mod slow;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::field::{Field, Opened, Played};
+use crate::observer::Observer;
+use crate::people::{Registrar, Room};
+use crate::report::Result as Outcome;
+use crate::script::{Line, Script};
+use crate::socket::Spec;
+
+/// How long opening sockets may take.
+pub const OPENING_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long things are measured, and how large they are.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    /// Members of the big room.
+    pub members: usize,
+    /// Who of them write.
+    pub writers: usize,
+    /// Small rooms.
+    pub rooms: usize,
+    /// Members of each.
+    pub room_members: usize,
+    /// Idle sockets, at most.
+    pub idle: usize,
+    /// Joins that arrive at once.
+    pub joins: usize,
+    /// Sessions that come back at once.
+    pub resuming: usize,
+    /// Characters of a message.
+    pub text_chars: usize,
+    /// Deliveries a second that a climb begins with.
+    pub first_deliveries: f64,
+    /// A step of a climb.
+    pub step_seconds: f64,
+    /// What is held.
+    pub hold_seconds: f64,
+}
+
+/// What every scenario works with.
+pub struct Scene {
+    /// The nodes.
+    pub nodes: Vec<SocketAddr>,
+    /// Makes rooms and members.
+    pub registrar: Registrar,
+    /// Runs its calls.
+    pub runtime: tokio::runtime::Runtime,
+    /// Looks on.
+    pub observer: Observer,
+    /// Receiving threads.
+    pub threads: usize,
+    /// How much of everything.
+    pub sizes: Sizes,
+    /// What has been found.
+    pub results: Vec<Outcome>,
+}
+
+impl Scene {
+    /// Rooms with members.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub fn rooms(&mut self, rooms: usize, members: usize) -> anyhow::Result<Vec<Room>> {
+        self.observer.label(format!("making {rooms} rooms of {members}"));
+        self.runtime.block_on(self.registrar.rooms(rooms, members))
+    }
+
+    /// A socket of each member, dealt to the nodes in turn; in each room the first `writers` write.
+    #[must_use]
+    pub fn specs(&self, rooms: &[Room], writers: usize) -> Vec<Spec> {
+        let mut specs = Vec::new();
+        for (place, room) in rooms.iter().enumerate() {
+            for (number, member) in room.members.iter().enumerate() {
+                let writer = (number < writers).then(|| place * writers + number);
+                specs.push(Spec {
+                    address: self.nodes[(place + number) % self.nodes.len()],
+                    token: Some(member.token.clone()),
+                    room: (place, room.id),
+                    cursor: None,
+                    writer: writer.map(|writer| u32::try_from(writer).expect("fewer writers than that")),
+                    group: 0,
+                    receive_buffer: None,
+                });
+            }
+        }
+        specs
+    }
+
+    /// These sockets, open.
+    ///
+    /// # Errors
+    /// Not all can be opened.
+    pub fn field(&mut self, rooms: &[Room], specs: Vec<Spec>) -> anyhow::Result<(Field, Opened)> {
+        self.observer.label(format!("opening {} sockets", specs.len()));
+        let mut field = Field::new(self.threads, rooms.iter().map(|room| room.id).collect())?;
+        let opened = field.open(specs, OPENING_LIMIT)?;
+        Ok((field, opened))
+    }
+
+    /// Seals what the first `writers` of each room say at this rate (over all of them, evenly) and plays it.
+    ///
+    /// # Errors
+    /// What sealing or the threads say.
+    pub fn play(
+        &mut self,
+        field: &mut Field,
+        rooms: &[Room],
+        writers: usize,
+        (rate, seconds): (f64, f64),
+        meanwhile: impl FnMut(&mut Field, u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Played> {
+        let lines = seal(rooms, writers, (rate, seconds), self.sizes.text_chars)?;
+        let script = Script::new(&field.heads()?, lines);
+        field.play(script, &mut self.observer, |_| Ok(()), meanwhile)
+    }
+}
+
+/// Every writer's line, sealed on all cores. Writers take turns, so that each sends evenly.
+fn seal(rooms: &[Room], writers: usize, (rate, seconds): (f64, f64), text_chars: usize) -> anyhow::Result<Vec<Line>> {
+    let text = "x".repeat(text_chars);
+    let all = rooms.len() * writers;
+    let messages = ((rate * seconds) as usize).max(1);
+    let one = |writer: usize| -> anyhow::Result<Line> {
+        let (place, number) = (writer / writers, writer % writers);
+        let room = &rooms[place];
+        // First one writer of each room, then the next of each.
+        let turn = number * rooms.len() + place;
+        let due = (turn..messages).step_by(all).map(|message| (message as f64 * 1e9 / rate) as u64);
+        let writer = u32::try_from(writer)?;
+        Ok(Line::seal((writer, place), (&room.members[number].device, &room.key), &text, due)?)
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let chunk = all.div_ceil(cores).max(1);
+    let sealed: Vec<anyhow::Result<Vec<Line>>> = std::thread::scope(|scope| {
+        let range = |first: usize| first..(first + chunk).min(all);
+        let one = &one;
+        let threads: Vec<_> =
+            (0..all).step_by(chunk).map(|first| scope.spawn(move || range(first).map(one).collect())).collect();
+        threads.into_iter().map(|thread| thread.join().expect("sealing does not panic")).collect()
+    });
+    let lines: anyhow::Result<Vec<Vec<Line>>> = sealed.into_iter().collect();
+    lines.map(|lines| lines.into_iter().flatten().collect()).context("sealing")
+}
+
+/// How long a message's envelope is.
+fn envelope_bytes(room: &Room, text_chars: usize) -> anyhow::Result<usize> {
+    let line = Line::seal((0, 0), (&room.members[0].device, &room.key), &"x".repeat(text_chars), std::iter::once(0))?;
+    let frame = &line.shots[0].frame;
+    // A client's frame has four bytes of mask more than a server's head, and five of the send frame before the envelope.
+    let head = if frame.len() > 125 + 6 { 8 } else { 6 };
+    Ok(frame.len() - head - snug_protocol::frame::SEND_FRAME_HEADER_BYTES)
+}

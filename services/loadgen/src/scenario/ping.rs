@@ -1,0 +1,42 @@
+//! One message at a time, from one node to the other.
+
+use super::{Scene, climb};
+use crate::people::Room;
+use crate::report::{Result, Step};
+
+/// Messages a second.
+const RATE: f64 = 100.0;
+
+/// A writer on the first node, a reader on the last; only the reader's deliveries count as the ping.
+///
+/// # Errors
+/// Something could not be played.
+pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
+    let nodes = scene.nodes.len();
+    let mut result =
+        Result::new("ping", format!("Ping: {RATE:.0} messages a second from one node to another, of {nodes}"));
+    let room = &rooms[..1];
+    let mut specs = scene.specs(room, 1);
+    specs.truncate(2);
+    specs[0].address = scene.nodes[0];
+    specs[1].address = scene.nodes[nodes - 1];
+    specs[1].group = 1;
+    let (mut field, _) = scene.field(room, specs)?;
+    scene.observer.label("ping");
+    let seconds = scene.sizes.hold_seconds;
+    let played = scene.play(&mut field, room, 1, (RATE, seconds), |_, _| Ok(()))?;
+    let objection = climb::objection(&played, 2.0);
+    let ping = &played.window.latency[1];
+    for percent in [50.0, 90.0, 99.0, 99.9] {
+        result.fact(format!("delivered on the other node, p{percent}"), ping.percentile_ms(percent), "ms");
+    }
+    result.fact("delivered to the sender, p50", played.window.latency[0].percentile_ms(50.0), "ms");
+    result.fact("acknowledged, p50", played.window.acknowledging.percentile_ms(50.0), "ms");
+    result.fact("acknowledged, p99", played.window.acknowledging.percentile_ms(99.0), "ms");
+    result.fact("written after its time by the tool, p50", played.window.sending.percentile_ms(50.0), "ms");
+    result.steps.push(Step::of("ping", &played, objection));
+    if nodes == 1 {
+        result.notes.push("There is one node, so both are on it.".to_owned());
+    }
+    Ok(result)
+}
