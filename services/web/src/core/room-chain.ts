@@ -16,7 +16,7 @@ import { HISTORY_PAGE_MAX } from "../protocol.gen.ts";
 /** So many pages of the chain are fetched, once the pinned record is among them. */
 const CHAIN_PAGES_MAX = 100;
 /** No more than this in any case. The server's limits of steps and new passwords put the pinned record far below it. */
-const CHAIN_PAGES_NEEDED_MAX = 2_500;
+export const CHAIN_PAGES_NEEDED_MAX = 2_500;
 
 export interface RoomChainWorld {
   readonly api: Pick<Api, "chain">;

@@ -73,7 +73,7 @@ export class RoomReading {
       pinned: () => world.record().pinned,
       changed: () => this.#chainChanged(),
     });
-    // The recovery device reads from the beginning, pinned to nothing; it looks at no records but to get in.
+    // The recovery device has pinned no epoch; it looks at no records but to get in.
     const { epoch } = world.record().pinned;
     this.recipients = new RoomRecipients(room, epoch < 0 ? Infinity : epoch - 1, {
       api,
