@@ -724,7 +724,8 @@ remove: Array<DeviceId>,
  */
 ban: boolean, 
 /**
- * SHA-256 of the devices that keys are staged for, sorted and joined; 32 bytes. Every other member is put out.
+ * SHA-256 of the devices that the key is sealed to, sorted and joined, as the record states it; 32 bytes: those that keys are
+ * staged for, and the new recovery device, if there is one. Every other member is put out.
  */
 recipients: Base64Bytes, 
 /**
@@ -732,7 +733,7 @@ recipients: Base64Bytes,
  */
 sent_at_ms: number, 
 /**
- * The recovery device from now on, in place of the one before. Owners.
+ * The recovery device from now on, in place of the one before; its key comes here and is not staged. Owners.
  */
 recovery?: RecoveryDevice, 
 /**
