@@ -57,7 +57,7 @@ create index room_grant_expiry on room_grant (expires_at_ms) where expires_at_ms
 -- role: 1 owner, 2 moderator, 3 member; one who left keeps theirs. state: 1 is a member, 2 has left, 3 was removed, 4 is banned: their
 -- keys still verify what they wrote; 5 is the recovery device, which is in no list of members, and 6 one in whose
 -- place another has come. muted_until_ms 0: not muted.
--- wrote_at_ms: when it last wrote a message while slow mode was on.
+-- wrote_at_ms: when it last wrote a message while slow mode was on. steps: how many it took in this epoch.
 create table member (
     room blob not null references room (room) on delete cascade,
     device blob not null references device (device),
@@ -66,6 +66,7 @@ create table member (
     joined_at_ms integer not null,
     muted_until_ms integer not null default 0,
     wrote_at_ms integer not null default 0,
+    steps integer not null default 0,
     profile_seq integer,
     primary key (room, device)
 ) strict, without rowid;

@@ -6,6 +6,7 @@ mod admin;
 mod socket;
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use bytes::Buf;
 use serde::Serialize;
@@ -50,6 +51,12 @@ pub struct GuestRoom {
     counter: u64,
     /// What the next envelope says it has seen.
     pub prev: Prev,
+}
+
+/// The recovery device of all rooms that guests create in this process.
+pub fn recovery_device() -> &'static Device {
+    static RECOVERY: LazyLock<Device> = LazyLock::new(Device::generate);
+    &RECOVERY
 }
 
 /// A device with a token.
@@ -155,7 +162,7 @@ impl Guest {
 
     /// The request that creates a room, and the room as it will be.
     pub async fn draft_room(&self, name: &str) -> (CreateRoom, Secret, RoomKey) {
-        self.draft_room_with(name, Device::generate().keys()).await
+        self.draft_room_with(name, recovery_device().keys()).await
     }
 
     /// The same, with this recovery device.

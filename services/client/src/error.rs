@@ -63,9 +63,6 @@ pub enum ClientError {
     /// The key of the room's newest epoch was not sealed to this device, or cannot be had: joining again by the new password gives it.
     #[error("this device lacks the room's newest key")]
     KeyMissing,
-    /// The server's list of those who have the room's key is not the one that the room's record names.
-    #[error("the server shows other recipients than the room's record names")]
-    RecipientsRefused,
     /// An envelope that could not be opened or checked. Why is not told apart.
     #[error("an entry could not be read")]
     Unreadable,
@@ -102,7 +99,6 @@ impl ClientError {
             Self::RecordRefused => "record_refused",
             Self::DeviceKeysRefused => "device_keys_refused",
             Self::KeyMissing => "key_missing",
-            Self::RecipientsRefused => "recipients_refused",
             Self::Unreadable => "unreadable",
             Self::Server(error) => error.code.as_str(),
             Self::Network(_) => "network",

@@ -1,5 +1,7 @@
 //! The envelope's authenticated header, in bytes (ENCRYPTION.md section 4). What it seals is opaque here.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -188,6 +190,14 @@ impl EnvelopeHash {
     pub fn short(&self) -> [u8; 8] {
         take(&self.0, 0)
     }
+}
+
+/// SHA-256 of the devices that an epoch's key is sealed to, sorted and joined, as its record states it.
+#[must_use]
+pub fn recipients_hash(devices: impl IntoIterator<Item = DeviceId>) -> [u8; 32] {
+    let sorted: BTreeSet<DeviceId> = devices.into_iter().collect();
+    let hash = sorted.iter().fold(Sha256::new(), |hash, device| hash.chain_update(device.0));
+    hash.finalize().into()
 }
 
 /// A sealed envelope whose header and size have been checked. Cheap to clone.

@@ -146,7 +146,7 @@ codes! {
     TargetGone = "target_gone", 410, Never;
     /// Another administrative step came first; look at the room again.
     ChainMoved = "chain_moved", 409, Changed;
-    /// The room's members have changed since the keys were sealed.
+    /// The keys that are staged are not those that were meant.
     MembersChanged = "members_changed", 409, Changed;
     /// The room needs an owner: hand it over or delete it.
     LastOwner = "last_owner", 409, Changed;
@@ -160,6 +160,10 @@ codes! {
     RecoveryReplaced = "recovery_replaced", 403, Never;
     /// The room has as many admins, banned or muted members as it may.
     TooManyEntries = "too_many_entries", 409, Changed;
+    /// This device has taken as many steps since the room's key was replaced as it may.
+    TooManySteps = "too_many_steps", 409, Changed;
+    /// The record states a time that has not come yet; see server_at_ms.
+    ClockAhead = "clock_ahead", 409, Changed;
     /// There is no such move, or it has expired.
     MoveNotFound = "move_not_found", 404, Never;
     /// Another device has answered this move.
@@ -201,6 +205,10 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub chain: Option<u64>,
+    /// With `clock_ahead`: the server's time, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub server_at_ms: Option<u64>,
     /// With `room_name_taken`: a name like it that is free.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[cfg_attr(feature = "typescript", ts(optional))]
@@ -217,6 +225,7 @@ impl From<ErrorCode> for ErrorBody {
             expected: None,
             epoch: None,
             chain: None,
+            server_at_ms: None,
             free_variant: None,
         }
     }

@@ -408,9 +408,12 @@ body! {
         pub remove: Vec<DeviceId>,
         /// They may not come back.
         pub ban: bool,
-        /// Members that get no key since they never proved that they had one.
-        pub excluded: Vec<DeviceId>,
-        /// The recovery device from now on, in place of the one before. Owners.
+        /// SHA-256 of the devices that the key is sealed to, sorted and joined, as the record states it; 32 bytes: those that keys are
+        /// staged for, and the new recovery device, if there is one. Every other member is put out.
+        pub recipients: Base64Bytes,
+        /// The time that the record states, Unix milliseconds: mutes that have ended by it are forgotten.
+        pub sent_at_ms: u64,
+        /// The recovery device from now on, in place of the one before; its key comes here and is not staged. Owners.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         #[cfg_attr(feature = "typescript", ts(optional))]
         pub recovery: Option<RecoveryDevice>,

@@ -14,7 +14,7 @@ pub mod limits;
 pub mod names;
 
 pub use base64::{Base64Bytes, decode as decode_base64, encode as encode_base64};
-pub use envelope::{EntryKind, Envelope, EnvelopeError, EnvelopeHash, Header};
+pub use envelope::{EntryKind, Envelope, EnvelopeError, EnvelopeHash, Header, recipients_hash};
 pub use error::{ErrorBody, ErrorCode, Retry};
 pub use ids::{DeviceId, GrantId, HistoryId, InstanceId, RoomId, Seq};
 

@@ -83,6 +83,10 @@ pub const BANNED_MAX: usize = 200;
 pub const MUTED_MAX: usize = 80;
 /// Devices that one epoch record removes.
 pub const REMOVALS_MAX: usize = 50;
+/// Steps that one device takes in an epoch. More would make the chain longer than newcomers can read; the next epoch begins anew.
+pub const STEPS_PER_EPOCH_MAX: u64 = 500;
+/// How far ahead of the server's clock a record's time may be.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// The longest pause that slow mode asks for.
 pub const SLOW_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// The shortest time after which messages may be erased by age.

@@ -177,8 +177,8 @@ pub enum StepError {
     /// It is of another kind, or not the first of its instance.
     #[error("entries of this kind are not accepted")]
     EntryNotAccepted,
-    /// The keys are not for exactly those who are members.
-    #[error("the room's members have changed since the keys were sealed")]
+    /// The keys that are staged are not those that were said to be, or one is for somebody who is not of the room or is being removed.
+    #[error("the keys that are staged are not those that were meant")]
     MembersChanged,
     /// The room would have no owner among its members.
     #[error("the room needs an owner")]
@@ -186,6 +186,15 @@ pub enum StepError {
     /// Of admins, banned, muted or removed devices, or of keys, there would be more than there may be.
     #[error("there are too many entries of this kind")]
     TooManyEntries,
+    /// The author has taken as many steps in this epoch as it may.
+    #[error("the device has taken too many steps in this epoch")]
+    TooManySteps,
+    /// The record's time is far ahead of the database's clock.
+    #[error("the record's time has not come yet")]
+    ClockAhead {
+        /// The database's time, Unix milliseconds.
+        now_ms: u64,
+    },
     /// The room has a grant with this id.
     #[error("the grant's id is taken")]
     IdTaken,

@@ -9,7 +9,7 @@ use snug_protocol::http::{MemberState, Role};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, INVITES_PER_ROOM_MAX, MEMBERS_PER_ROOM_MAX, ROOMS_PER_DEVICE_MAX};
 use snug_protocol::{DeviceId, Envelope, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
 
-pub use administration::{EpochKeys, MovePart, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
+pub use administration::{EpochBegun, EpochKeys, MovePart, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
 pub use operating::{RoomSummary, SignIn};
 
 /// What a commit survives, as the database's settings at opening say.

@@ -16,7 +16,7 @@ export type Base64Bytes = string;
 
 export type Retry = "never" | "later" | "sign_in" | "changed";
 
-export type ErrorCode = "bad_request" | "unknown_frame" | "hello_expected" | "too_large" | "unsupported_version" | "not_found" | "method_not_allowed" | "host_not_allowed" | "origin_not_allowed" | "nonce_expired" | "bad_signature" | "token_missing" | "token_invalid" | "device_unknown" | "wrong_credentials" | "invite_expired" | "invite_used_up" | "too_many_attempts" | "too_many_requests" | "too_fast" | "room_name_invalid" | "room_name_taken" | "id_taken" | "room_not_found" | "room_deleted" | "not_a_member" | "not_allowed" | "wrong_device" | "bad_envelope" | "entry_not_accepted" | "stale_epoch" | "out_of_order" | "gone" | "too_many_rooms" | "too_many_members" | "too_many_invites" | "too_many_sockets" | "timed_out" | "muted" | "slow_mode" | "target_invalid" | "target_gone" | "chain_moved" | "members_changed" | "last_owner" | "room_locked" | "removed" | "banned" | "recovery_replaced" | "too_many_entries" | "move_not_found" | "move_taken" | "storage_full" | "unavailable" | "draining" | "internal";
+export type ErrorCode = "bad_request" | "unknown_frame" | "hello_expected" | "too_large" | "unsupported_version" | "not_found" | "method_not_allowed" | "host_not_allowed" | "origin_not_allowed" | "nonce_expired" | "bad_signature" | "token_missing" | "token_invalid" | "device_unknown" | "wrong_credentials" | "invite_expired" | "invite_used_up" | "too_many_attempts" | "too_many_requests" | "too_fast" | "room_name_invalid" | "room_name_taken" | "id_taken" | "room_not_found" | "room_deleted" | "not_a_member" | "not_allowed" | "wrong_device" | "bad_envelope" | "entry_not_accepted" | "stale_epoch" | "out_of_order" | "gone" | "too_many_rooms" | "too_many_members" | "too_many_invites" | "too_many_sockets" | "timed_out" | "muted" | "slow_mode" | "target_invalid" | "target_gone" | "chain_moved" | "members_changed" | "last_owner" | "room_locked" | "removed" | "banned" | "recovery_replaced" | "too_many_entries" | "too_many_steps" | "clock_ahead" | "move_not_found" | "move_taken" | "storage_full" | "unavailable" | "draining" | "internal";
 
 export type ErrorBody = { 
 /**
@@ -47,6 +47,10 @@ epoch?: number,
  * With `chain_moved`: the newest chain entry.
  */
 chain?: number, 
+/**
+ * With `clock_ahead`: the server's time, Unix milliseconds.
+ */
+server_at_ms?: number, 
 /**
  * With `room_name_taken`: a name like it that is free.
  */
@@ -227,6 +231,10 @@ epoch?: number,
  * With `chain_moved`: the newest chain entry.
  */
 chain?: number, 
+/**
+ * With `clock_ahead`: the server's time, Unix milliseconds.
+ */
+server_at_ms?: number, 
 /**
  * With `room_name_taken`: a name like it that is free.
  */
@@ -716,11 +724,16 @@ remove: Array<DeviceId>,
  */
 ban: boolean, 
 /**
- * Members that get no key since they never proved that they had one.
+ * SHA-256 of the devices that the key is sealed to, sorted and joined, as the record states it; 32 bytes: those that keys are
+ * staged for, and the new recovery device, if there is one. Every other member is put out.
  */
-excluded: Array<DeviceId>, 
+recipients: Base64Bytes, 
 /**
- * The recovery device from now on, in place of the one before. Owners.
+ * The time that the record states, Unix milliseconds: mutes that have ended by it are forgotten.
+ */
+sent_at_ms: number, 
+/**
+ * The recovery device from now on, in place of the one before; its key comes here and is not staged. Owners.
  */
 recovery?: RecoveryDevice, 
 /**
@@ -839,6 +852,8 @@ export const ERROR_RETRY: Record<ErrorCode, Retry> = {
   banned: "never",
   recovery_replaced: "never",
   too_many_entries: "changed",
+  too_many_steps: "changed",
+  clock_ahead: "changed",
   move_not_found: "never",
   move_taken: "never",
   storage_full: "later",

@@ -325,6 +325,8 @@ export interface AdminEntry {
   /** Another recovery key took the place of the one there was, in the same step. */
   readonly newRecovery: boolean;
   readonly change: AdminChange;
+  /** In the audit list, with a new key: names of those who had the one before and did not get it, and were not removed. */
+  readonly dropped?: readonly string[];
 }
 
 export type AdminChange =

@@ -1,13 +1,16 @@
 //! What an admin does: steps, and epochs in their three parts.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use serde_json::{Value, json};
-use snug_client::crypto::{GrantKeys, Prev, RoomKey, Secret};
+use snug_client::crypto::{GrantKeys, Prev, PublicKeys, RoomKey, Secret};
 use snug_protocol::envelope::Header;
 use snug_protocol::http::{Effect, NewEpoch, SealedKey, StageKeys, StepRequest};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, GRANT_BLOB_BYTES};
-use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, GrantId, InstanceId, Seq};
+use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, GrantId, InstanceId, Seq, recipients_hash};
 
-use super::{Answer, Guest, GuestRoom, random};
+use super::{Answer, Guest, GuestRoom, random, recovery_device};
 
 /// An epoch to begin, and what opens it.
 pub struct DraftEpoch {
@@ -17,6 +20,8 @@ pub struct DraftEpoch {
     pub secret: Secret,
     /// Its room key.
     pub key: RoomKey,
+    /// Whom keys were staged for.
+    staged: Mutex<BTreeSet<DeviceId>>,
 }
 
 impl Guest {
@@ -72,27 +77,39 @@ impl Guest {
             record: record.bytes().to_vec().into(),
             remove: remove.to_vec(),
             ban: false,
-            excluded: Vec::new(),
+            recipients: Vec::new().into(),
+            sent_at_ms: 0,
             recovery: None,
             grant,
             kdf: 1,
             auth: GrantKeys::derive(&secret, room.room, grant).auth().into(),
             blob: random::<GRANT_BLOB_BYTES>().into(),
         };
-        DraftEpoch { request, secret, key: RoomKey::generate(room.room, room.epoch + 1) }
+        let key = RoomKey::generate(room.room, room.epoch + 1);
+        DraftEpoch { request, secret, key, staged: Mutex::default() }
     }
 
-    /// Stages keys for these devices.
+    /// Stages keys for these devices and the recovery device, if none takes its place.
     pub async fn stage(&self, room: &GuestRoom, draft: &DraftEpoch, devices: &[DeviceId]) -> Answer {
+        let spare = draft.request.recovery.is_none().then(|| recovery_device().id());
+        let devices: BTreeSet<DeviceId> = devices.iter().copied().chain(spare).collect();
         let keys = devices.iter().map(|device| SealedKey { device: *device, key: [7; EPOCH_KEY_BYTES].into() });
+        let keys: Vec<SealedKey> = keys.collect();
+        draft.staged.lock().expect("no panic").extend(devices);
         let record = EnvelopeHash::of(&draft.request.record.0).0.into();
-        let request = StageKeys { record, keys: keys.collect() };
+        let request = StageKeys { record, keys };
         self.put(&format!("/api/rooms/{}/epochs/{}/keys", room.room, room.epoch + 1), &request).await
     }
 
-    /// Begins the epoch.
+    /// Begins the epoch, for those whom keys were staged for and the new recovery device if the request does not say otherwise.
     pub async fn begin_epoch(&self, room: &GuestRoom, draft: &DraftEpoch) -> Answer {
-        self.post(&format!("/api/rooms/{}/epochs", room.room), &draft.request).await
+        let mut request = draft.request.clone();
+        if request.recipients.0.is_empty() {
+            let fresh = request.recovery.as_ref().and_then(|it| PublicKeys::parse(&it.sign_key, &it.agree_key).ok());
+            let staged = draft.staged.lock().expect("no panic").clone();
+            request.recipients = recipients_hash(staged.into_iter().chain(fresh.map(|keys| keys.id()))).into();
+        }
+        self.post(&format!("/api/rooms/{}/epochs", room.room), &request).await
     }
 
     /// Removes a device: stages keys for `stay`, begins the epoch, and seals under it from now on. Returns the record's place.

@@ -14,4 +14,5 @@ mod removal;
 mod renewal;
 mod said;
 mod steps;
+mod storm;
 mod thief;

@@ -106,6 +106,9 @@ async fn a_recovery_key_made_after_the_history_was_cut_works_across_later_cuts()
     cast.ana.rekeys(RekeyCause::CutHistory, "the second password").await.expect("an owner may");
     let (_, fresh) = renews(&cast.ana, RekeyCause::Rotate, "the third password").await.expect("an owner may");
     cast.ana.says("between the cuts").await;
+    let dropped = cast.ana.room.dropped_out(2).await.expect("both records name theirs");
+    assert_eq!(dropped, [], "the old recovery device was replaced and not put out");
+    cast.ana.is_content().await;
     cast.ana.rekeys(RekeyCause::CutHistory, "the fourth password").await.expect("an owner may");
     let newcomer = client(&cast.node);
     let room = in_time("recovered", newcomer.recover_room(NAME, &fresh, "Ana again")).await.expect("recovered");

@@ -3,6 +3,7 @@
 //! The victim speaks through a proxy that lies; Ana speaks to the node itself.
 
 mod authority;
+mod exclusion;
 mod joining;
 mod keys;
 mod log;

@@ -8,7 +8,7 @@ use snug_client::crypto::{
     seal_room_key,
 };
 use snug_client::protocol::http::MemberState;
-use snug_client::protocol::{DeviceId, EnvelopeHash, GrantId, RoomId};
+use snug_client::protocol::{DeviceId, EnvelopeHash, GrantId, RoomId, recipients_hash};
 use snug_store::{GrantSecret, NewEpoch, StepError, Store};
 
 use super::person::{Person, Told, device_keys, random};
@@ -20,6 +20,8 @@ pub struct Prepared {
     pub cause: Cause,
     /// The recovery device that takes the place of the one before, if one does.
     pub recovery: Option<Device>,
+    /// Members that it knows will be put out.
+    pub excluded: usize,
     pub new: NewEpoch,
     keys: Vec<(DeviceId, [u8; 80])>,
 }
@@ -53,8 +55,7 @@ impl Prepared {
         }
         let recipients = store.epoch_keys(room, epoch, admin.device.id()).await.expect("the store answers").recipients;
         let membership = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };
-        let who = eligible(record, chain.state(), &cause, membership).expect("an honest server shows the recipients");
-        let who = who.with_recovery(chain.state(), fresh);
+        let who = eligible(record, &state, admin.device.id(), &cause, membership);
 
         let key = RoomKey::generate(room, epoch + 1);
         let sealed_to: Vec<DeviceId> = who.sealed_to.iter().map(|(device, _)| *device).collect();
@@ -79,7 +80,7 @@ impl Prepared {
             Cause::Remove { devices, ban } => (devices.clone(), *ban),
             _ => (Vec::new(), false),
         };
-        let (grant, excluded) = (told.grant, who.excluded);
+        let (grant, recipients) = (told.grant, recipients_hash(sealed_to));
         let named = fresh.map(|keys| (device_keys(&keys), seal_room_key(&key, &keys).expect("usual keys")));
         Some(Self {
             by: admin.device.id(),
@@ -87,7 +88,18 @@ impl Prepared {
             told,
             cause,
             recovery,
-            new: NewEpoch { record: envelope, remove, ban, excluded, recovery: named, grant, kdf: 1, secret },
+            excluded: who.excluded.len(),
+            new: NewEpoch {
+                record: envelope,
+                remove,
+                ban,
+                recipients,
+                sent_at_ms: 1,
+                recovery: named,
+                grant,
+                kdf: 1,
+                secret,
+            },
         })
     }
 

@@ -232,7 +232,7 @@ impl World {
     fn begun(&mut self, prepared: Prepared) {
         self.told = prepared.told.clone();
         self.tally.epochs += 1;
-        self.tally.excluded += u64::try_from(prepared.new.excluded.len()).expect("few");
+        self.tally.excluded += u64::try_from(prepared.excluded).expect("few");
         self.tally.cut += u64::from(prepared.cause == Cause::History);
         let before = prepared.new.record.header().epoch - 1;
         if let Some(fresh) = prepared.recovery {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use snug_protocol::{EntryKind, Header, InstanceId, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, RoomId, Seq, recipients_hash};
 use snug_store::{MemoryCopy, NewEpoch, Standing};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -219,14 +219,15 @@ async fn remove(scene: &Scene, node: &Node, room: RoomId, person: &Person, insta
     let members = scene.store.members(room, None, 100).await.ok()?;
     let remain = members.iter().filter(|member| member.state == snug_protocol::http::MemberState::Member);
     let remain = remain.map(|member| member.keys.device).filter(|device| *device != person.device);
+    let remain: Vec<DeviceId> = remain.chain([scene.recovery]).collect();
     let header = scene.admin_header(room, EntryKind::EpochRecord, instance, 0);
     let record = scene.sealed(&Header { epoch: row.epoch + 1, target: row.chain, ..header });
-    let keys = remain.map(|device| (device, [9; 80])).collect();
+    let keys = remain.iter().map(|device| (*device, [9; 80])).collect();
     scene.store.stage_epoch_keys(room, scene.admin, row.epoch + 1, record.hash(), keys).await.ok()?;
     let grant = snug_protocol::GrantId(instance.0);
     let hash = record.hash();
-    let (remove, secret) = (vec![person.device], secret());
-    let new = NewEpoch { record, remove, ban: false, excluded: vec![], recovery: None, grant, kdf: 1, secret };
+    let (remove, recipients, secret) = (vec![person.device], recipients_hash(remain), secret());
+    let new = NewEpoch { record, remove, ban: false, recipients, sent_at_ms: 0, recovery: None, grant, kdf: 1, secret };
     scene.journal.note(format_args!(
         "{} is to be removed from {} by {}",
         person.name,

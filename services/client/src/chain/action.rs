@@ -3,7 +3,7 @@
 use snug_protocol::DeviceId;
 use snug_protocol::http::Role;
 
-use crate::crypto::{Cause, RoomState, Step};
+use crate::crypto::{Admin, Cause, RoomState, Step};
 
 /// Something that not everyone may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +86,16 @@ impl RoomState {
             Cause::Rotate => self.may(device, Action::Rotate),
             Cause::History => self.may(device, Action::CutHistory),
         }
+    }
+
+    /// The admins who must get the key of an epoch that begins with this state by `signer`: recovery devices, and those that `signer` does
+    /// not outrank. Nobody can be sealed to whose `agree_key` is of low order.
+    pub fn governing(&self, signer: DeviceId) -> impl Iterator<Item = &Admin> {
+        let rank = self.role(signer).rank();
+        self.admins.iter().filter(move |admin| {
+            let governs = admin.recovery || (admin.role.rank() >= rank && !self.is_banned(admin.device()));
+            governs && admin.keys.can_agree()
+        })
     }
 
     fn outranks(&self, device: DeviceId, other: DeviceId) -> bool {

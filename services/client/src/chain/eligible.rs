@@ -1,6 +1,6 @@
 //! To whom a new epoch's key may be sealed (ENCRYPTION.md section 5): never to whom the server merely lists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use snug_protocol::DeviceId;
 
@@ -11,7 +11,7 @@ use crate::crypto::{Cause, EpochRecord, PublicKeys, RoomState};
 pub struct Membership<'a> {
     /// The present members by the server's list, with the keys it shows.
     pub listed: &'a [(DeviceId, PublicKeys)],
-    /// Whom the present epoch's key was sealed to, by the server's list.
+    /// Whom the present epoch's key was sealed to, by the server's list. It counts only if it is the one that the record names.
     pub recipients: &'a [DeviceId],
     /// Devices of which a profile, sealed under the present epoch, opened and verified: see [`crate::crypto::profile_of`].
     pub introduced: &'a BTreeSet<DeviceId>,
@@ -22,69 +22,48 @@ pub struct Membership<'a> {
 pub struct Eligible {
     /// The key is sealed to these, recovery devices included; in order of device id.
     pub sealed_to: Vec<(DeviceId, PublicKeys)>,
-    /// Listed members that do not count and are not being removed: the server ends their membership. In order.
+    /// Listed members that do not count and are not being removed: the server ends their membership, as it does with all others who get
+    /// no key. In order.
     pub excluded: Vec<DeviceId>,
 }
 
-impl Eligible {
-    /// The same, with this recovery device in the place of those in `state`, if one is given.
-    #[must_use]
-    pub fn with_recovery(mut self, state: &RoomState, recovery: Option<PublicKeys>) -> Self {
-        if let Some(keys) = recovery {
-            self.sealed_to.retain(|(device, _)| !state.is_recovery(*device));
-            self.sealed_to.push((keys.id(), keys));
-            self.sealed_to.sort_by_key(|(device, _)| *device);
-        }
-        self
-    }
-}
-
-/// The server's list of recipients is not the one that the present epoch's record names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the server shows other recipients than the record names")]
-pub struct RecipientsRefused;
-
-/// Sorts out whom the next epoch's key is sealed to. `present` is the record of the present epoch, `state` the state now.
+/// Sorts out whom the next epoch's key is sealed to. `present` is the record of the present epoch, `next` the state that the record of
+/// the next one will have, which `signer` begins for this cause: with another recovery device, if one takes the place of the one there is.
 ///
-/// A device whose keys do not hash to its id, or to which nothing can be sealed, is excluded: it must not hold up the others.
-///
-/// # Errors
-/// The server's recipients are not the record's.
+/// Recovery devices and admins that the signer does not outrank are sealed to whatever the server says of them, by the keys that the chain has: so neither it
+/// nor the signer can put them out. A device whose keys do not hash to its id, or to which nothing can be sealed, is excluded: it must not
+/// hold up the others.
+#[must_use]
 pub fn eligible(
     present: &EpochRecord,
-    state: &RoomState,
+    next: &RoomState,
+    signer: DeviceId,
     cause: &Cause,
     members: Membership<'_>,
-) -> Result<Eligible, RecipientsRefused> {
-    if !present.names_recipients(members.recipients) {
-        return Err(RecipientsRefused);
-    }
+) -> Eligible {
+    let recipients = if present.names_recipients(members.recipients) { members.recipients } else { &[] };
     let removed: &[DeviceId] = match cause {
         Cause::Remove { devices, .. } => devices,
         Cause::Created | Cause::Rotate | Cause::History => &[],
     };
     let counts = |device: &DeviceId, keys: &PublicKeys| {
-        (members.recipients.binary_search(device).is_ok() || members.introduced.contains(device))
-            && !state.is_banned(*device)
+        (recipients.binary_search(device).is_ok() || members.introduced.contains(device))
+            && !next.is_banned(*device)
             && keys.id() == *device
             && keys.can_agree()
     };
-    let mut eligible = Eligible::default();
+    let mut sealed_to: BTreeMap<DeviceId, PublicKeys> =
+        next.governing(signer).map(|admin| (admin.device(), admin.keys)).collect();
+    let mut excluded = BTreeSet::new();
     for (device, keys) in members.listed.iter().filter(|(device, _)| !removed.contains(device)) {
-        if state.is_recovery(*device) {
+        if sealed_to.contains_key(device) {
             continue;
         }
         if counts(device, keys) {
-            eligible.sealed_to.push((*device, *keys));
+            sealed_to.insert(*device, *keys);
         } else {
-            eligible.excluded.push(*device);
+            excluded.insert(*device);
         }
     }
-    let recovery = state.admins.iter().filter(|admin| admin.recovery).map(|admin| (admin.device(), admin.keys));
-    eligible.sealed_to.extend(recovery);
-    eligible.sealed_to.sort_by_key(|(device, _)| *device);
-    eligible.sealed_to.dedup_by_key(|(device, _)| *device);
-    eligible.excluded.sort_unstable();
-    eligible.excluded.dedup();
-    Ok(eligible)
+    Eligible { sealed_to: sealed_to.into_iter().collect(), excluded: excluded.into_iter().collect() }
 }

@@ -36,10 +36,10 @@ fn after_a_removal_those_who_stay_and_newcomers_have_the_key_and_the_removed_dev
     let introduced: BTreeSet<DeviceId> = listed.iter().map(|(device, _)| *device).collect();
     let present = open_record(&old, first.bytes().clone()).expect("the founding record").record;
     let members = Membership { listed: &listed, recipients: &[], introduced: &introduced };
-    let eligible = eligible(&present, chain.state(), &cause, members).expect("epoch 0 names nobody");
+    let state = chain.next_state(owner.id(), &cause, NOW_MS).expect("an owner may");
+    let eligible = eligible(&present, &state, owner.id(), &cause, members);
     assert_eq!((eligible.sealed_to.len(), eligible.excluded.len()), (3, 0));
     let recipients: Vec<DeviceId> = eligible.sealed_to.iter().map(|(device, _)| *device).collect();
-    let state = chain.next_state(owner.id(), &cause, NOW_MS).expect("an owner may");
     let next =
         NextEpoch { after: chain.newest(), previous_key: &old, recipients: &recipients, cause, recovery: None, state };
     let record = next_record(&owner, &new, next, now, NOW_MS).expect("in bounds");

@@ -24,7 +24,7 @@ use snug_protocol::{DeviceId, EnvelopeHash, Header, Seq};
 pub use crate::crypto::{Admin, Muted, RoomState};
 use crate::crypto::{Body, Cause, ChainPlace, EpochRecord, Opened, PublicKeys, Step};
 pub use action::Action;
-pub use eligible::{Eligible, Membership, RecipientsRefused, eligible};
+pub use eligible::{Eligible, Membership, eligible};
 pub use fault::ChainFault;
 
 /// Changes of roles that are remembered; the oldest are forgotten first, and what was deleted before them can no longer be judged.

@@ -309,7 +309,8 @@ fn a_key_is_sealed_only_to_members_who_proved_that_they_had_the_one_before() {
         [0, 1, 3, 4, 5].map(|at| keys[at].id()).into_iter().chain([weak.id()]).collect();
     let cause = Cause::Remove { devices: vec![keys[1].id()], ban: false };
     let members = Membership { listed: &listed, recipients: &[], introduced: &introduced };
-    let found = eligible(&record, &state, &cause, members).expect("epoch 0 names nobody");
+    let owner = keys[0].id();
+    let found = eligible(&record, &state, owner, &cause, members);
     let sorted = |mut ids: Vec<DeviceId>| {
         ids.sort_unstable();
         ids
@@ -317,6 +318,37 @@ fn a_key_is_sealed_only_to_members_who_proved_that_they_had_the_one_before() {
     let sealed_to: Vec<DeviceId> = found.sealed_to.iter().map(|(device, _)| *device).collect();
     assert_eq!(sealed_to, sorted(vec![keys[0].id(), keys[5].id(), saviour.id()]));
     assert_eq!(found.excluded, sorted(vec![keys[2].id(), keys[3].id(), keys[4].id(), weak.id()]));
+    // A list that is not the one that the record names counts for nothing.
     record.recipients = Some([1; 32]);
-    assert_eq!(eligible(&record, &state, &cause, members), Err(RecipientsRefused));
+    let wrong = Membership { recipients: &[keys[2].id()], ..members };
+    assert_eq!(eligible(&record, &state, owner, &cause, wrong), found);
+}
+
+#[test]
+fn who_is_not_outranked_is_sealed_to_whatever_the_server_says() {
+    let keys: Vec<PublicKeys> = (0..6).map(|_| *Device::generate().keys()).collect();
+    let [owner, boss, moderator, other, member, saviour] = keys[..] else { unreachable!("six") };
+    let Some(Body::EpochRecord(record)) = founding().opened.map(|opened| opened.body) else { panic!("a record") };
+    let mut state = RoomState::founding(&owner, &saviour);
+    let admin = |keys, role| Admin { keys, role, recovery: false };
+    state.admins.extend([
+        admin(boss, Role::Owner),
+        admin(moderator, Role::Moderator),
+        admin(other, Role::Moderator),
+        admin(PublicKeys { agree_key: [0; 32], ..member }, Role::Owner),
+    ]);
+    state.admins.sort_by_key(Admin::device);
+    // The server shows nobody but somebody else's keys in the name of another owner.
+    let listed = [(boss.id(), member), (member.id(), member)];
+    let members = Membership { listed: &listed, recipients: &[], introduced: &BTreeSet::from([member.id()]) };
+    let sealed_to = |signer: PublicKeys| {
+        let found = eligible(&record, &state, signer.id(), &Cause::Rotate, members);
+        assert_eq!(found.excluded, []);
+        assert!(found.sealed_to.iter().all(|(device, keys)| keys.id() == *device));
+        found.sealed_to.into_iter().map(|(device, _)| device).collect::<BTreeSet<_>>()
+    };
+    let ids = |keys: &[PublicKeys]| keys.iter().map(PublicKeys::id).collect::<BTreeSet<_>>();
+    assert_eq!(sealed_to(owner), ids(&[owner, boss, saviour, member]), "to nobody whose key agrees on nothing");
+    assert_eq!(sealed_to(saviour), ids(&[owner, boss, saviour, member]));
+    assert_eq!(sealed_to(moderator), ids(&[owner, boss, saviour, member, moderator, other]));
 }

@@ -28,6 +28,7 @@ pub use envelope::{Content, Opened, Prev, Unverified, decrypt, open, seal};
 pub use grant::{GrantContent, GrantKeys, KDF, Secret};
 pub use link::InviteLink;
 pub use moving::{MoveAnswer, MoveCommitment, MoveReveal, MoveSecret, MovedKey, MovedRoom};
+pub(crate) use record::names_recipients;
 pub use record::{
     Cause, ChainPlace, EpochRecord, NextEpoch, VerifiedRecord, founding_record, next_record, open_record, seal_step,
     verify_record,

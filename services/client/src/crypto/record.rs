@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use snug_protocol::limits::REMOVALS_MAX;
-use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, Header, InstanceId, Seq};
+use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, Header, InstanceId, Seq, recipients_hash};
 use subtle::ConstantTimeEq;
 
 use super::json::{fixed, fixed_or_null};
@@ -11,7 +11,7 @@ use super::room_key::PREVIOUS_KEY_BYTES;
 use super::state::is_sorted_set;
 use super::{
     Body, Content, Device, GrantContent, Opened, Prev, PublicKeys, RoomKey, RoomState, Step, StepBody, decrypt, random,
-    seal, sha256,
+    seal,
 };
 use crate::error::ClientError;
 
@@ -110,10 +110,7 @@ impl EpochRecord {
     /// Whether the server's list of those that the key was sealed to is the one the record names. Epoch 0 names nobody.
     #[must_use]
     pub fn names_recipients(&self, recipients: &[DeviceId]) -> bool {
-        match self.recipients {
-            Some(hash) => is_sorted_set(recipients) && bool::from(hash.ct_eq(&recipients_hash(recipients))),
-            None => recipients.is_empty(),
-        }
+        names_recipients(self.recipients.as_ref(), recipients)
     }
 
     /// Whether it is the record of `key`'s epoch and commits to it.
@@ -123,11 +120,12 @@ impl EpochRecord {
     }
 }
 
-/// SHA-256 of the ids, sorted and joined.
-fn recipients_hash(recipients: &[DeviceId]) -> [u8; 32] {
-    let mut sorted = recipients.to_vec();
-    sorted.sort_unstable();
-    sha256(&sorted.iter().map(|device| device.as_bytes().as_slice()).collect::<Vec<_>>())
+/// Whether these are the devices that a record's `recipients` stand for, in order.
+pub(crate) fn names_recipients(hash: Option<&[u8; 32]>, recipients: &[DeviceId]) -> bool {
+    match hash {
+        Some(hash) => is_sorted_set(recipients) && bool::from(hash.ct_eq(&recipients_hash(recipients.iter().copied()))),
+        None => recipients.is_empty(),
+    }
 }
 
 /// The place and hash of a chain entry, which the next one names.
@@ -214,7 +212,7 @@ pub fn next_record(
         commitment: key.commitment(),
         previous: Some(next.after.hash),
         previous_key,
-        recipients: Some(recipients_hash(next.recipients)),
+        recipients: Some(recipients_hash(next.recipients.iter().copied())),
         cause: next.cause,
         recovery: next.recovery,
         state: next.state,

@@ -15,6 +15,7 @@ use super::following::{Following, Overdue, Resyncing};
 use super::governance::{Fault, Governance};
 use super::marks::Margin;
 use super::outbox::{Draft, Outbox};
+use super::recipients::Recipients;
 use super::{Command, Event, History};
 use crate::config::ClientConfig;
 use crate::crypto::Device;
@@ -65,6 +66,7 @@ pub(super) struct Actor {
     pub(super) log: RoomLog,
     pub(super) governance: Arc<Governance>,
     pub(super) published: watch::Sender<Arc<Governance>>,
+    pub(super) recipients: Recipients,
     pub(super) margin: Margin,
     pub(super) directory: Directory,
     /// What the device is called here.
@@ -116,6 +118,7 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
         log,
         governance: parts.governance,
         published: parts.published,
+        recipients: Recipients::default(),
         margin: Margin::default(),
         directory: Directory::new(parts.room),
         own_name: parts.own_name,
@@ -307,7 +310,10 @@ impl Actor {
                 let answer = self.read_chain().await;
                 drop(reply.send(answer));
             }
-            Command::Name { reply } => drop(reply.send(self.own_name.clone())),
+            Command::DroppedOut { epoch, reply } => {
+                let answer = self.dropped_out(epoch).await;
+                drop(reply.send(answer));
+            }
             Command::Here { reply } => drop(reply.send(self.here.iter().copied().collect())),
             Command::HereCount { reply } => drop(reply.send(self.here_count)),
             Command::Violations { reply } => drop(reply.send(self.log.violations().to_vec())),

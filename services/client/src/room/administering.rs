@@ -87,9 +87,12 @@ impl Room {
     /// Gives a member another role. Owners.
     ///
     /// # Errors
-    /// As all of these; `device_keys_refused` if the server shows keys that are not the device's.
+    /// As all of these; `device_keys_refused` if the server shows keys that are not the device's, or such as no key can be sealed to.
     pub async fn set_role(&self, device: DeviceId, role: Role) -> Result<(), ClientError> {
         let keys = self.keys_of(device).await?;
+        if role != Role::Member {
+            demand_sealable(&keys)?;
+        }
         self.take(Step::Role { device, keys, role }).await
     }
 
@@ -99,6 +102,7 @@ impl Room {
     /// As [`Room::set_role`].
     pub async fn transfer(&self, device: DeviceId) -> Result<(), ClientError> {
         let keys = self.keys_of(device).await?;
+        demand_sealable(&keys)?;
         self.take(Step::Transfer { device, keys }).await
     }
 
@@ -173,6 +177,11 @@ impl Room {
         // It is committed whatever becomes of this; the log brings it too.
         let _ = self.ask(|reply| Command::Govern { frame, key, reply }).await;
     }
+}
+
+/// An admin to whom nothing can be sealed would be out with the next key, and by the server's rules keep its equals from making one.
+fn demand_sealable(keys: &PublicKeys) -> Result<(), ClientError> {
+    if keys.can_agree() { Ok(()) } else { Err(ClientError::DeviceKeysRefused) }
 }
 
 /// Whether what others did since then is something else than this step, so that it may be taken upon theirs without asking.

@@ -166,6 +166,7 @@ impl Actor {
             self.tell_violations();
         }
         self.following = Following::Live;
+        self.check_records().await;
         self.finish_resync().await;
     }
 

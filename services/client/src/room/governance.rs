@@ -9,6 +9,7 @@ use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, RoomId, Seq};
 
 use super::RoomSecrets;
 use super::keyring::Keyring;
+use super::recipients::Statement;
 use super::retention::Retentions;
 use crate::chain::{Chain, ChainEntry, ChainFault};
 use crate::crypto::{Body, Cause, EpochRecord, Opened, PublicKeys, RoomKey, RoomState, Step, decrypt};
@@ -59,6 +60,10 @@ pub(crate) struct Governance {
     record: EpochRecord,
     audit: BTreeMap<Seq, AuditEntry>,
     retentions: Retentions,
+    /// What the accepted records state of their recipients, by epoch.
+    statements: BTreeMap<u32, Statement>,
+    /// The epoch of the record that the fold began with.
+    base: u32,
     /// Every entry that took a place in the chain, accepted or not.
     links: BTreeMap<Seq, EnvelopeHash>,
     /// Whoever signed, or may sign. Keys hash to their device's id, so that any source will do.
@@ -101,6 +106,8 @@ impl Governance {
             record: (**record).clone(),
             audit: BTreeMap::new(),
             retentions: Retentions::default(),
+            statements: BTreeMap::new(),
+            base: adopted.header.epoch,
             links: BTreeMap::new(),
             signers,
             missing: None,
@@ -201,6 +208,7 @@ impl Governance {
             }
             Body::EpochRecord(record) => {
                 self.retentions.note(entry.seq, frame.at_ms(), record.state.retention_ms);
+                self.statements.insert(record.epoch, Statement::of(frame, opened.header.device, record));
                 if record.epoch > self.record.epoch {
                     self.record = (**record).clone();
                 }
@@ -287,6 +295,23 @@ impl Governance {
     pub(crate) fn is_consistent(&self, seq: Seq, hash: EnvelopeHash) -> bool {
         let known = self.chain.begins_at()..=self.chain.newest().seq;
         !known.contains(&seq) || self.links.get(&seq) == Some(&hash)
+    }
+
+    /// What an accepted record states of its recipients.
+    pub(super) fn statement(&self, epoch: u32) -> Option<&Statement> {
+        self.statements.get(&epoch)
+    }
+
+    /// The epoch before it whose record was accepted.
+    pub(super) fn epoch_before(&self, epoch: u32) -> Option<u32> {
+        self.statements.range(..epoch).next_back().map(|(epoch, _)| *epoch)
+    }
+
+    /// The epochs from `after` on whose records are to be checked, oldest first. What came before the record that the fold began with was
+    /// so when that was trusted.
+    pub(super) fn epochs_to_check(&self, after: Option<u32>) -> Vec<u32> {
+        let from = after.map_or(self.base, |after| after.saturating_add(1)).max(self.base);
+        self.statements.range(from..).map(|(epoch, _)| *epoch).collect()
     }
 
     /// Who has had everything erased that `author` wrote by `seq`.

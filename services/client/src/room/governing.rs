@@ -79,6 +79,7 @@ impl Actor {
         let newest = self.governance.chain.newest().seq;
         let links = self.reader().links(newest, &self.governance.keys).await?;
         self.extend(&links.frames, &links.keys);
+        self.check_records().await;
         Ok(())
     }
 
@@ -101,6 +102,7 @@ impl Actor {
         known.keep_all(more);
         let keys = self.reader().unlock(frames, &known).await?;
         self.extend(frames, &keys);
+        self.check_records().await;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod marks;
 mod outbox;
 #[cfg(test)]
 mod outbox_tests;
+mod recipients;
 mod rekeying;
 mod retention;
 mod saying;
@@ -104,9 +105,10 @@ pub(crate) enum Command {
     ReadChain {
         reply: oneshot::Sender<Result<(), ClientError>>,
     },
-    /// What the device is called here.
-    Name {
-        reply: oneshot::Sender<Option<String>>,
+    /// Who had the key before this epoch's and did not get this one's.
+    DroppedOut {
+        epoch: u32,
+        reply: oneshot::Sender<Result<Vec<DeviceId>, ClientError>>,
     },
     Here {
         reply: oneshot::Sender<Vec<DeviceId>>,

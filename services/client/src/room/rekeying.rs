@@ -7,7 +7,7 @@ use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, Seq};
 
 use super::administering::TRIES_MAX;
 use super::stewarding::NewKey;
-use super::{Change, Command, Governance, Room};
+use super::{Change, Governance, Room};
 use crate::chain::{Eligible, Membership, eligible};
 use crate::client::hash_password;
 use crate::crypto::{Cause, GrantKeys, PublicKeys, RecoveryKey, RoomKey, Step, profile_of, random};
@@ -77,14 +77,14 @@ impl From<&RekeyCause> for Cause {
 impl Room {
     /// Gives the room another key and password, seals the key to everyone who stays, and revokes all invites, in one commit.
     ///
-    /// Members who stay read on without doing anything. `progress` is called before the first and after each page of 200 devices. When
-    /// others administer or members come and go meanwhile, it is done again upon that, at most 3 times; `chain_moved` means that another
-    /// key or password came first: look at the room, and decide again. Dropping the future leaves open whether it is done; what was
-    /// handed to the server before does no harm.
+    /// Members who stay read on without doing anything. `progress` is called before the first and after each page of 200 devices. Who comes
+    /// while it is under way gets no key, and may join by the new password. When others administer meanwhile, it is done again upon that, at
+    /// most 3 times; `chain_moved` means that another key or password came first: look at the room, and decide again. Dropping the future
+    /// leaves open whether it is done; what was handed to the server before does no harm.
     ///
     /// # Errors
-    /// `password_…`, `bad_request` for none or too many devices, `not_allowed`, `key_missing`, `recipients_refused`, `chain_moved`,
-    /// `members_changed`, `too_many_entries`, `closed`, `network` (then it may be done, and [`Room::epoch`] will tell), or another server's
+    /// `password_…`, `bad_request` for none or too many devices, `not_allowed`, `key_missing`, `chain_moved`, `members_changed` (this device
+    /// begins another epoch at the same time), `too_many_entries`, `closed`, `network` (then it may be done, and [`Room::epoch`] will tell), or another server's
     /// code.
     pub async fn rekey(&self, rekey: Rekey<'_>, progress: impl FnMut(Progress) + Send) -> Result<Rekeyed, ClientError> {
         self.rekey_and(rekey, None, progress).await
@@ -121,20 +121,35 @@ impl Room {
         seen.chain.next_state_with(self.inner.device.id(), &cause, recovery.as_ref(), super::now_ms())?;
         let (room, grant) = (self.id(), GrantId(random()));
         let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
-        let mut tries = 1;
+        let (mut tries, mut ahead_ms) = (1, 0);
         loop {
             let governance = self.governance();
             if !leaves_alone(&seen, &governance) {
                 return Err(ErrorCode::ChainMoved.into());
             }
-            let eligible = self.eligible(&governance, &cause).await?.with_recovery(governance.state(), recovery);
-            let new = NewKey { cause: cause.clone(), recovery, eligible: &eligible, grant, grant_keys: &grant_keys };
+            let sent_at_ms = super::now_ms().saturating_sub(ahead_ms);
+            let eligible = self.eligible(&governance, &cause, recovery.as_ref(), sent_at_ms).await?;
+            let new = NewKey {
+                cause: cause.clone(),
+                recovery,
+                eligible: &eligible,
+                sent_at_ms,
+                grant,
+                grant_keys: &grant_keys,
+            };
             let error = match self.begin(&governance, &new, &mut progress).await {
                 Ok((epoch, seq, revoked)) => return Ok(Rekeyed { epoch, seq, revoked, excluded: eligible.excluded }),
                 Err(error) => error,
             };
             let moved = Some(ErrorCode::ChainMoved) == error.server_code()
                 || Some(ErrorCode::StaleEpoch) == error.server_code();
+            if let (ClientError::Server(body), true) = (&error, ahead_ms == 0)
+                && let (ErrorCode::ClockAhead, Some(server_at_ms)) = (body.code, body.server_at_ms)
+            {
+                // Server and chain are to forget the same mutes, so the record's time is one that both can believe.
+                ahead_ms = super::now_ms().saturating_sub(server_at_ms).max(1);
+                continue;
+            }
             if !moved && error.server_code() != Some(ErrorCode::MembersChanged) {
                 return Err(error);
             }
@@ -179,21 +194,16 @@ impl Room {
         }
     }
 
-    /// To whom the new key may be sealed. This device introduces itself first, should nobody know it yet.
-    async fn eligible(&self, governance: &Governance, cause: &Cause) -> Result<Eligible, ClientError> {
+    /// To whom the new key is sealed.
+    async fn eligible(
+        &self,
+        governance: &Governance,
+        cause: &Cause,
+        recovery: Option<&PublicKeys>,
+        sent_at_ms: u64,
+    ) -> Result<Eligible, ClientError> {
         let own = self.inner.device.id();
-        let found = self.look_up(governance, cause).await?;
-        if found.sealed_to.iter().any(|(device, _)| *device == own) {
-            return Ok(found);
-        }
-        let name = self.ask(|reply| Command::Name { reply }).await?.ok_or(ErrorCode::NotAMember)?;
-        self.introduce(name, false).await?;
-        let found = self.look_up(governance, cause).await?;
-        let counts = found.sealed_to.iter().any(|(device, _)| *device == own);
-        if counts { Ok(found) } else { Err(ErrorCode::MembersChanged.into()) }
-    }
-
-    async fn look_up(&self, governance: &Governance, cause: &Cause) -> Result<Eligible, ClientError> {
+        let next = governance.chain.next_state_with(own, cause, recovery, sent_at_ms)?;
         let key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
         let members = self.inner.all_members(self.id()).await?;
         let present = members.iter().filter(|member| member.state == MemberState::Member);
@@ -205,7 +215,7 @@ impl Room {
             None => Vec::new(),
         };
         let members = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };
-        eligible(governance.record(), governance.state(), cause, members).map_err(|_| ClientError::RecipientsRefused)
+        Ok(eligible(governance.record(), &next, own, cause, members))
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::Method;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{Committed, Effect, Invite, NewEpoch, RecoveryDevice, SealedKey, StageKeys, StepRequest};
 use snug_protocol::limits::EPOCH_KEYS_PAGE_MAX;
-use snug_protocol::{DeviceId, Envelope, GrantId, RoomId};
+use snug_protocol::{DeviceId, Envelope, GrantId, RoomId, recipients_hash};
 
 use super::rekeying::Progress;
 use super::{Governance, now_ms};
@@ -32,6 +32,8 @@ pub(crate) struct NewKey<'a> {
     /// The recovery device that takes the place of the one there is.
     pub(crate) recovery: Option<PublicKeys>,
     pub(crate) eligible: &'a Eligible,
+    /// The record's time.
+    pub(crate) sent_at_ms: u64,
     /// The new password's grant, and its keys.
     pub(crate) grant: GrantId,
     pub(crate) grant_keys: &'a GrantKeys,
@@ -92,14 +94,13 @@ impl Steward {
     /// What the fold refuses; `key_missing`.
     pub(crate) fn seal(&self, governance: &Governance, prev: Prev, new: &NewKey<'_>) -> Result<Begun, ClientError> {
         let previous_key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
-        let sent_at_ms = now_ms();
         let (signer, recovery) = (self.device.id(), new.recovery);
-        let state = governance.chain.next_state_with(signer, &new.cause, recovery.as_ref(), sent_at_ms)?;
+        let state = governance.chain.next_state_with(signer, &new.cause, recovery.as_ref(), new.sent_at_ms)?;
         let key = RoomKey::generate(self.room, governance.chain.next_epoch());
         let recipients: Vec<_> = new.eligible.sealed_to.iter().map(|(device, _)| *device).collect();
         let (after, cause) = (governance.chain.newest(), new.cause.clone());
         let next = NextEpoch { after, previous_key, recipients: &recipients, cause, recovery, state };
-        let record = next_record(&self.device, &key, next, prev, sent_at_ms)?;
+        let record = next_record(&self.device, &key, next, prev, new.sent_at_ms)?;
         Ok(Begun { record, key })
     }
 
@@ -142,7 +143,8 @@ impl Steward {
             record: begun.record.bytes().to_vec().into(),
             remove,
             ban,
-            excluded: new.eligible.excluded.clone(),
+            recipients: recipients_hash(new.eligible.sealed_to.iter().map(|(device, _)| *device)).into(),
+            sent_at_ms: new.sent_at_ms,
             recovery: new.recovery.map(|keys| recovery_device(&begun.key, &keys)).transpose()?,
             grant: new.grant,
             kdf: KDF,

@@ -13,8 +13,11 @@ use crate::crypto::{Cause, Device, RoomKey, decrypt, open_record, open_room_key}
 use crate::error::ClientError;
 use crate::http::Http;
 
-/// Entries of the chain that are read, at most; of a longer one the oldest are left unread, and so is what was said before them.
-pub(crate) const CHAIN_ENTRIES_MAX: usize = 10_000;
+/// Entries of the chain that are read, at most, once there are those that are needed; of a longer one the oldest are left unread, and so is
+/// what was said before them.
+const CHAIN_ENTRIES_MAX: usize = 10_000;
+/// No more than this in any case. The server's limits of steps and new passwords put the needed ones far below it.
+const CHAIN_NEEDED_MAX: usize = 500_000;
 /// Epochs whose keys are asked for in one reading.
 const KEYS_ASKED_MAX: usize = 200;
 
@@ -33,8 +36,9 @@ impl Reader {
     /// `record_refused` if the server does not show that record; `network`, or a server's code.
     pub(crate) async fn read(&self, secrets: &RoomSecrets) -> Result<(Governance, Vec<Fault>), ClientError> {
         let keys = secrets.older.iter().chain([&secrets.key]).cloned().collect();
-        let links = self.links(Seq::ZERO, &keys).await?;
-        Governance::begin(&links, |frame| frame.hash() == secrets.record_hash).ok_or(ClientError::RecordRefused)
+        let is_pinned = |frame: &EntryFrame| frame.hash() == secrets.record_hash;
+        let links = self.links_with(Seq::ZERO, is_pinned, &keys).await?;
+        Governance::begin(&links, is_pinned).ok_or(ClientError::RecordRefused)
     }
 
     /// Reads the whole chain and folds it from the record that made this device the room's recovery device, for one that nothing but its
@@ -43,6 +47,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::read`].
     pub(crate) async fn read_as_recovery(&self) -> Result<(Governance, Vec<Fault>), ClientError> {
+        // However long the chain is: which record it was shows only with its key.
         let links = self.links(Seq::ZERO, &Keyring::default()).await?;
         let keys = *self.device.keys();
         let made_it = |frame: &&EntryFrame| {
@@ -62,22 +67,42 @@ impl Reader {
     /// # Errors
     /// `network`, `answer_invalid`, or a server's code.
     pub(crate) async fn links(&self, after: Seq, known: &Keyring) -> Result<Links, ClientError> {
-        let frames = self.frames(after).await?;
+        self.links_with(after, |_| false, known).await
+    }
+
+    /// As [`Reader::links`]; a chain that is longer than what is usually read is read at least back to the one that is needed.
+    async fn links_with(
+        &self,
+        after: Seq,
+        is_needed: impl Fn(&EntryFrame) -> bool,
+        known: &Keyring,
+    ) -> Result<Links, ClientError> {
+        let frames = self.frames(after, is_needed).await?;
         let keys = self.unlock(&frames, known).await?;
         Ok(Links { frames, keys })
     }
 
-    async fn frames(&self, after: Seq) -> Result<Vec<EntryFrame>, ClientError> {
-        let mut found: Vec<EntryFrame> = Vec::new();
-        while found.len() + HISTORY_PAGE_MAX <= CHAIN_ENTRIES_MAX {
-            let before = found.first().map(EntryFrame::seq);
-            let page = self.http.chain(self.room, before).await?;
+    async fn frames(
+        &self,
+        after: Seq,
+        is_needed: impl Fn(&EntryFrame) -> bool,
+    ) -> Result<Vec<EntryFrame>, ClientError> {
+        // Pages come newest first, and so the entries stand until all have come.
+        let (mut found, mut has_needed): (Vec<EntryFrame>, bool) = (Vec::new(), false);
+        loop {
+            let page = self.http.chain(self.room, found.last().map(EntryFrame::seq)).await?;
             let Some(first) = page.first().map(EntryFrame::seq) else { break };
-            found.splice(0..0, page.into_iter().filter(|frame| frame.seq() > after));
-            if first <= after.next() {
+            has_needed |= page.iter().any(&is_needed);
+            found.extend(page.into_iter().rev().filter(|frame| frame.seq() > after));
+            let is_enough = has_needed && found.len() + HISTORY_PAGE_MAX > CHAIN_ENTRIES_MAX;
+            if first <= after.next() || is_enough {
                 break;
             }
+            if found.len() + HISTORY_PAGE_MAX > CHAIN_NEEDED_MAX {
+                return Err(ClientError::Answer);
+            }
         }
+        found.reverse();
         Ok(found)
     }
 

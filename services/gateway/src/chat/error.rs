@@ -111,6 +111,8 @@ pub fn step_body(error: &StepError) -> ErrorBody {
         StepError::MembersChanged => ErrorCode::MembersChanged.into(),
         StepError::LastOwner => ErrorCode::LastOwner.into(),
         StepError::TooManyEntries => ErrorCode::TooManyEntries.into(),
+        StepError::TooManySteps => ErrorCode::TooManySteps.into(),
+        StepError::ClockAhead { now_ms } => ErrorBody { server_at_ms: Some(*now_ms), ..ErrorCode::ClockAhead.into() },
         StepError::IdTaken => ErrorCode::IdTaken.into(),
         StepError::Gone => ErrorCode::Gone.into(),
         StepError::Store(error) => store_code(error).into(),

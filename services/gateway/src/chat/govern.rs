@@ -26,13 +26,14 @@ impl Chat {
     /// As [`Chat::administer`].
     pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Sent, Vec<Grant>), StepError> {
         let header = *new.record.header();
-        let gone: Vec<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
+        let mut gone: Vec<DeviceId> = new.remove.clone();
         let beginning = self.store.begin_epoch(new);
-        let (appended, revoked) = self.counted(header.room, beginning, |(appended, _)| appended).await?;
-        let sent = self.tell(&header, appended).await;
+        let begun = self.counted(header.room, beginning, |begun| &begun.appended).await?;
+        gone.extend(begun.excluded);
+        let sent = self.tell(&header, begun.appended).await;
         if !sent.duplicate {
             self.tell_access_lost(header.room, &gone).await;
         }
-        Ok((sent, revoked))
+        Ok((sent, begun.revoked))
     }
 }

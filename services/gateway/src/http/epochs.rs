@@ -18,7 +18,7 @@ use super::create::recovery_device;
 use super::error::ApiError;
 use super::extract::{At, Body};
 use super::password::NewPassword;
-use super::steps::{chain_entry, committed};
+use super::steps::{chain_entry, committed, in_range};
 use super::{invites, right};
 use crate::auth::Authenticated;
 use crate::chat::Chat;
@@ -77,19 +77,19 @@ pub async fn begin(
     Body(request): Body<NewEpoch>,
 ) -> Result<Json<Committed>, ApiError> {
     session.chat.charge(caller.device())?;
-    let NewEpoch { record, remove, ban, excluded, recovery, grant, kdf, auth, blob } = request;
+    let NewEpoch { record, remove, ban, recipients, sent_at_ms, recovery, grant, kdf, auth, blob } = request;
     let record = chain_entry(record, EntryKind::EpochRecord, room, caller.device())?;
     // Nobody ends their own membership by a record; that is what `leave` is for.
-    let gone = || remove.iter().chain(&excluded);
     let makes_sense =
-        remove.len() <= REMOVALS_MAX && (!ban || !remove.is_empty()) && gone().all(|device| *device != caller.device());
-    if !makes_sense || !are_distinct(gone()) {
+        remove.len() <= REMOVALS_MAX && (!ban || !remove.is_empty()) && !remove.contains(&caller.device());
+    if !makes_sense || !are_distinct(&remove) {
         return Err(ErrorCode::BadRequest.into());
     }
+    let (recipients, sent_at_ms) = (recipients.array().ok_or(ErrorCode::BadRequest)?, in_range(sent_at_ms)?);
     let recovery = recovery.map(|device| recovery_device(&device, caller.device())).transpose()?;
     let password = NewPassword::check(grant, kdf, &auth, blob)?;
     let secret = password.hash_for_admin((&session.store, &door), (room, caller.device()), address).await?;
-    let new = snug_store::NewEpoch { record, remove, ban, excluded, recovery, grant, kdf, secret };
+    let new = snug_store::NewEpoch { record, remove, ban, recipients, sent_at_ms, recovery, grant, kdf, secret };
     let chat = session.chat.clone();
     // In a task of its own: a caller who hangs up must not keep the news from those who are removed.
     let work = session.table.tasks().spawn(async move { chat.begin_epoch(new).await });

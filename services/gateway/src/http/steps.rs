@@ -80,7 +80,11 @@ impl From<StepError> for ApiError {
     }
 }
 
-fn in_range(number: u64) -> Result<u64, ErrorCode> {
+/// A number that JSON and databases can hold.
+///
+/// # Errors
+/// `bad_request`.
+pub fn in_range(number: u64) -> Result<u64, ErrorCode> {
     if number < NUMBER_END { Ok(number) } else { Err(ErrorCode::BadRequest) }
 }
 

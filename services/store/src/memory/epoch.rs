@@ -8,9 +8,9 @@ use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, RoomId};
 
 use super::chain::Place;
 use super::{Log, Membership, Memory, now_ms};
-use crate::rules::epoch::{judge_epoch, retired};
+use crate::rules::epoch::{judge_epoch, may_receive, retired};
 use crate::rules::step::{Subject, admin_role};
-use crate::{Appended, EpochKeys, Grant, GrantKind, NewEpoch, Standing, StepError, StoreError};
+use crate::{EpochBegun, EpochKeys, Grant, GrantKind, NewEpoch, StepError, StoreError};
 
 impl Memory {
     pub fn stage_epoch_keys(
@@ -30,10 +30,7 @@ impl Memory {
         if epoch != log.room.epoch.saturating_add(1) || log.is_in_force(record) {
             return Err(StepError::StaleEpoch { epoch: log.room.epoch });
         }
-        let standings = keys.iter().map(|(device, _)| log.standing(*device));
-        if standings.into_iter().any(|it| !matches!(it, Some(Standing::Member(_) | Standing::Recovery))) {
-            return Err(StepError::MembersChanged);
-        }
+        keys.iter().try_for_each(|(device, _)| may_receive(log.subject(*device)))?;
         if let Some((before, _)) = log.stagings.insert(author, (record, now_ms()))
             && before != record
             && !log.is_in_force(before)
@@ -45,11 +42,11 @@ impl Memory {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "the signature of every backend")]
-    pub fn begin_epoch(&self, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
+    pub fn begin_epoch(&self, new: NewEpoch) -> Result<EpochBegun, StepError> {
         let mut state = self.open()?;
         let log = state.rooms.get_mut(&new.record.header().room).ok_or(StepError::NotAMember)?;
         let begun = match log.place(&new.record, EntryKind::EpochRecord, 1)? {
-            Place::Known(appended) => return Ok((appended, Vec::new())),
+            Place::Known(appended) => return Ok(EpochBegun::before(appended)),
             Place::Next(role) => log.begin_epoch(&new, role)?,
         };
         if let Some((recovery, _)) = new.recovery {
@@ -73,12 +70,12 @@ impl Log {
         self.epochs.values().any(|begun| *begun == record)
     }
 
-    fn begin_epoch(&mut self, new: &NewEpoch, role: Role) -> Result<(Appended, Vec<Grant>), StepError> {
+    fn begin_epoch(&mut self, new: &NewEpoch, role: Role) -> Result<EpochBegun, StepError> {
         let (header, record, now_ms) = (new.record.header(), new.record.hash(), now_ms());
         let subjects: BTreeMap<DeviceId, Subject> =
             self.members.iter().map(|(device, member)| (*device, Membership::subject(member))).collect();
         let keys: BTreeSet<DeviceId> = self.keys.get(&record).into_iter().flat_map(BTreeMap::keys).copied().collect();
-        judge_epoch(new, role, &subjects, &keys)?;
+        let excluded = judge_epoch(new, role, &subjects, &keys, now_ms)?;
         if self.grants.get(&new.grant).is_some_and(|grant| grant.kind == GrantKind::Password) {
             return Err(StepError::IdTaken);
         }
@@ -100,12 +97,13 @@ impl Log {
         })?;
         for device in &new.remove {
             self.change(*device, |member| {
-                member.state = Some(if new.ban { MemberState::Banned } else { MemberState::Removed });
+                let is_banned = new.ban || member.state == Some(MemberState::Banned);
+                member.state = Some(if is_banned { MemberState::Banned } else { MemberState::Removed });
                 member.role = Role::Member;
                 member.muted_until_ms = 0;
             });
         }
-        for device in &new.excluded {
+        for device in &excluded {
             self.change(*device, |member| member.state = Some(MemberState::Left));
         }
         if let Some((recovery, key)) = new.recovery {
@@ -115,15 +113,18 @@ impl Log {
             self.members.insert(recovery.device, Membership::new(Role::Owner, None, now_ms));
             self.keys.entry(record).or_default().insert(recovery.device, key);
         }
-        for member in self.members.values_mut().filter(|member| member.muted_until_ms <= now_ms) {
-            member.muted_until_ms = 0;
+        for member in self.members.values_mut() {
+            member.steps = 0;
+            if member.muted_until_ms <= new.sent_at_ms {
+                member.muted_until_ms = 0;
+            }
         }
         self.epochs.insert(header.epoch, record);
         self.room.epoch = header.epoch;
         self.room.access_version += 1;
         let appended = self.push(&new.record, now_ms);
         self.epoch_seq = appended.seq;
-        Ok((appended, revoked))
+        Ok(EpochBegun { appended, revoked, excluded })
     }
 
     /// Forgets the keys staged up to `end_ms` for records that never came. Returns how many.

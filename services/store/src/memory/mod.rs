@@ -87,12 +87,14 @@ struct Membership {
     joined_at_ms: u64,
     muted_until_ms: u64,
     wrote_at_ms: u64,
+    /// Steps that it took in this epoch.
+    steps: u64,
     profile: Option<Seq>,
 }
 
 impl Membership {
     const fn new(role: Role, state: Option<MemberState>, joined_at_ms: u64) -> Self {
-        Self { role, state, retired: false, joined_at_ms, muted_until_ms: 0, wrote_at_ms: 0, profile: None }
+        Self { role, state, retired: false, joined_at_ms, muted_until_ms: 0, wrote_at_ms: 0, steps: 0, profile: None }
     }
 
     const fn standing(&self) -> Standing {

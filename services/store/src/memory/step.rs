@@ -5,7 +5,7 @@ use snug_protocol::{DeviceId, EntryKind, Header, Seq};
 
 use super::chain::Place;
 use super::{Log, Membership, Memory, now_ms};
-use crate::rules::step::{Counts, judge_effect, subject_of};
+use crate::rules::step::{Counts, judge_effect, judge_steps, subject_of};
 use crate::{Appended, Grant, GrantKind, NewStep, StepEffect, StepError};
 
 impl Memory {
@@ -19,8 +19,10 @@ impl Memory {
         };
         let subject = subject_of(&step.effect).and_then(|device| log.subject(device));
         judge_effect(header.device, role, &step.effect, subject, log.counts())?;
+        judge_steps(log.members.get(&header.device).map_or(0, |author| author.steps))?;
         let now_ms = now_ms();
         log.apply(&header, step.effect, now_ms)?;
+        log.change(header.device, |author| author.steps += 1);
         Ok(log.push(&step.envelope, now_ms))
     }
 }

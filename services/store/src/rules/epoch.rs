@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use snug_protocol::DeviceId;
 use snug_protocol::http::Role;
-use snug_protocol::limits::{BANNED_MAX, REMOVALS_MAX};
+use snug_protocol::limits::{BANNED_MAX, CLOCK_AHEAD_MAX, REMOVALS_MAX};
+use snug_protocol::{DeviceId, recipients_hash};
 
+use super::ms;
 use super::step::{Subject, outranks};
 use crate::{NewEpoch, Standing, StepError};
 
@@ -13,7 +14,7 @@ use crate::{NewEpoch, Standing, StepError};
 pub(crate) const STAGED_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Decides on an epoch's effects. `role` is its author's, `subjects` are all who are or were in the room, `keys` those that were staged
-/// for its record.
+/// for its record; a new recovery device's comes with it. Returns the members that are put out since they get no key and are not removed.
 ///
 /// # Errors
 /// Why it does not begin.
@@ -22,35 +23,45 @@ pub(crate) fn judge_epoch(
     role: Role,
     subjects: &BTreeMap<DeviceId, Subject>,
     keys: &BTreeSet<DeviceId>,
-) -> Result<(), StepError> {
+    now_ms: u64,
+) -> Result<Vec<DeviceId>, StepError> {
     if new.remove.len() > REMOVALS_MAX {
         return Err(StepError::TooManyEntries);
     }
+    if new.sent_at_ms > now_ms.saturating_add(ms(CLOCK_AHEAD_MAX)) {
+        return Err(StepError::ClockAhead { now_ms });
+    }
     judge_removals(new, role, subjects)?;
-    let author = new.record.header().device;
-    let mut gone: BTreeSet<DeviceId> = new.remove.iter().chain(&new.excluded).copied().collect();
-    gone.extend(judge_recovery(new, role, subjects)?);
-    if gone.contains(&author) {
+    let retired = judge_recovery(new, role, subjects)?;
+    // It could not enter by its own record.
+    if retired.contains(&new.record.header().device) {
         return Err(StepError::NotAllowed);
     }
-    if !keys.is_disjoint(&gone) {
+    let sealed_to = keys.iter().copied().chain(new.recovery.as_ref().map(|(recovery, _)| recovery.device));
+    let is_removed = |device: &DeviceId| new.remove.contains(device);
+    let is_to_get_none = |device: &DeviceId| is_removed(device) || retired.contains(device);
+    if recipients_hash(sealed_to) != new.recipients || keys.iter().any(is_to_get_none) {
         return Err(StepError::MembersChanged);
     }
-    let is_covered = subjects
-        .iter()
-        .filter(|(_, subject)| matches!(subject.standing, Standing::Member(_)))
-        .all(|(device, _)| keys.contains(device) || gone.contains(device));
-    let is_ours = |device: &DeviceId| {
-        let standing = subjects.get(device).map(|subject| subject.standing);
-        matches!(standing, Some(Standing::Member(_) | Standing::Recovery))
-    };
-    if !is_covered || !keys.iter().all(is_ours) || !new.excluded.iter().all(is_ours) {
-        return Err(StepError::MembersChanged);
+    let mut excluded = Vec::new();
+    for (device, subject) in subjects {
+        if keys.contains(device) || is_to_get_none(device) {
+            continue;
+        }
+        match subject.standing {
+            // Who governs cannot be put out by who governs no more than they do. The author is its own equal.
+            Standing::Recovery => return Err(StepError::NotAllowed),
+            Standing::Member(_) => {
+                outranks(role, *subject)?;
+                excluded.push(*device);
+            }
+            Standing::Left | Standing::Removed | Standing::Banned | Standing::Retired => {}
+        }
     }
-    Ok(())
+    Ok(excluded)
 }
 
-/// The recovery devices that the epoch puts another in the place of; none if it does not.
+/// The recovery devices that the epoch puts another in the place of, and which get no key; none if it does not.
 fn judge_recovery(
     new: &NewEpoch,
     role: Role,
@@ -72,14 +83,7 @@ pub(crate) fn retired(subjects: &BTreeMap<DeviceId, Subject>) -> Vec<DeviceId> {
 fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subject>) -> Result<(), StepError> {
     for device in &new.remove {
         let is_somebody = |subject: &&Subject| !matches!(subject.standing, Standing::Recovery | Standing::Retired);
-        let subject = *subjects.get(device).filter(is_somebody).ok_or(StepError::NotAllowed)?;
-        outranks(role, subject)?;
-        if !new.ban && !matches!(subject.standing, Standing::Member(_)) {
-            return Err(StepError::MembersChanged);
-        }
-    }
-    if new.excluded.iter().any(|device| subjects.get(device).is_some_and(|one| one.standing == Standing::Recovery)) {
-        return Err(StepError::NotAllowed);
+        outranks(role, *subjects.get(device).filter(is_somebody).ok_or(StepError::NotAllowed)?)?;
     }
     if new.ban {
         let before = subjects.iter().filter(|(_, subject)| subject.standing == Standing::Banned);
@@ -89,4 +93,14 @@ fn judge_removals(new: &NewEpoch, role: Role, subjects: &BTreeMap<DeviceId, Subj
         }
     }
     Ok(())
+}
+
+/// Whether a device may be sealed to: it is or was of the room, and is no old recovery device, which never comes back. What else it is at
+/// the time decides nothing, or who comes and goes could keep an epoch from beginning.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn may_receive(subject: Option<Subject>) -> Result<(), StepError> {
+    let may = subject.is_some_and(|subject| subject.standing != Standing::Retired);
+    if may { Ok(()) } else { Err(StepError::MembersChanged) }
 }

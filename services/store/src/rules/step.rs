@@ -1,7 +1,7 @@
 //! Who may do what to whom by a step (ENCRYPTION.md section 6).
 
 use snug_protocol::http::Role;
-use snug_protocol::limits::{ADMINS_MAX, MUTED_MAX};
+use snug_protocol::limits::{ADMINS_MAX, MUTED_MAX, STEPS_PER_EPOCH_MAX};
 use snug_protocol::{DeviceId, Header, Seq};
 
 use crate::{Standing, StepEffect, StepError};
@@ -145,6 +145,15 @@ pub(crate) fn judge_effect(
         StepEffect::Erase { .. } => outranks(role, subject),
         _ => Ok(()),
     }
+}
+
+/// Decides by how many steps their author took in this epoch whether it may take one more. Each has a number of its own, or one admin could
+/// keep all others from acting.
+///
+/// # Errors
+/// It may not.
+pub(crate) const fn judge_steps(steps: u64) -> Result<(), StepError> {
+    if steps < STEPS_PER_EPOCH_MAX { Ok(()) } else { Err(StepError::TooManySteps) }
 }
 
 /// # Errors

@@ -27,7 +27,8 @@ const PINS: &str = concat!(
     " where room = $1 and kind = 9 and length(envelope) > 76 and seq <= $2 order by seq desc limit $3"
 );
 const END: &str = concat!(
-    "select room.head, room.epoch, room.chain_seq, member.state, member.role, coalesce(sender.next, 0) as next, ",
+    "select room.head, room.epoch, room.chain_seq, member.state, member.role, coalesce(member.steps, 0) as steps,
+            coalesce(sender.next, 0) as next, ",
     now_ms!(),
     " as now_ms
      from room
@@ -43,8 +44,8 @@ const KNOWN: &str = "select seq, at_ms, length(envelope) = 76 as is_erased from 
 pub(super) enum Place {
     /// It was appended before.
     Known(Appended),
-    /// It comes next. `seq` is its place, `role` its author's.
-    Next { seq: Seq, role: Role, now_ms: u64 },
+    /// It comes next. `seq` is its place, `role` its author's, who took so many `steps` in this epoch.
+    Next { seq: Seq, role: Role, steps: u64, now_ms: u64 },
 }
 
 /// Decides on an envelope that is to be a chain entry of this kind. Its epoch is to be the room's, or `ahead` more.
@@ -75,7 +76,8 @@ pub(super) async fn place(
     let role = admin_role(row::optional_standing(&found)?)?;
     let end = ChainEnd { epoch: row::small(&found, "epoch")?, chain: row::seq(&found, "chain_seq")? };
     judge_place(header, next, end, end.epoch.saturating_add(ahead))?;
-    Ok(Place::Next { seq: row::seq(&found, "head")?.next(), role, now_ms: row::number(&found, "now_ms")? })
+    let (seq, steps) = (row::seq(&found, "head")?.next(), row::number(&found, "steps")?);
+    Ok(Place::Next { seq, role, steps, now_ms: row::number(&found, "now_ms")? })
 }
 
 async fn known(connection: &mut Connection, draft: &Draft) -> Result<Appended, StepError> {

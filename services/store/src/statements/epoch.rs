@@ -10,12 +10,12 @@ use super::chain::{self, Place};
 use super::lists::Lists;
 use super::step::{Password, replace_password};
 use super::{Connection, Database, grant, member, row, select_now_ms};
-use crate::rules::epoch::{judge_epoch, retired};
+use crate::rules::epoch::{judge_epoch, may_receive, retired};
 use crate::rules::step::{Subject, admin_role};
 use crate::sql::Scope;
 use crate::sql::batch::Draft;
 use crate::sql::list::{Kind, Value, stored};
-use crate::{Appended, EpochKeys, Grant, NewEpoch, Standing, StepError, StoreError};
+use crate::{EpochBegun, EpochKeys, Grant, NewEpoch, StepError, StoreError};
 
 /// A key sealed to a device.
 pub(super) type SealedKey = (DeviceId, [u8; EPOCH_KEY_BYTES]);
@@ -25,6 +25,8 @@ const STAGED: &str = "select device from epoch_key where room = $1 and record = 
 const KEYS: &str = "select epoch_key.device, case when epoch_key.device = $3 then epoch_key.sealed end as sealed
      from epoch join epoch_key on epoch_key.room = epoch.room and epoch_key.record = epoch.record
      where epoch.room = $1 and epoch.epoch = $2 order by epoch_key.device";
+const EXCLUDE: &str = "update member set state = 2 where room = $1 and state = 1 and not exists (
+         select 1 from epoch_key where epoch_key.room = $1 and epoch_key.record = $2 and epoch_key.device = member.device)";
 static INSERT_KEYS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Kind::Bytes; 4], |rows| {
         format!(
@@ -55,7 +57,7 @@ impl Database {
             .await
     }
 
-    pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
+    pub async fn begin_epoch(&self, new: NewEpoch) -> Result<EpochBegun, StepError> {
         let room = new.record.header().room;
         self.writer
             .write(Scope::Room(room), move |connection| {
@@ -95,10 +97,7 @@ async fn stage(
         return Err(StepError::StaleEpoch { epoch: present });
     }
     for (device, _) in keys {
-        let subject = chain::select_subject(connection, room, *device).await?;
-        if !matches!(subject.map(|subject| subject.standing), Some(Standing::Member(_) | Standing::Recovery)) {
-            return Err(StepError::MembersChanged);
-        }
+        may_receive(chain::select_subject(connection, room, *device).await?)?;
     }
     note_staging(connection, room, author, record).await?;
     insert_keys(connection, room, record, keys).await?;
@@ -173,40 +172,35 @@ pub(super) async fn insert_epoch(
     Ok(())
 }
 
-async fn begin(connection: &mut Connection, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
+async fn begin(connection: &mut Connection, new: NewEpoch) -> Result<EpochBegun, StepError> {
     let draft = Draft { hash: new.record.hash(), envelope: new.record.clone() };
     let (seq, role, now_ms) = match chain::place(connection, &draft, EntryKind::EpochRecord, 1).await? {
-        Place::Known(appended) => return Ok((appended, Vec::new())),
-        Place::Next { seq, role, now_ms } => (seq, role, now_ms),
+        Place::Known(appended) => return Ok(EpochBegun::before(appended)),
+        Place::Next { seq, role, now_ms, .. } => (seq, role, now_ms),
     };
     let header = *draft.envelope.header();
     let room = header.room;
     let subjects = select_subjects(connection, room).await?;
     let keys = select_staged(connection, room, draft.hash).await?;
-    judge_epoch(&new, role, &subjects, &keys)?;
+    let excluded = judge_epoch(&new, role, &subjects, &keys, now_ms)?;
     for device in &new.remove {
-        end_membership(connection, room, *device, if new.ban { row::state::BANNED } else { row::state::REMOVED })
-            .await?;
+        end_membership(connection, room, *device, new.ban).await?;
     }
-    for device in &new.excluded {
-        end_membership(connection, room, *device, row::state::LEFT).await?;
-    }
+    exclude_all_without(connection, room, draft.hash).await?;
     if let Some((recovery, key)) = new.recovery {
-        for device in retired(&subjects) {
-            end_membership(connection, room, device, row::state::RETIRED).await?;
-        }
+        retire(connection, room, &retired(&subjects)).await?;
         member::insert_device(connection, &recovery).await?;
         member::insert_recovery(connection, room, recovery.device, now_ms).await?;
         insert_keys(connection, room, draft.hash, &[(recovery.device, key)]).await?;
     }
     let revoked = revoke_invites(connection, room).await?;
-    let NewEpoch { grant, kdf, secret, .. } = new;
+    let NewEpoch { grant, kdf, secret, sent_at_ms, .. } = new;
     let password = Password { room, grant, kdf, secret, made_by: header.device };
     replace_password(connection, password, now_ms).await?;
     insert_epoch(connection, room, header.epoch, draft.hash).await?;
     let appended = chain::push(connection, &draft, seq, now_ms).await?;
-    enter_epoch(connection, room, header.epoch, seq, now_ms).await?;
-    Ok((appended, revoked))
+    enter_epoch(connection, room, header.epoch, seq, sent_at_ms).await?;
+    Ok(EpochBegun { appended, revoked, excluded })
 }
 
 async fn select_subjects(connection: &mut Connection, room: RoomId) -> Result<BTreeMap<DeviceId, Subject>, StoreError> {
@@ -223,17 +217,38 @@ async fn select_staged(
     rows.iter().map(|row| row::bytes(row, "device").map(DeviceId)).collect()
 }
 
-/// Ends a membership with this state. One that an admin ends loses its role and its mute with it, as in the chain.
+/// Ends a membership by an admin's will: role and mute end with it, as in the chain. Who is banned stays so.
 async fn end_membership(
     connection: &mut Connection,
     room: RoomId,
     device: DeviceId,
-    state: i64,
+    ban: bool,
 ) -> Result<(), StoreError> {
-    const LEFT: &str = "update member set state = $3 where room = $1 and device = $2";
-    const ENDED: &str = "update member set state = $3, role = 3, muted_until_ms = 0 where room = $1 and device = $2";
-    let update = if state == row::state::LEFT { LEFT } else { ENDED };
-    sqlx::query(update).bind(&room.0[..]).bind(&device.0[..]).bind(state).execute(connection).await?;
+    const ENDED: &str =
+        "update member set state = case when state = 4 then state else $3 end, role = 3, muted_until_ms = 0
+         where room = $1 and device = $2";
+    let state = if ban { row::state::BANNED } else { row::state::REMOVED };
+    sqlx::query(ENDED).bind(&room.0[..]).bind(&device.0[..]).bind(state).execute(connection).await?;
+    Ok(())
+}
+
+/// Ends the standing of recovery devices in the place of which another comes.
+async fn retire(connection: &mut Connection, room: RoomId, devices: &[DeviceId]) -> Result<(), StoreError> {
+    const RETIRED: &str = "update member set state = $3, role = 3 where room = $1 and device = $2";
+    for device in devices {
+        let query = sqlx::query(RETIRED).bind(&room.0[..]).bind(&device.0[..]).bind(row::state::RETIRED);
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// All members who get no key have left. They keep their roles, as one who leaves does.
+async fn exclude_all_without(
+    connection: &mut Connection,
+    room: RoomId,
+    record: EnvelopeHash,
+) -> Result<(), StoreError> {
+    sqlx::query(EXCLUDE).bind(&room.0[..]).bind(&record.0[..]).execute(connection).await?;
     Ok(())
 }
 
@@ -245,13 +260,14 @@ async fn revoke_invites(connection: &mut Connection, room: RoomId) -> Result<Vec
     Ok(invites)
 }
 
-/// Moves the room on to its new epoch, whose record stands at `seq`. Mutes that are over end with the old one.
+/// Moves the room on to its new epoch, whose record stands at `seq`. Mutes that were over at the record's time end with the old one, and
+/// steps are counted anew.
 async fn enter_epoch(
     connection: &mut Connection,
     room: RoomId,
     epoch: u32,
     seq: Seq,
-    now_ms: u64,
+    sent_at_ms: u64,
 ) -> Result<(), StoreError> {
     const MOVE: &str =
         "update room set epoch = $2, epoch_seq = $3, access_version = access_version + 1 where room = $1";
@@ -259,7 +275,11 @@ async fn enter_epoch(
          where room = $1 and muted_until_ms > 0 and muted_until_ms <= $2";
     let query = sqlx::query(MOVE).bind(&room.0[..]).bind(i64::from(epoch)).bind(stored(seq.0));
     query.execute(&mut *connection).await?;
-    sqlx::query(UNMUTE).bind(&room.0[..]).bind(stored(now_ms)).execute(connection).await?;
+    sqlx::query(UNMUTE).bind(&room.0[..]).bind(stored(sent_at_ms)).execute(&mut *connection).await?;
+    sqlx::query("update member set steps = 0 where room = $1 and steps > 0")
+        .bind(&room.0[..])
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -270,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_and_members_are_found_by_key() {
-        for statement in [SUBJECTS, STAGED, KEYS].into_iter().chain(INSERT_KEYS.texts()) {
+        for statement in [SUBJECTS, STAGED, KEYS, EXCLUDE].into_iter().chain(INSERT_KEYS.texts()) {
             assert_searches(statement).await;
         }
     }

@@ -5,7 +5,7 @@ use snug_protocol::{DeviceId, EntryKind, GrantId, RoomId};
 
 use super::chain::{self, Place};
 use super::{Connection, Database, answered, grant, row, tombstone};
-use crate::rules::step::{Counts, judge_effect, subject_of};
+use crate::rules::step::{Counts, judge_effect, judge_steps, subject_of};
 use crate::sql::Scope;
 use crate::sql::batch::Draft;
 use crate::sql::list::stored;
@@ -40,9 +40,9 @@ impl Database {
 
 async fn administer(connection: &mut Connection, step: NewStep) -> Result<Appended, StepError> {
     let draft = Draft { hash: step.envelope.hash(), envelope: step.envelope };
-    let (seq, role, now_ms) = match chain::place(connection, &draft, EntryKind::Step, 0).await? {
+    let (seq, role, steps, now_ms) = match chain::place(connection, &draft, EntryKind::Step, 0).await? {
         Place::Known(appended) => return Ok(appended),
-        Place::Next { seq, role, now_ms } => (seq, role, now_ms),
+        Place::Next { seq, role, steps, now_ms } => (seq, role, steps, now_ms),
     };
     let header = draft.envelope.header();
     let (room, author) = (header.room, header.device);
@@ -51,6 +51,7 @@ async fn administer(connection: &mut Connection, step: NewStep) -> Result<Append
         None => None,
     };
     judge_effect(author, role, &step.effect, subject, count(connection, room).await?)?;
+    judge_steps(steps)?;
     match step.effect {
         StepEffect::None => {}
         StepEffect::Role { device, role } => set_role(connection, room, device, role).await?,
@@ -68,7 +69,14 @@ async fn administer(connection: &mut Connection, step: NewStep) -> Result<Append
             replace_password(connection, Password { room, grant, kdf, secret, made_by: author }, now_ms).await?;
         }
     }
+    count_step(connection, room, author).await?;
     Ok(chain::push(connection, &draft, seq, now_ms).await?)
+}
+
+async fn count_step(connection: &mut Connection, room: RoomId, author: DeviceId) -> Result<(), StoreError> {
+    const UPDATE: &str = "update member set steps = steps + 1 where room = $1 and device = $2";
+    sqlx::query(UPDATE).bind(&room.0[..]).bind(&author.0[..]).execute(connection).await?;
+    Ok(())
 }
 
 async fn count(connection: &mut Connection, room: RoomId) -> Result<Counts, StoreError> {

@@ -4,7 +4,7 @@ use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, EnvelopeHash, RoomId, Seq};
 
 use super::{Backend, Store, on, through};
-use crate::{Appended, EpochKeys, Grant, NewEpoch, NewStep, Page, StepError, StoreError};
+use crate::{Appended, EpochBegun, EpochKeys, NewEpoch, NewStep, Page, StepError, StoreError};
 
 impl Store {
     /// Appends a step and applies its effect, in one transaction. The author is the envelope's device; the rights are those of
@@ -25,12 +25,12 @@ impl Store {
         }
     }
 
-    /// Notes keys of the epoch after the present one, sealed to members or the recovery device, for the record with the hash `record`.
+    /// Notes keys of the epoch after the present one, sealed to devices that are or were of the room, for the record with the hash `record`.
     /// A key for the same device again replaces the first. They are of no effect until that record begins the epoch, and are forgotten
     /// after a day, or when the author stages for another record.
     ///
     /// # Errors
-    /// Why not; nothing was stored. `MembersChanged`: one of them is neither a member nor a recovery device now. `TooManyEntries`: more
+    /// Why not; nothing was stored. `MembersChanged`: one of them never was of the room. `TooManyEntries`: more
     /// than `EPOCH_KEYS_PAGE_MAX` at one time.
     pub async fn stage_epoch_keys(
         &self,
@@ -44,14 +44,15 @@ impl Store {
     }
 
     /// Begins an epoch in one transaction: appends its record, makes the keys staged for it valid, ends the membership of those who are
-    /// removed or excluded, replaces the password grant, and revokes all invites. The keys must be for exactly the members who remain;
-    /// recovery devices may have one too. Returns also the invites that were still valid; none for a duplicate.
+    /// removed and of all others who get no key, replaces the password grant, and revokes all invites. The keys must be those that
+    /// `recipients` names, with one for each recovery device and for each member that the author does not outrank. Who comes or goes
+    /// meanwhile does not hinder it: who has come gets no key, and a key of one who has left is of no use until it comes back.
     ///
     /// Cancel-safe as [`Store::append`] is.
     ///
     /// # Errors
     /// Why not; nothing was changed. After `Store(Unavailable)` it may have been, and sending it again tells.
-    pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Appended, Vec<Grant>), StepError> {
+    pub async fn begin_epoch(&self, new: NewEpoch) -> Result<EpochBegun, StepError> {
         on!(self, backend => backend.begin_epoch(new))
     }
 

@@ -4,7 +4,7 @@ use snug_protocol::http::Role;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
 use snug_protocol::{DeviceId, Envelope, GrantId};
 
-use super::{DeviceKeys, GrantSecret};
+use super::{Appended, DeviceKeys, Grant, GrantSecret};
 
 /// What a device is in a room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,10 +113,13 @@ pub struct NewEpoch {
     pub remove: Vec<DeviceId>,
     /// Whether they may not come back.
     pub ban: bool,
-    /// Members that the author could not seal to. They have left, and may come back by the new password.
-    pub excluded: Vec<DeviceId>,
-    /// The recovery device that takes the place of the one before, and the epoch's key sealed to it. It must never have been anything
-    /// in the room.
+    /// [`snug_protocol::recipients_hash`] of those that the key is sealed to: the devices that keys are staged for, and the new recovery
+    /// device, if there is one. All other members have left then, and may come back by the new password.
+    pub recipients: [u8; 32],
+    /// The time that the record states, Unix milliseconds: mutes that have ended by it are forgotten.
+    pub sent_at_ms: u64,
+    /// The recovery device that takes the place of the one before, and the epoch's key sealed to it, which is not staged. It must never
+    /// have been anything in the room.
     pub recovery: Option<(DeviceKeys, [u8; EPOCH_KEY_BYTES])>,
     /// The new password grant's id.
     pub grant: GrantId,
@@ -124,6 +127,24 @@ pub struct NewEpoch {
     pub kdf: u32,
     /// To check it by.
     pub secret: GrantSecret,
+}
+
+/// An epoch that has begun.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EpochBegun {
+    /// Its record.
+    pub appended: Appended,
+    /// The invites that were still valid; none for a duplicate.
+    pub revoked: Vec<Grant>,
+    /// Members that got no key and were not removed; none for a duplicate.
+    pub excluded: Vec<DeviceId>,
+}
+
+impl EpochBegun {
+    /// What is answered to a record that was appended before.
+    pub(crate) const fn before(appended: Appended) -> Self {
+        Self { appended, revoked: Vec::new(), excluded: Vec::new() }
+    }
 }
 
 /// Whom an epoch's key was sealed to.

@@ -1,14 +1,15 @@
 //! Steps: who may take them, and what they do.
 
 use snug_protocol::http::{MemberState, Role};
+use snug_protocol::limits::STEPS_PER_EPOCH_MAX;
 use snug_protocol::{EntryKind, GrantId, Header, RoomId, Seq};
 use snug_store::{
     AppendError, CreateInviteError, DeviceKeys, EnterError, Lookup, NewStep, Standing, StepEffect, StepError, Store,
 };
 
 use crate::fixture::{
-    Instance, administer, contract, device, envelope, id, invite, is_duplicate, new_room, recovery, room_of, secret,
-    step, together,
+    Instance, administer, contract, device, envelope, epoch, id, invite, is_duplicate, keyed, new_room, recovery,
+    room_of, secret, stage, step, together,
 };
 
 contract![
@@ -29,6 +30,7 @@ contract![
     the_last_owner_leaves_last,
     what_is_too_old_is_erased_by_a_sweep,
     the_chain_is_read_in_pages,
+    one_admin_cannot_make_the_chain_endless_nor_keep_others_from_acting,
 ];
 
 const OWNER: u32 = 1;
@@ -349,4 +351,19 @@ async fn the_chain_is_read_in_pages(store: Store) {
     let (from, to, none) = page(Some(Seq(1)), 2).await;
     assert!(from > to && none.is_empty());
     assert!(store.chain(RoomId(id(9)), None, 10).await.unwrap().is_none());
+}
+
+async fn one_admin_cannot_make_the_chain_endless_nor_keep_others_from_acting(store: Store) {
+    let room = room_of_three(&store).await;
+    for _ in 0..STEPS_PER_EPOCH_MAX {
+        administer(&store, room, device(MODERATOR), StepEffect::None).await;
+    }
+    let error = refused(&store, room, device(MODERATOR), StepEffect::None).await;
+    assert!(matches!(error, StepError::TooManySteps), "{error:?}");
+    let keys = [device(OWNER), device(MODERATOR), recovery(1)];
+    administer(&store, room, device(OWNER), StepEffect::Lock { locked: true }).await;
+    let new = keyed(epoch(&store, room, device(OWNER), 5).await, &keys);
+    stage(&store, &new, &keys).await.unwrap();
+    store.begin_epoch(new).await.unwrap();
+    administer(&store, room, device(MODERATOR), StepEffect::None).await;
 }

@@ -4,7 +4,7 @@ use snug_protocol::RoomId;
 use snug_store::{AppendError, CreateRoomError, MovePart, OfferOutcome, StepEffect, StepError, Store};
 
 use crate::fixture::{
-    Behind, Instance, administer, behind, device, epoch, id, log, new_room, recovery, room_of, stage, together,
+    Behind, Instance, administer, behind, device, epoch, id, keyed, log, new_room, recovery, room_of, stage, together,
 };
 
 behind![
@@ -102,18 +102,19 @@ async fn retention_erases_in_batches_and_stops_at_what_is_young(store: Store, be
 
 async fn what_was_staged_a_day_ago_is_forgotten_and_what_is_in_force_is_kept(store: Store, behind: Behind) {
     let room = room_of(&store, 1, &[device(1)]).await;
-    let begun = epoch(&store, room, device(1), 5).await;
-    stage(&store, &begun, &[device(1)]).await.unwrap();
+    let both = [device(1), recovery(1)];
+    let begun = keyed(epoch(&store, room, device(1), 5).await, &both);
+    stage(&store, &begun, &both).await.unwrap();
     store.begin_epoch(begun).await.unwrap();
     let day_ago = "update epoch_staging set staged_at_ms = staged_at_ms - 86400000";
     behind.run(day_ago).await;
     assert_eq!(store.sweep().await.unwrap().staged_keys, 0);
-    let new = epoch(&store, room, device(1), 6).await;
-    stage(&store, &new, &[device(1), recovery(1)]).await.unwrap();
+    let new = keyed(epoch(&store, room, device(1), 6).await, &both);
+    stage(&store, &new, &both).await.unwrap();
     behind.run(day_ago).await;
     assert_eq!(store.sweep().await.unwrap().staged_keys, 2);
     assert!(matches!(store.begin_epoch(new).await, Err(StepError::MembersChanged)));
-    assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap().recipients, [device(1).device]);
+    assert_eq!(store.epoch_keys(room, 1, device(1).device).await.unwrap().recipients, both.map(|keys| keys.device));
 }
 
 async fn a_mailbox_ends_ten_minutes_after_its_offer(store: Store, behind: Behind) {

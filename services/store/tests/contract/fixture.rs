@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::maybe_done;
 use snug_protocol::limits::EPOCH_KEY_BYTES;
-use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, Header, InstanceId, RoomId, Seq, recipients_hash};
 use snug_store::{
     AppendError, Appended, DeviceKeys, GrantSecret, NewEpoch, NewInvite, NewRoom, NewStep, PostgresOptions,
     SqliteOptions, StepEffect, StepError, Store,
@@ -351,7 +351,8 @@ pub async fn administer(store: &Store, room: RoomId, author: DeviceKeys, effect:
     store.administer(step(store, room, author, effect).await).await.expect("the step is taken")
 }
 
-/// An epoch of `author` at the end of the room's chain as it is now, removing and excluding nobody; its password grant is `grant`.
+/// An epoch of `author` at the end of the room's chain as it is now, removing nobody; its password grant is `grant`. For whom it has keys is
+/// to be said: [`keyed`].
 pub async fn epoch(store: &Store, room: RoomId, author: DeviceKeys, grant: u32) -> NewEpoch {
     let now = store.room(room).await.expect("the room is read").expect("there is one");
     let header = fresh(room, author).header(EntryKind::EpochRecord, 0, now.chain.0);
@@ -359,12 +360,19 @@ pub async fn epoch(store: &Store, room: RoomId, author: DeviceKeys, grant: u32) 
         record: envelope(&Header { epoch: now.epoch + 1, ..header }),
         remove: Vec::new(),
         ban: false,
-        excluded: Vec::new(),
+        recipients: [0; 32],
+        sent_at_ms: 0,
         recovery: None,
         grant: GrantId(id(grant)),
         kdf: 1,
         secret: secret(1),
     }
+}
+
+/// The same with keys for these devices, and for the new recovery device, if it has one.
+pub fn keyed(new: NewEpoch, devices: &[DeviceKeys]) -> NewEpoch {
+    let fresh = new.recovery.map(|(keys, _)| keys);
+    NewEpoch { recipients: recipients_hash(devices.iter().chain(&fresh).map(|keys| keys.device)), ..new }
 }
 
 /// What is sealed to a device by these tests.

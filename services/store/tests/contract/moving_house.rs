@@ -11,8 +11,8 @@ use snug_store::{OpenError, Progress, StepEffect, Store, TransferError, Transfer
 use tempfile::TempDir;
 
 use crate::fixture::{
-    self, ANY, Behind, Instance, PostgresDatabase, administer, device, epoch, expired, id, invite, is_duplicate, log,
-    recovery, room_of, stage, together,
+    self, ANY, Behind, Instance, PostgresDatabase, administer, device, epoch, expired, id, invite, is_duplicate, keyed,
+    log, recovery, room_of, stage, together,
 };
 
 /// Of the messages in the first room: enough for many chunks.
@@ -41,8 +41,9 @@ async fn installation() -> TempDir {
     store.create_invite(expired(invite(room, 8, device(1)))).await.unwrap();
     administer(&store, room, device(1), StepEffect::Mute { device: device(2).device, until_ms: u64::MAX >> 12 }).await;
     administer(&store, room, device(1), StepEffect::Lock { locked: true }).await;
-    let new = epoch(&store, room, device(1), 9).await;
-    stage(&store, &new, &[device(1), device(2), recovery(1)]).await.unwrap();
+    let keys = [device(1), device(2), recovery(1)];
+    let new = keyed(epoch(&store, room, device(1), 9).await, &keys);
+    stage(&store, &new, &keys).await.unwrap();
     store.begin_epoch(new).await.unwrap();
     let staged = epoch(&store, room, device(1), 10).await;
     stage(&store, &staged, &[device(1)]).await.unwrap();

@@ -4,7 +4,7 @@ import { rekey } from "../core/administration/rekey.ts";
 import { Steward } from "../core/administration/steward.ts";
 import { changePassword, setRole, take, transfer } from "../core/administration/steps.ts";
 import { type Step } from "../core/chain/step.ts";
-import { auditEntries } from "../core/drawing/admin.ts";
+import { auditEntries, droppedOut } from "../core/drawing/admin.ts";
 import { fingerprint } from "../core/crypto/device.ts";
 import { refused } from "../core/problems.ts";
 import { type Room } from "../core/room.ts";
@@ -90,7 +90,7 @@ export function administration(page: PageSession): Administration {
     audit: (id) =>
       page.withRoom(id, async (room) => {
         await room.chain.ready();
-        return auditEntries(room);
+        return auditEntries(room, await droppedOut(room));
       }),
   };
 }

@@ -81,8 +81,8 @@ function beginsWell({ seq, header, content }: LogEntry, before: LogEntry | undef
   if (before === undefined) return !whole;
   const { previous, previousKey } = content.record;
   if (header?.targetSeq !== before.seq || previous !== before.hash) return false;
-  // A record that reads back has a record before it that opens.
-  return previousKey === undefined;
+  // A record that reads back has a record before it that opens, if the way there is known.
+  return previousKey === undefined || !whole;
 }
 
 /** Whether the entry is of the chain, by its header. */

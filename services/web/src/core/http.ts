@@ -12,6 +12,8 @@ export class ApiError extends Error {
   readonly retry: Retry;
   readonly retryAfterMs: number | undefined;
   readonly freeVariant: string | undefined;
+  /** With `clock_ahead`: the server's time. */
+  readonly serverAtMs: number | undefined;
 
   constructor(body: Omit<Partial<ErrorBody>, "code"> & { code: ErrorCode | "offline" }) {
     super(body.message ?? body.code);
@@ -19,6 +21,7 @@ export class ApiError extends Error {
     this.retry = body.retry ?? "later";
     this.retryAfterMs = body.retry_after_ms;
     this.freeVariant = body.free_variant;
+    this.serverAtMs = body.server_at_ms;
   }
 }
 

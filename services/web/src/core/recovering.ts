@@ -16,6 +16,7 @@ import { joinByInvite, RoomUntrusted, type EnterStep, type EnterWorld } from "./
 import { makeInvite } from "./make-invite.ts";
 import { type RawEntry } from "./frames.ts";
 import { keepOlderKeys } from "./older-keys.ts";
+import { CHAIN_PAGES_NEEDED_MAX } from "./room-chain.ts";
 import { recordHeader } from "./room-keys.ts";
 import { RoomReading } from "./room-reading.ts";
 import { type RoomRecord } from "./store.ts";
@@ -23,8 +24,6 @@ import { HISTORY_PAGE_MAX } from "../protocol.gen.ts";
 
 /** How long the invite is good that leads this device into the room. */
 const INVITE_LIFE_MS = 3_600_000;
-/** So many pages of the chain are fetched. */
-const PAGES_MAX = 100;
 
 export interface RecoverWorld extends EnterWorld {
   /** The page's, without a trailing slash. */
@@ -86,7 +85,7 @@ async function opens(device: Device, room: Bytes, epoch: number, key: Bytes, raw
 /** A room's records, oldest first, as far as the server shows them. */
 async function recordsOf(api: Api, room: string): Promise<readonly RawEntry[]> {
   const records: RawEntry[] = [];
-  for (let [before, page]: [number | undefined, number] = [undefined, 0]; page < PAGES_MAX; page++) {
+  for (let [before, page]: [number | undefined, number] = [undefined, 0]; page < CHAIN_PAGES_NEEDED_MAX; page++) {
     const { entries }: { entries: readonly RawEntry[] } = await api.chain(room, before, HISTORY_PAGE_MAX);
     records.unshift(...entries.filter((raw) => recordHeader(raw) !== undefined));
     before = entries[0]?.seq ?? 1;

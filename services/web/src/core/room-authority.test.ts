@@ -356,6 +356,21 @@ it("a chain of several pages is fetched whole", async () => {
   expect(page.room.chain.founding).toBe(server.log[0]?.hash);
 }, 20_000);
 
+it("a chain is fetched back to the pinned record, however many pages that takes, and little more", async () => {
+  const page = await enter();
+  server.chainPageMax = 1;
+  for (let index = 1; index <= 120; index++) await topic(`topic ${index}`);
+  await page.room.chain.refresh();
+  expect([topicOf(page), page.room.chain.fold?.beginsAt, found(page)]).toEqual(["topic 120", 1, []]);
+  // What came before the pinned record is fetched as far as a chain usually goes.
+  await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, ben.device, page.device]);
+  await topic("after it");
+  await vi.waitFor(() => expect(keyOf(page)).toBe(1), 5_000);
+  await page.room.chain.refresh();
+  expect(page.room.chain.links.length).toBeLessThanOrEqual(100);
+  expect([topicOf(page), found(page)]).toEqual(["after it", []]);
+}, 20_000);
+
 it("a chain that could not be had at first is had when the room is followed", async () => {
   server.down = (call) => call === "chain";
   await topic("tea");
@@ -366,4 +381,69 @@ it("a chain that could not be had at first is had when the room is followed", as
   server.down = () => false;
   await page.connect();
   expect([topicOf(page), found(page)]).toEqual(["tea", []]);
+});
+
+describe("who gets a new key", () => {
+  let mia: Author;
+
+  beforeEach(async () => {
+    mia = author(await generateDevice());
+    server.join(mia.device);
+    await server.say(mia, EntryType.profile, profileBody("Mia", true, mia.device));
+    await server.step(ana, { type: "role", role: "moderator", ...(await deviceKeys(mia.device)) });
+  });
+
+  it.each(["the owner", "the recovery key"])("is flagged when a moderator leaves out %s", async (whom) => {
+    const page = await enter();
+    const to = [ana.device, recovery, mia.device, ben.device, page.device];
+    const without = whom === "the owner" ? ana.device : recovery;
+    const at = await server.rekey(
+      mia,
+      { type: "rotate" },
+      to.filter((device) => device !== without),
+    );
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${at}`]), 5_000);
+    expect(page.room.log.violations[0]?.entries.map(({ seq }) => seq)).toEqual([1, at]);
+    expect(keyOf(page)).toBe(1);
+  });
+
+  it("is flagged when the server hides who was left out", async () => {
+    const page = await enter();
+    const at = await server.rekey(mia, { type: "rotate" }, [recovery, mia.device, page.device]);
+    server.sealed.get(1)?.set(ana.device.id, b64(random(80)));
+    await page.room.chain.load();
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${at}`]), 5_000);
+  });
+
+  it("is nobody's fault when who dropped out governs less, or left, or was removed; and it is told who did", async () => {
+    const page = await enter();
+    await server.rekey(ana, { type: "rotate" }, [ana.device, recovery, mia.device, ben.device, page.device]);
+    const cause = { type: "remove", devices: [ben.device.id], ban: false } as const;
+    const at = await server.rekey(ana, cause, [ana.device, recovery, page.device]);
+    await vi.waitFor(() => expect(keyOf(page)).toBe(2), 5_000);
+    expect(await page.room.recipients.droppedOut(at)).toEqual([mia.device.id]);
+    expect(await page.room.recipients.droppedOut(1)).toEqual([]);
+    expect(found(page)).toEqual([]);
+  });
+
+  it("is whoever comes in the place of the recovery device, and the old one is missed by nobody", async () => {
+    const page = await enter();
+    const people = [ana.device, mia.device, ben.device, page.device];
+    await server.rekey(ana, { type: "rotate" }, [...people, recovery]);
+    const fresh = await generateDevice();
+    const at = await server.rekey(ana, { type: "rotate" }, [...people, fresh], fresh);
+    await vi.waitFor(() => expect(keyOf(page)).toBe(2), 5_000);
+    expect(await page.room.recipients.droppedOut(at)).toEqual([]);
+    expect(found(page)).toEqual([]);
+    // The old one instead, which the server might still show as what it was.
+    const without = await server.rekey(ana, { type: "rotate" }, [...people, recovery]);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${without}`]), 5_000);
+    expect(await page.room.recipients.droppedOut(without)).toEqual([fresh.id]);
+  });
+
+  it("is looked at by a newcomer as well", async () => {
+    const at = await server.rekey(mia, { type: "rotate" }, [recovery, mia.device]);
+    const page = await enter();
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${at}`]), 5_000);
+  });
 });

@@ -13,8 +13,10 @@ import { recordHeader, type FoundKey, type RoomKeys } from "./room-keys.ts";
 import { type RoomLog } from "./room-log.ts";
 import { HISTORY_PAGE_MAX } from "../protocol.gen.ts";
 
-/** So many pages of the chain are fetched. */
+/** So many pages of the chain are fetched, once the pinned record is among them. */
 const CHAIN_PAGES_MAX = 100;
+/** No more than this in any case. The server's limits of steps and new passwords put the pinned record far below it. */
+export const CHAIN_PAGES_NEEDED_MAX = 2_500;
 
 export interface RoomChainWorld {
   readonly api: Pick<Api, "chain">;
@@ -264,8 +266,11 @@ export class RoomChain {
   async #fetch(): Promise<Fetched> {
     let raws: readonly RawEntry[] = [];
     let history: string | undefined;
-    for (let page = 0; page < CHAIN_PAGES_MAX; page++) {
+    const { epoch } = this.#world.pinned();
+    let pinned = false;
+    for (let page = 0; page < (pinned ? CHAIN_PAGES_MAX : CHAIN_PAGES_NEEDED_MAX); page++) {
       const got = await this.#world.api.chain(this.#room, raws[0]?.seq, HISTORY_PAGE_MAX);
+      pinned ||= got.entries.some((raw) => (recordHeader(raw)?.epoch ?? Infinity) <= epoch);
       history ??= this.#world.log.history ?? got.history;
       // The log changed its life on the way; who asks next gets the new one.
       if (history !== got.history) throw new ApiError({ code: "unavailable" });

@@ -17,6 +17,7 @@ import { RoomMembers } from "./room-members.ts";
 import { RoomPages } from "./room-pages.ts";
 import { RoomPins } from "./room-pins.ts";
 import { RoomQuotes } from "./room-quotes.ts";
+import { RoomRecipients } from "./room-recipients.ts";
 
 /** How often a missing key is asked for again, and how long between; after that with each new connection. */
 const KEY_TRIES_MAX = 10;
@@ -39,6 +40,7 @@ export class RoomReading {
   readonly keys: RoomKeys;
   readonly opener: EntryOpener;
   readonly chain: RoomChain;
+  readonly recipients: RoomRecipients;
   readonly members: RoomMembers;
   readonly pages: RoomPages;
   readonly quotes: RoomQuotes;
@@ -70,6 +72,16 @@ export class RoomReading {
       openerWith: (keyOf) => new EntryOpener(room, keyOf, directory),
       pinned: () => world.record().pinned,
       changed: () => this.#chainChanged(),
+    });
+    // The recovery device has pinned no epoch; it looks at no records but to get in.
+    const { epoch } = world.record().pinned;
+    this.recipients = new RoomRecipients(room, epoch < 0 ? Infinity : epoch - 1, {
+      api,
+      links: () => this.chain.links,
+      report: ({ seq, shown }) => {
+        log.report("authority", seq, shown);
+        changed();
+      },
     });
     const banned = () => this.chain.state?.banned ?? [];
     this.members = new RoomMembers(room, { api, directory, opener, banned, changed });
@@ -202,6 +214,7 @@ export class RoomReading {
   }
 
   #chainChanged(): void {
+    void this.recipients.check();
     for (const { entries } of this.log.runs) this.#findBanned(entries);
     this.#world.logChanged();
     if ([...this.opener.lacked].some((epoch) => this.keys.of(epoch) !== undefined)) this.#world.reload();

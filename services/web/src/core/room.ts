@@ -34,6 +34,7 @@ export class Room {
   readonly directory: RoomReading["directory"];
   readonly keys: RoomReading["keys"];
   readonly chain: RoomReading["chain"];
+  readonly recipients: RoomReading["recipients"];
   readonly members: RoomReading["members"];
   readonly pages: RoomReading["pages"];
   readonly quotes: RoomReading["quotes"];
@@ -79,7 +80,7 @@ export class Room {
     this.#reading = reading;
     [this.log, this.changes, this.directory, this.keys] = [log, reading.changes, directory, reading.keys];
     [this.chain, this.members, this.pages] = [reading.chain, reading.members, reading.pages];
-    [this.quotes, this.pins] = [reading.quotes, reading.pins];
+    [this.quotes, this.pins, this.recipients] = [reading.quotes, reading.pins, reading.recipients];
     this.#feed = new RoomFeed(log, reading.opener, {
       followed: (frame, from) => this.#applyFollowed(frame, from),
       entries: (entries) => this.#applyLive(entries),

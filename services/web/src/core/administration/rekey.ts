@@ -4,7 +4,7 @@
 import { ApiError } from "../http.ts";
 import { b64 } from "../base64url.ts";
 import { random, type Bytes } from "../bytes.ts";
-import { eligible, namesRecipients, withRecovery, type Eligible } from "../chain/eligible.ts";
+import { eligible, namesRecipients, recipientsHash, type Eligible } from "../chain/eligible.ts";
 import { type Chain } from "../chain/chain.ts";
 import { sortedDevices } from "../chain/order.ts";
 import { type Cause, type EpochRecord } from "../chain/record.ts";
@@ -59,9 +59,9 @@ interface Password {
 /**
  * Gives the room another key and password, seals the key to everyone who stays, and revokes all invites, in one commit. What
  * was handed to the server before that commit does no harm, so a page that ends in between leaves the room as it was; one that
- * ends after it finds its own key among the sealed ones. When others administer or members come and go meanwhile, it is done
- * again upon that, at most 3 times. Rejects with `ApiError` (`chain_moved`: another key or password came first, look and decide
- * again; `offline`: it may be done) and `PageProblem`.
+ * ends after it finds its own key among the sealed ones. Who comes while it is under way gets no key, and may join by the new
+ * password. When others administer meanwhile, it is done again upon that, at most 3 times. Rejects with `ApiError`
+ * (`chain_moved`: another key or password came first, look and decide again; `offline`: it may be done) and `PageProblem`.
  */
 export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: RekeyStep) => void): Promise<Rekeyed> {
   const { room, world, bytes } = steward;
@@ -75,21 +75,28 @@ export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: Reke
   const grant = random(16);
   const ikm = await passwordIkm(wanted.password, bytes, grant, world.hash);
   const password = { grant, keys: await grantKeys(ikm, bytes, grant) };
+  let aheadMs = 0;
   for (let attempt = 1; ; attempt++) {
     const before = (await steward.fold()).newest.seq;
     try {
       if (!leftAlone(steward, seenAt)) throw refusal("unlinked");
       onStep({ step: "collecting" });
-      const members = await membersOf(steward, change);
-      const revoked = await begin(steward, change, members, password, onStep);
+      const sentAtMs = world.now() - aheadMs;
+      const members = await membersOf(steward, change, sentAtMs);
+      const revoked = await begin(steward, { change, members, password, sentAtMs }, onStep);
       await room.members.load();
       return { revoked, excluded: members.excluded, recoveryKey: secret && recoveryText(secret) };
     } catch (error) {
-      const joined = error instanceof ApiError && error.code === "members_changed";
-      if (!(hasMoved(error) || joined) || attempt === TRIES_MAX) throw error;
+      // Server and chain are to forget the same mutes, so the record's time is one that both can believe.
+      if (error instanceof ApiError && error.serverAtMs !== undefined && aheadMs === 0) {
+        aheadMs = Math.max(1, world.now() - error.serverAtMs);
+        continue;
+      }
+      const isLost = error instanceof ApiError && error.code === "members_changed";
+      if (!(hasMoved(error) || isLost) || attempt === TRIES_MAX) throw error;
       await room.chain.load();
       // A server that says that the chain moved must show how.
-      if (!joined && (room.chain.fold?.newest.seq ?? 0) <= before) throw error;
+      if (!isLost && (room.chain.fold?.newest.seq ?? 0) <= before) throw error;
     }
   }
 }
@@ -118,9 +125,11 @@ function leftAlone({ room }: Steward, seen: number): boolean {
 }
 
 /** To whom the new key is sealed: nobody whom the server merely lists. */
-async function membersOf(steward: Steward, { cause, recovery }: Change): Promise<Eligible> {
+async function membersOf(steward: Steward, change: Change, sentAtMs: number): Promise<Eligible> {
   const { room, world } = steward;
   const fold = await steward.fold();
+  const { cause } = change;
+  const next = demandState(fold, world.device.id, change, sentAtMs);
   const { members, profiles } = await room.members.fetch();
   const introduced = profiles.flatMap(({ content, header }) =>
     content.kind === "profile" && header?.epoch === fold.epoch ? [header.device] : [],
@@ -128,26 +137,24 @@ async function membersOf(steward: Steward, { cause, recovery }: Change): Promise
   const listed = members.flatMap(({ state, device, sign_key: signKey, agree_key: agreeKey }) =>
     state === "member" ? [{ device, signKey, agreeKey }] : [],
   );
-  const found = await eligible(fold.state, {
+  return eligible(next, world.device.id, {
     members: listed,
     recipients: new Set(await recipients(steward, fold)),
     introduced: new Set(introduced),
     removing: new Set(cause.type === "remove" ? cause.devices : []),
   });
-  const isThere = found.recipients.some(({ device }) => device === world.device.id);
-  // The introduction of this device is on its way: it goes before anything else that is said in an epoch.
-  if (!isThere) throw new ApiError({ code: "members_changed", retry: "later" });
-  return recovery === undefined ? found : withRecovery(found, fold.state, recovery);
 }
 
-/** To whom the present key was sealed. The record says so too, and a list that differs is refused. */
+/**
+ * To whom the present key was sealed. A list that is not the one that the record names counts for nobody: else a server, or
+ * an admin who stated a wrong hash, could keep everybody from ever being removed.
+ */
 async function recipients({ room, world }: Steward, fold: Chain): Promise<readonly string[]> {
   const record = recordOf(room.chain.links, fold.pin.hash);
   if (record === undefined) throw new PageProblem("room_untrusted");
   if (record.recipients === undefined) return [];
   const listed = (await world.api.epochKeys(room.id, fold.epoch)).recipients;
-  if (!(await namesRecipients(record, listed))) throw new PageProblem("room_untrusted");
-  return listed;
+  return (await namesRecipients(record, listed)) ? listed : [];
 }
 
 function recordOf(links: Steward["room"]["chain"]["links"], hash: string): EpochRecord | undefined {
@@ -155,18 +162,25 @@ function recordOf(links: Steward["room"]["chain"]["links"], hash: string): Epoch
   return content?.kind === "epoch_record" ? content.record : undefined;
 }
 
+interface NewKey {
+  readonly change: Change;
+  readonly members: Eligible;
+  readonly password: Password;
+  /** The record's time. */
+  readonly sentAtMs: number;
+}
+
 async function begin(
   steward: Steward,
-  change: Change,
-  members: Eligible,
-  password: Password,
+  { change, members, password, sentAtMs }: NewKey,
   onStep: (step: RekeyStep) => void,
 ): Promise<readonly Invite[]> {
   const { room, world, bytes } = steward;
   const { cause, recovery } = change;
+  const recipients = members.recipients.map(({ device }) => device);
   const fold = await steward.fold();
   const previous = await steward.key();
-  const [epoch, sentAtMs, roomKey] = [fold.nextEpoch, world.now(), random(32)];
+  const [epoch, roomKey] = [fold.nextEpoch, random(32)];
   const record = await sealNextRecord({
     room: bytes,
     instance: random(16),
@@ -179,7 +193,7 @@ async function begin(
     state: demandState(fold, world.device.id, change, sentAtMs),
     newest: fold.newest,
     prev: await steward.edge(),
-    recipients: members.recipients.map(({ device }) => device),
+    recipients,
     sentAtMs,
   });
   const recordHash = await envelopeHash(record);
@@ -190,7 +204,8 @@ async function begin(
     record: b64(record),
     remove: cause.type === "remove" ? [...cause.devices] : [],
     ban: cause.type === "remove" && cause.ban,
-    excluded: [...members.excluded],
+    recipients: await recipientsHash(recipients),
+    sent_at_ms: sentAtMs,
     ...(recovery && { recovery: await sealedTo(recovery, bytes, epoch, roomKey) }),
     grant: b64(password.grant),
     kdf: KDF,

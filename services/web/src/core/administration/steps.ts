@@ -5,6 +5,7 @@ import { random } from "../bytes.ts";
 import { stepBody, type Step } from "../chain/step.ts";
 import { type ChainLink } from "../chain-links.ts";
 import { EntryType, sealEnvelope } from "../crypto/envelope.ts";
+import { canAgree } from "../crypto/device.ts";
 import { deviceKeys } from "../crypto/epoch-record.ts";
 import { grantKeys, KDF, passwordIkm, sealGrant } from "../crypto/grant.ts";
 import { PageProblem } from "../page-problem.ts";
@@ -24,12 +25,16 @@ export async function take(steward: Steward, step: Step): Promise<void> {
 
 /** Gives a member another role. */
 export async function setRole(steward: Steward, device: string, role: Role): Promise<void> {
-  await take(steward, { type: "role", role, ...(await keysOf(steward, device)) });
+  const keys = await keysOf(steward, device);
+  if (role !== "member") await demandSealable(keys);
+  await take(steward, { type: "role", role, ...keys });
 }
 
 /** Makes a member owner, and this device a moderator. */
 export async function transfer(steward: Steward, device: string): Promise<void> {
-  await take(steward, { type: "transfer", ...(await keysOf(steward, device)) });
+  const keys = await keysOf(steward, device);
+  await demandSealable(keys);
+  await take(steward, { type: "transfer", ...keys });
 }
 
 /** Replaces the password; the key, the members and the invites stay. */
@@ -81,6 +86,14 @@ async function keysOf({ room, world }: Steward, device: string): Promise<DeviceK
   // The server shows keys that are not the device's.
   if (keys.device !== device) throw new PageProblem("room_untrusted");
   return keys;
+}
+
+/**
+ * An admin to whom nothing can be sealed would be out with the next key, and by the server's rules keep its equals from making
+ * one. Rejects with `PageProblem`.
+ */
+async function demandSealable({ agreeKey }: DeviceKeys): Promise<void> {
+  if (!(await canAgree(fromB64(agreeKey, 32)))) throw new PageProblem("room_untrusted");
 }
 
 function newestLink({ room }: Steward): number {

@@ -29,7 +29,7 @@ it("a key is sealed to whom this epoch knows, and to nobody the server merely li
   const state = { ...foundingState(owner, recovery), banned: [banned.device] };
   const lying = { ...forged, agreeKey: b64(random(32)) };
   const lowOrder = await someKeys(new Uint8Array(32));
-  const result = await eligible(state, {
+  const result = await eligible(state, owner.device, {
     members: [owner, received, introduced, smuggled, banned, removed, lying, lowOrder, recovery],
     recipients: new Set([received, banned, removed, lying, lowOrder, gone].map(({ device }) => device)),
     introduced: new Set([owner.device, introduced.device]),
@@ -39,6 +39,45 @@ it("a key is sealed to whom this epoch knows, and to nobody the server merely li
   expect(result.recipients.map(({ device }) => device)).toEqual(sortedDevices(wanted));
   expect(result.recipients.find(({ device }) => device === owner.device)).toEqual(owner);
   expect(result.excluded).toEqual(sortedDevices([smuggled, banned, lying, lowOrder].map(({ device }) => device)));
+});
+
+it("who is not outranked is sealed to whatever the server says of them", async () => {
+  const people = await Promise.all(Array.from({ length: 6 }, () => someKeys()));
+  const [owner, recovery, boss, moderator, other, member] = people as [
+    DeviceKeys,
+    DeviceKeys,
+    DeviceKeys,
+    DeviceKeys,
+    DeviceKeys,
+    DeviceKeys,
+  ];
+  const lowOrder = await someKeys(new Uint8Array(32));
+  const founding = foundingState(owner, recovery);
+  const admin = (keys: DeviceKeys, role: "owner" | "moderator") => ({ ...keys, role, recovery: false });
+  const appointed = [
+    admin(boss, "owner"),
+    admin(moderator, "moderator"),
+    admin(other, "moderator"),
+    admin(lowOrder, "owner"),
+  ];
+  const state = { ...founding, admins: [...founding.admins, ...appointed] };
+  // The server shows nobody but somebody else's keys in the name of another owner.
+  const members = [{ ...member, device: boss.device }, member];
+  const sealedTo = async (signer: DeviceKeys) => {
+    const of = {
+      members,
+      recipients: new Set<string>(),
+      introduced: new Set([member.device]),
+      removing: new Set<string>(),
+    };
+    const { recipients, excluded } = await eligible(state, signer.device, of);
+    expect(excluded).toEqual([]);
+    return recipients.map(({ device }) => device);
+  };
+  const ids = (...keys: DeviceKeys[]) => sortedDevices(keys.map(({ device }) => device));
+  expect(await sealedTo(owner)).toEqual(ids(owner, recovery, boss, member));
+  expect(await sealedTo(recovery)).toEqual(ids(owner, recovery, boss, member));
+  expect(await sealedTo(moderator)).toEqual(ids(owner, recovery, boss, moderator, other, member));
 });
 
 it("a list of recipients is the record's in any order, and no other", async () => {

@@ -4,15 +4,16 @@ import { b64, fromB64 } from "../base64url.ts";
 import { concat } from "../bytes.ts";
 import { canAgree, deviceId } from "../crypto/device.ts";
 import { sha256 } from "../crypto/primitives.ts";
-import { byDevice, sortedDevices } from "./order.ts";
+import { sortedDevices } from "./order.ts";
 import { type EpochRecord } from "./record.ts";
+import { governing } from "./rules.ts";
 import { type DeviceKeys, type RoomState } from "./state.ts";
 
 /** What is known of the room before its key is replaced. */
 export interface Membership {
   /** Present members by the server's list, with the keys it gives for them. */
   readonly members: readonly DeviceKeys[];
-  /** To whom the present epoch's key was sealed: a list whose hash has been found to be the record's. */
+  /** To whom the present epoch's key was sealed: a list whose hash has been found to be the record's, or nobody. */
   readonly recipients: ReadonlySet<string>;
   /** Whose profile, sealed under the present epoch, opened and verified. */
   readonly introduced: ReadonlySet<string>;
@@ -21,17 +22,13 @@ export interface Membership {
 }
 
 export interface Eligible {
-  /** In order of device id; the recovery devices are among them. */
+  /** In order of device id; the recovery device that will be is among them. */
   readonly recipients: readonly DeviceKeys[];
-  /** Members who do not count and are not removed: their membership ends, and they come back by the new password. */
+  /**
+   * Members who do not count and are not removed: their membership ends, as that of all others who get no key, and they come
+   * back by the new password.
+   */
   readonly excluded: readonly string[];
-}
-
-/** The same, with this recovery device in the place of those in `state`. */
-export function withRecovery(found: Eligible, state: RoomState, recovery: DeviceKeys): Eligible {
-  const old = new Set(state.admins.flatMap((admin) => (admin.recovery ? [admin.device] : [])));
-  const recipients = [...found.recipients.filter(({ device }) => !old.has(device)), recovery];
-  return { ...found, recipients: recipients.sort((a, b) => byDevice(a.device, b.device)) };
 }
 
 /** SHA-256 over the device ids that a key was sealed to, base64url. */
@@ -54,21 +51,23 @@ async function areUsable({ device, signKey, agreeKey }: DeviceKeys): Promise<boo
   }
 }
 
-/** Sorts the members into those who get the new key and those who are excluded. `state` is the one before. */
-export async function eligible(state: RoomState, of: Membership): Promise<Eligible> {
-  const banned = new Set(state.banned);
-  const recovery = state.admins.filter((admin) => admin.recovery);
-  const apart = new Set([...of.removing, ...recovery.map(({ device }) => device)]);
+/**
+ * Sorts the members into those who get the new key and those who are excluded. `next` is the state that the record will
+ * have, by `signer`, also with a new recovery device. Recovery devices and admins that the signer does not outrank are
+ * sealed to whatever the server says of them, by the keys that the chain has: so neither it nor the signer can put them out.
+ */
+export async function eligible(next: RoomState, signer: string, of: Membership): Promise<Eligible> {
+  const banned = new Set(next.banned);
   const chosen = new Map<string, DeviceKeys>();
+  for (const admin of await governing(next, signer)) chosen.set(admin.device, admin);
   const excluded: string[] = [];
   for (const member of of.members) {
     const { device } = member;
-    if (apart.has(device)) continue;
+    if (chosen.has(device) || of.removing.has(device)) continue;
     const known = of.recipients.has(device) || of.introduced.has(device);
     if (known && !banned.has(device) && (await areUsable(member))) chosen.set(device, member);
     else excluded.push(device);
   }
-  for (const admin of recovery) chosen.set(admin.device, admin);
   const recipients = sortedDevices(chosen.keys()).flatMap((device) => {
     const keys = chosen.get(device);
     return keys === undefined ? [] : [{ device, signKey: keys.signKey, agreeKey: keys.agreeKey }];

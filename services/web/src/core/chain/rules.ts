@@ -1,6 +1,8 @@
 //! Who may do what, and what a step or an epoch's cause makes of the state (ENCRYPTION.md section 6). Pure.
 
 import { type Role } from "../../protocol.gen.ts";
+import { fromB64 } from "../base64url.ts";
+import { canAgree } from "../crypto/device.ts";
 import { byDevice, sortedDevices } from "./order.ts";
 import { type Cause } from "./record.ts";
 import { hasOwner, withinBounds, type Admin, type DeviceKeys, type Muted, type RoomState } from "./state.ts";
@@ -61,6 +63,23 @@ export function may(state: Governed, device: string, action: Action, on?: string
   if (isRecovery(state, on)) return false;
   if (action === "transfer") return on !== device;
   return !OUTRANKING.has(action) || RANK[role] > RANK[roleIn(state, on)];
+}
+
+/**
+ * The admins who must get the key of an epoch that begins with `state` by `signer`: recovery devices, and those that
+ * `signer` does not outrank. Nothing can be sealed to one whose `agreeKey` is of low order.
+ */
+export async function governing(
+  state: Pick<RoomState, "admins" | "banned">,
+  signer: string,
+): Promise<readonly Admin[]> {
+  const rank = RANK[roleIn(state, signer)];
+  const banned = new Set(state.banned);
+  const must = state.admins.filter(
+    ({ device, role, recovery }) => recovery || (RANK[role] >= rank && !banned.has(device)),
+  );
+  const usable = await Promise.all(must.map(({ agreeKey }) => canAgree(fromB64(agreeKey, 32))));
+  return must.filter((_, index) => usable[index]);
 }
 
 /** The state with the step by `signer` applied, or why it has no effect. */

@@ -84,6 +84,8 @@ test("the founding record is no entry, and the last of the audit list, which is 
   const audit = auditEntries(room.room);
   expect(audit.map(({ change }) => change.what)).toEqual(["refused", "topic", "created"]);
   expect(new Set(audit.map(({ key }) => key)).size).toBe(3);
+  const dropped = auditEntries(room.room, new Map([[1, [member.device]]])).at(-1)?.dropped;
+  expect(dropped).toHaveLength(1);
   expect(audit.at(-1)).toMatchObject({ seq: 1, author: owner.device, authorName: "Olga" });
 });
 

@@ -9,11 +9,33 @@ import { muteEnd } from "./mutes.ts";
 import { Names } from "./names.ts";
 import type { AdminChange, AdminEntry } from "../../view.ts";
 
+/** So many of the newest records are looked at for who dropped out with them. */
+const DROPPED_RECORDS_MAX = 20;
+
+/** By the place of a record: who had the key before and did not get its one, besides those whom it removes. */
+export async function droppedOut(room: Room): Promise<ReadonlyMap<number, readonly string[]>> {
+  const records = room.chain.links.filter(({ entry, counts }) => counts && entry.content.kind === "epoch_record");
+  const dropped = new Map<number, readonly string[]>();
+  for (const { entry } of records.slice(-DROPPED_RECORDS_MAX)) {
+    // The list is shown without what cannot be had now.
+    dropped.set(entry.seq, await room.recipients.droppedOut(entry.seq).catch(() => []));
+  }
+  return dropped;
+}
+
 /** The whole chain of a room, newest first. What could not be read is left out: nobody is known to have written it. */
-export function auditEntries(room: Room): readonly AdminEntry[] {
+export function auditEntries(
+  room: Room,
+  dropped: ReadonlyMap<number, readonly string[]> = new Map(),
+): readonly AdminEntry[] {
   const names = new Names(room.directory);
   names.refresh();
-  return room.chain.links.toReversed().flatMap((link) => drawAdmin(link, link.entry.hash, names) ?? []);
+  return room.chain.links.toReversed().flatMap((link) => {
+    const drawn = drawAdmin(link, link.entry.hash, names);
+    const out = dropped.get(link.entry.seq) ?? [];
+    if (drawn === undefined) return [];
+    return out.length === 0 ? drawn : { ...drawn, dropped: out.map((device) => names.at(device, link.entry.seq)) };
+  });
 }
 
 /** A link of the chain; `undefined` when it could not be read. */

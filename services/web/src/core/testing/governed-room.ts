@@ -3,6 +3,7 @@
 import { Steward } from "../administration/steward.ts";
 import { type Api, ApiError } from "../api.ts";
 import { fromB64 } from "../base64url.ts";
+import { recipientsHash } from "../chain/eligible.ts";
 import { deviceId, type Device } from "../crypto/device.ts";
 import { envelopeHash, readHeader } from "../crypto/envelope.ts";
 import { sha256 } from "../crypto/primitives.ts";
@@ -11,11 +12,16 @@ import { type Committed, type ErrorCode, type NewEpoch, type StageKeys, type Ste
 import { type RoomClient } from "./room-client.ts";
 import { type RoomServer } from "./room-server.ts";
 
+/** How far ahead of the server's clock a record's time may be. */
+const CLOCK_AHEAD_MAX_MS = 60_000;
+
 export class Governing {
   /** Calls in their order, by name. */
   readonly calls: string[] = [];
   /** The newest `NewEpoch` that was taken. */
   epoch: NewEpoch | undefined;
+  /** How far the page's clock is ahead. */
+  aheadMs = 0;
   /** What a call fails with before it has done anything, or after. */
   before: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
   after: (call: string) => ErrorCode | "offline" | undefined = () => undefined;
@@ -41,7 +47,8 @@ export class Governing {
     const api = { ...this.#server.api(device), ...this.#calls() } as unknown as Api;
     const hash = (password: Uint8Array<ArrayBuffer>) => sha256(password);
     const wait = (run: () => void) => setTimeout(run, 0);
-    return new Steward(client.room, { api, device, local, hash, now: () => this.#server.atMs, setTimeout: wait });
+    const now = () => this.#server.atMs + this.aheadMs;
+    return new Steward(client.room, { api, device, local, hash, now, setTimeout: wait });
   }
 
   #calls() {
@@ -88,14 +95,19 @@ export class Governing {
     if (staged === undefined || reader === undefined || sealed === undefined) {
       throw new Error("nothing is staged for this record");
     }
-    const next = this.#server.epoch + 1;
-    this.#server.keys.push(await openRoomKey(reader, this.#server.bytes, next, fromB64(sealed)));
     if (epoch.recovery !== undefined) {
       const { sign_key: signKey, agree_key: agreeKey, key } = epoch.recovery;
       staged.set(await deviceId({ signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) }), key);
     }
+    if ((await recipientsHash(staged.keys())) !== epoch.recipients) fail("members_changed");
+    if (epoch.sent_at_ms > this.#server.atMs + CLOCK_AHEAD_MAX_MS) {
+      throw new ApiError({ code: "clock_ahead", retry: "changed", server_at_ms: this.#server.atMs });
+    }
+    const next = this.#server.epoch + 1;
+    this.#server.keys.push(await openRoomKey(reader, this.#server.bytes, next, fromB64(sealed)));
     this.#server.sealed.set(next, staged);
     this.epoch = epoch;
+    this.#server.putOut(staged);
     return this.#append(epoch.record);
   }
 }

@@ -53,6 +53,8 @@ export class RoomServer {
   late: (call: string) => Promise<unknown> = () => Promise.resolve();
   /** Refuses an envelope. */
   refuse: (header: Header) => Answer | undefined = () => undefined;
+  /** Entries in a page of the chain, whatever is asked for. */
+  chainPageMax = Infinity;
   /** The time of commit. */
   atMs = 1_790_000_000_000;
   #chain: Chain | undefined;
@@ -94,6 +96,13 @@ export class RoomServer {
     const { id, signKey, agreeKey } = device;
     const keys = { device: id, sign_key: b64(signKey), agree_key: b64(agreeKey) };
     this.#members.set(id, { ...keys, role: "member", state, joined_at_ms: 0 });
+  }
+
+  /** Members for whom there is no key have left. */
+  putOut(keys: ReadonlyMap<string, string>): void {
+    for (const [device, member] of this.#members) {
+      if (member.state === "member" && !keys.has(device)) this.#members.set(device, { ...member, state: "left" });
+    }
   }
 
   // ---- writing
@@ -302,7 +311,7 @@ export class RoomServer {
     const all = this.log.filter(({ seq, header }) => isChain(header) && seq < before);
     return this.#sparse(
       "chain",
-      all.slice(-limit).map(({ seq }) => this.raw(seq)),
+      all.slice(-Math.min(limit, this.chainPageMax)).map(({ seq }) => this.raw(seq)),
     );
   }
 

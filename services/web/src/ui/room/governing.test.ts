@@ -82,6 +82,7 @@ test("the audit list says who changed what, newest first", async () => {
   await vi.waitFor(() => expect(document.querySelectorAll("ol li")).toHaveLength(AUDIT.length));
   const lines = [...document.querySelectorAll("ol li p")].map((line) => line.textContent);
   expect(lines[0]).toContain("Sam (m5ca) tried a change that was not allowed");
+  expect(lines).toContain("Ana removed Kim. Lee did not get the new key: they had left, or were put out");
   expect(lines.at(-1)).toBe("Ana created the room");
 });
 

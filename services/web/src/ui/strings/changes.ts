@@ -2,12 +2,18 @@
 
 import type { AdminChange, AdminEntry } from "../../view.ts";
 import { span } from "./spans.ts";
-import { listing } from "./wording.ts";
+import { few, listing } from "./wording.ts";
 
 /** One administrative step as a sentence. `when` words a point in time. */
 export function stepText(step: AdminEntry, when: (atMs: number) => string): string {
   const also = step.newRecovery ? " and made a new recovery key" : "";
-  return `${authorOf(step)} ${changeText(step.change, when)}${also}`;
+  return `${authorOf(step)} ${changeText(step.change, when)}${also}${droppedText(step.dropped ?? [])}`;
+}
+
+/** Who dropped out is the admins' and the server's doing or their own; the chain does not tell. */
+function droppedText(names: readonly string[]): string {
+  if (names.length === 0) return "";
+  return `. ${few(names)} did not get the new key: they had left, or were put out`;
 }
 
 function authorOf(step: AdminEntry): string {

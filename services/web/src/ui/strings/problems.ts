@@ -46,7 +46,8 @@ export const problems = {
   target_invalid: "The message this is about is not there.",
   target_gone: "The message this is about has been deleted.",
   chain_moved: "Somebody else changed the room at the same moment. Look at what is new, then try again.",
-  members_changed: "People came or went while the new key was being made. Nothing was changed. Please try again.",
+  members_changed:
+    "The new key was being made on this device twice at once. Nothing was changed. Close the room elsewhere and try again.",
   last_owner: "A room needs an owner. Make somebody else an owner first, or delete the room.",
   room_locked: "This room is locked, so nobody new can come in. Somebody who looks after it can unlock it.",
   removed:
@@ -54,6 +55,9 @@ export const problems = {
   banned: "This device is banned from the room. Only those who look after the room can lift that.",
   recovery_replaced: "This recovery key has been replaced by a newer one and opens nothing any more.",
   too_many_entries: "The room has as many owners and moderators, banned or muted people as it may. Take one off first.",
+  too_many_steps:
+    "You have changed the room as often as one person may with one key. Replace the room's key, or let somebody else do it.",
+  clock_ahead: "This device's clock is far ahead. Set it right, then try again.",
   move_not_found: "This link has expired, or the other device has stopped. Begin again on your first device.",
   move_taken: "This link was used on another device. If that was not you, stop here and begin again.",
   timed_out: "The server took too long. Please try again.",

@@ -1,6 +1,6 @@
 /** A new key for a room. */
 
-import { LANGUAGE, listing } from "./wording.ts";
+import { few, LANGUAGE } from "./wording.ts";
 
 /** The room gets a new key: who is removed is shut out by it, everyone else stays in. */
 export const rekey = {
@@ -58,7 +58,7 @@ export const rekey = {
   newPasswordBody: "People join with this from now on. It is shown this once.",
   excludedHeading: "They have to join again",
   excludedBody: (names: readonly string[]) =>
-    `${listing.format(names)} had never opened the room with its last key, so the new one was not given to them. Tell them the new password.`,
+    `${few(names)} had never opened the room with its last key, so the new one was not given to them. Tell them the new password.`,
   revokedHeading: "Invite links that ended",
   revokedBody: "Whoever has one of these cannot use it any more. Make a new one where it is still wanted.",
   renew: "Make a new recovery key too",
