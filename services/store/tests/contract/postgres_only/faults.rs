@@ -22,6 +22,9 @@ fn is_unavailable<T, E: Into<AppendError>>(answer: Result<T, E>) -> bool {
 }
 
 /// Sends until it is acknowledged, as a client does. Counts what was not known in between.
+/// Connections that must have been cut for a test to prove anything.
+const CUTS_MIN: usize = 10;
+
 async fn send(store: &Store, message: Envelope, unknown: &AtomicUsize) -> Appended {
     let started = Instant::now();
     loop {
@@ -44,12 +47,15 @@ async fn connections_cut_around_commits_lose_nothing_and_double_nothing() {
     let (is_over, unknown) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (admin, name) = (crate::server::postgres_server().await, database.name.clone());
     let tasks = TaskTracker::new();
-    let killing = tasks.spawn(cut_connections(admin, name, is_over.clone()));
+    let cut = Arc::<AtomicUsize>::default();
+    let killing = tasks.spawn(cut_connections(admin, name, is_over.clone(), cut.clone()));
     let senders = (0..6u32).map(|at| {
         let (node, unknown, mut instance) = (&nodes[at as usize % 3], &unknown, Instance::new(room, device(1), at));
+        let cut = &cut;
         async move {
             let mut sent = Vec::new();
-            for _ in 0..60 {
+            // Until there was something to lose by; on a fast machine that takes more than a few messages.
+            while sent.len() < 60 || (cut.load(Ordering::Acquire) <= CUTS_MIN && sent.len() < 2_000) {
                 let message = instance.message();
                 let appended = send(node, message.clone(), unknown).await;
                 sent.push((appended.seq, message));
@@ -59,11 +65,12 @@ async fn connections_cut_around_commits_lose_nothing_and_double_nothing() {
     });
     let sent = together(senders).await;
     is_over.store(true, Ordering::Release);
-    let cut = killing.await.unwrap();
-    assert!(cut > 10, "connections were cut: {cut}");
+    killing.await.unwrap();
+    let cut = cut.load(Ordering::Acquire);
+    assert!(cut > CUTS_MIN, "connections were cut: {cut}");
     assert!(unknown.load(Ordering::Relaxed) > 0, "and some answers were lost with them");
     let stored = log(&nodes[0], room).await;
-    assert_eq!(stored.len(), 1 + 6 * 60, "nothing is there twice");
+    assert_eq!(stored.len(), 1 + sent.iter().map(Vec::len).sum::<usize>(), "nothing is there twice");
     for (seq, message) in sent.iter().flatten() {
         assert_eq!(stored[usize::try_from(seq.0).unwrap() - 1], message.bytes());
     }
@@ -71,18 +78,17 @@ async fn connections_cut_around_commits_lose_nothing_and_double_nothing() {
     close(&nodes).await;
 }
 
-/// Cuts the writers' connections, preferring those in the middle of a commit. Returns how many.
-async fn cut_connections(admin: String, name: String, is_over: Arc<AtomicBool>) -> i64 {
+/// Cuts the writers' connections, preferring those in the middle of a commit, and counts them.
+async fn cut_connections(admin: String, name: String, is_over: Arc<AtomicBool>, cut: Arc<AtomicUsize>) {
     use sqlx::Connection as _;
     const CUT: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
          where datname = $1 and application_name = 'snug' and (query = 'commit' or random() < 0.05)";
     let mut connection = sqlx::PgConnection::connect(&admin).await.unwrap();
-    let mut cut = 0;
     while !is_over.load(Ordering::Acquire) {
-        cut += sqlx::query_scalar::<_, i64>(CUT).bind(&name).fetch_one(&mut connection).await.unwrap();
+        let now = sqlx::query_scalar::<_, i64>(CUT).bind(&name).fetch_one(&mut connection).await.unwrap();
+        cut.fetch_add(usize::try_from(now).unwrap(), Ordering::AcqRel);
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    cut
 }
 
 /// A store that reaches its server through a proxy, and a room with one member.
