@@ -202,7 +202,7 @@ fn check_pepper(checks: &[(u32, [u8; 32])], is_shared: bool, settings: &Settings
     }
     match Peppers::examine(&path, checks) {
         Ok(peppers) => {
-            report.note("pepper", State::Ok, format!("pepper {} of {} seals", peppers.newest(), path.display()))
+            report.note("pepper", State::Ok, format!("pepper {} of {} seals", peppers.newest(), path.display()));
         }
         Err(error) => report.note("pepper", State::Failed, error.to_string()),
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions};
+use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions, SharedLimits};
 use snug_metrics::Counter;
 use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
 use crate::clock::Clock;
-use crate::config::{ConfigError, Migrate, Settings};
+use crate::config::{ConfigError, Limits, Migrate, Settings};
 use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
@@ -178,6 +178,27 @@ async fn open_backplane(
     Ok(RedisBackplane::connect(url.as_str(), node, options, tasks, stop.clone()).await?.backplane)
 }
 
+fn acceptor(settings: &Settings) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => Ok(Some(tls::acceptor(cert, key)?)),
+        _ => Ok(None),
+    }
+}
+
+/// What guards the ways in.
+fn door(limits: &Limits, peppers: &Arc<Peppers>, shared: Option<Arc<dyn SharedLimits>>, clock: Clock) -> Door {
+    Door {
+        secrets: GrantSecrets::new(Arc::clone(peppers)),
+        nonces: Arc::new(Nonces::new(peppers)),
+        joins: Arc::new(JoinLimiter::new(limits, shared)),
+        sign_ins: Arc::new(Buckets::new(Rate::per_minute(limits.sign_ins_per_minute, limits.sign_ins_per_minute))),
+        creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
+        moves: Arc::new(Buckets::new(Rate::per_minute(limits.moves_per_minute, limits.moves_per_minute))),
+        clock,
+        unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
+    }
+}
+
 impl Server {
     /// Opens everything a node needs and listens. Nothing is accepted before [`Server::run`].
     ///
@@ -224,10 +245,7 @@ impl<L: Listen> Server<L> {
         let bound = listener.local_addr().map_err(|source| StartError::Listen { setting, address, source })?;
         let (admin, collector) = watching::begin(&settings, node)?;
         let identity = Arc::new(settings.identity(bound)?);
-        let tls = match (&settings.tls_cert, &settings.tls_key) {
-            (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
-            _ => None,
-        };
+        let tls = acceptor(&settings)?;
         let peppers = Arc::new(Peppers::load(&settings.pepper_path(), &store).await?);
         let limits = settings.limits.clone();
         let close_sockets = CancellationToken::new();
@@ -250,16 +268,7 @@ impl<L: Listen> Server<L> {
             clock: clock.clone(),
             stop: close_sockets.clone(),
         });
-        let door = Door {
-            secrets: GrantSecrets::new(Arc::clone(&peppers)),
-            nonces: Arc::new(Nonces::new(&peppers)),
-            joins: Arc::new(JoinLimiter::new(&limits, shared_limits)),
-            sign_ins: Arc::new(Buckets::new(Rate::per_minute(limits.sign_ins_per_minute, limits.sign_ins_per_minute))),
-            creates: Arc::new(Buckets::new(Rate::per_minute(limits.creates_per_minute, limits.creates_per_minute))),
-            moves: Arc::new(Buckets::new(Rate::per_minute(limits.moves_per_minute, limits.moves_per_minute))),
-            clock: clock.clone(),
-            unknown_names: Arc::new(peppers.lasting_key("snug/v1/unknown-name")),
-        };
+        let door = door(&limits, &peppers, shared_limits, clock.clone());
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
         let http_counters = Arc::<HttpCounters>::default();
         let (governor, requests) = http::governor(&limits, Arc::clone(&proxies), Arc::clone(&http_counters));
@@ -286,12 +295,11 @@ impl<L: Listen> Server<L> {
             started: SystemTime::now(),
             collector,
         };
-        let router = http::router(handles.clone(), governor);
         Ok(Self {
             places,
             listener,
             tls,
-            router,
+            router: http::router(handles.clone(), governor),
             handles,
             chores,
             settings,

@@ -56,9 +56,9 @@ impl Decisions {
     /// The outcome's own.
     pub fn count<T, E>(&self, outcome: Result<T, E>) -> Result<T, E> {
         if outcome.is_ok() {
-            self.allowed.increment()
+            self.allowed.increment();
         } else {
-            self.refused.increment()
+            self.refused.increment();
         }
         outcome
     }

@@ -158,7 +158,7 @@ impl Collector {
         let answered = self.shared.answers.swap(outcome.is_ok(), Ordering::Relaxed);
         match outcome {
             Err(error) if answered => {
-                tracing::warn!(%error, "the collector takes no telemetry; the node goes on without")
+                tracing::warn!(%error, "the collector takes no telemetry; the node goes on without");
             }
             Ok(()) if !answered => tracing::info!("the collector takes telemetry again"),
             _ => {}
