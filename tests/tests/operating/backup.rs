@@ -117,7 +117,7 @@ impl Talk {
 
     /// Holds the log that was put back, which everyone has come back to by now or will, against what was acknowledged before: `at_least` is
     /// in it, everyone is told what of their own is not, and then everyone has the same log and goes on with it.
-    pub async fn is_told_what_is_missing(mut self, at_least: &HashMap<RoomId, Vec<(u64, String)>>) {
+    pub async fn hears_what_is_missing(mut self, at_least: &HashMap<RoomId, Vec<(u64, String)>>) {
         let acknowledged = self.acknowledged().await;
         let mut missing = 0;
         for (number, members) in self.rooms.iter_mut().enumerate() {
@@ -204,7 +204,7 @@ async fn a_backup_taken_under_load_is_whole_and_whoever_is_ahead_of_it_is_told()
     assert!(said.contains("Before a start: the pepper file"), "{said}");
     std::fs::copy(old.join("pepper"), new.join("pepper")).expect("the pepper was kept");
     let mut process = Process::start(&[&[listen.as_str(), &new_data], &FAST[..]].concat()).await;
-    talk.is_told_what_is_missing(&before).await;
+    talk.hears_what_is_missing(&before).await;
     assert!(process.terminate().await);
 }
 

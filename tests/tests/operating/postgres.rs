@@ -47,7 +47,7 @@ async fn a_database_put_back_by_pg_restore_begins_new_histories_and_whoever_is_a
     let said = does(&[&["new-history"][..], &flags].concat()).await;
     assert!(said.starts_with(&format!("{ROOMS} rooms")), "{said}");
     let mut process = Process::start(&[&flags[..], &[listen.as_str()], &FAST].concat()).await;
-    talk.is_told_what_is_missing(&before).await;
+    talk.hears_what_is_missing(&before).await;
     let listed = does(&[&["rooms"][..], &flags].concat()).await;
     assert!(listed.contains(&format!("{ROOMS} rooms")), "{listed}");
     assert!(process.terminate().await);

@@ -8,6 +8,7 @@ use snug_tests::guest::Guest;
 use snug_tests::otlp::Collector;
 
 use crate::Watched;
+use crate::exposition::Exposition;
 
 #[tokio::test]
 async fn a_conversation_is_counted_where_prometheus_and_a_collector_look() {
@@ -44,6 +45,15 @@ async fn a_conversation_is_counted_where_prometheus_and_a_collector_look() {
         (after.get("snug_deliveries_total", &[]) >= 2.0).then_some(after)
     })
     .await;
+    is_counted(&after);
+
+    drop((sends, hears));
+    assert!(watched.process.terminate().await);
+    is_pushed(&after, &collector);
+}
+
+/// The conversation, in numbers.
+fn is_counted(after: &Exposition) {
     let is = |name: &str, labels: &[(&str, &str)], expected: f64| {
         let value = after.get(name, labels);
         assert!((value - expected).abs() < 0.1, "{name} {labels:?} is {value}, not {expected}");
@@ -85,10 +95,10 @@ async fn a_conversation_is_counted_where_prometheus_and_a_collector_look() {
         assert!(after.get(&format!("{histogram}_count"), &[]) >= 1.0, "{histogram}");
     }
     assert!(after.get("process_resident_memory_bytes", &[]) > 1e6);
+}
 
-    drop((sends, hears));
-    assert!(watched.process.terminate().await);
-    // The last numbers come with the end, and are those that Prometheus would have read.
+/// The last numbers come with the end, and are those that Prometheus would have read.
+fn is_pushed(after: &Exposition, collector: &Collector) {
     let pushed = collector.metrics();
     for (name, family) in &after.0 {
         let told = pushed.iter().find(|metric| &metric.name == name).unwrap_or_else(|| panic!("{name} is not pushed"));

@@ -337,6 +337,36 @@ fn rename(state: &mut RoomState, before: &Device, after: &Device) {
     state.admins.sort_by_key(Admin::device);
 }
 
+/// Another recovery device, in and out of turn.
+fn renew(to: &mut Writer, [owner, moderator, member, saviour, new]: [&Device; 5]) {
+    let role = |of: &Device, role| Step::Role { device: of.id(), keys: *of.keys(), role };
+    let fine = Wrong::Nothing;
+    let astray = |state: &mut RoomState| rename(state, saviour, new);
+    to.renewing("a member may not replace the recovery device", member, Cause::Rotate, Some(new), astray);
+    let history = |state: &mut RoomState| state.history_from = 8;
+    to.renewing("the recovery device may not replace itself", saviour, Cause::History, Some(new), |state| {
+        history(state);
+        rename(state, saviour, new);
+    });
+    to.renewing("nobody becomes it who governs", moderator, Cause::History, Some(owner), |state| {
+        state.history_from = 9;
+    });
+    to.renewing("a record that names one has it in its state", moderator, Cause::History, Some(new), |state| {
+        rename(state, new, saviour);
+    });
+    to.renewing("an owner replaces the recovery device", moderator, Cause::History, Some(new), |_| ());
+    to.step("the old recovery device may nothing", saviour, role(owner, Role::Owner), fine);
+    to.step("the new recovery device makes an owner", new, role(owner, Role::Owner), fine);
+    to.step("the one who made the key before it steps down", owner, role(moderator, Role::Member), fine);
+    to.renewing(
+        "a removal replaces the recovery device too",
+        owner,
+        Cause::Remove { devices: vec![moderator.id()], ban: true },
+        Some(&person("third recovery")),
+        |_| (),
+    );
+}
+
 pub(super) fn chain() -> ChainVector {
     let (owner, moderator, member, saviour) = (device(), person("moderator"), person("member"), recovery());
     let mut to = Writer { chain: None, entries: Vec::new(), sent_at_ms: 1_790_000_000_000 };
@@ -387,30 +417,7 @@ pub(super) fn chain() -> ChainVector {
     to.record("an owner cuts the history", &moderator, Cause::History, |_| ());
     to.record("an owner replaces the key", &moderator, Cause::Rotate, |_| ());
     let new = RecoveryKey::import(secret("second recovery")).device();
-    let astray = |state: &mut RoomState| rename(state, &saviour, &new);
-    to.renewing("a member may not replace the recovery device", &member, Cause::Rotate, Some(&new), astray);
-    let history = |state: &mut RoomState| state.history_from = 8;
-    to.renewing("the recovery device may not replace itself", &saviour, Cause::History, Some(&new), |state| {
-        history(state);
-        rename(state, &saviour, &new);
-    });
-    to.renewing("nobody becomes it who governs", &moderator, Cause::History, Some(&owner), |state| {
-        state.history_from = 9;
-    });
-    to.renewing("a record that names one has it in its state", &moderator, Cause::History, Some(&new), |state| {
-        rename(state, &new, &saviour);
-    });
-    to.renewing("an owner replaces the recovery device", &moderator, Cause::History, Some(&new), |_| ());
-    to.step("the old recovery device may nothing", &saviour, role(&owner, Role::Owner), fine);
-    to.step("the new recovery device makes an owner", &new, role(&owner, Role::Owner), fine);
-    to.step("the one who made the key before it steps down", &owner, role(&moderator, Role::Member), fine);
-    to.renewing(
-        "a removal replaces the recovery device too",
-        &owner,
-        Cause::Remove { devices: vec![moderator.id()], ban: true },
-        Some(&person("third recovery")),
-        |_| (),
-    );
+    renew(&mut to, [&owner, &moderator, &member, &saviour, &new]);
     ChainVector {
         room: room(),
         room_keys: (0..=12).map(|epoch| (*key_of(epoch).export()).into()).collect(),
