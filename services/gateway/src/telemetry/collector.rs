@@ -2,6 +2,7 @@
 //!
 //! One connection a batch, a limit on how long it may take, no second attempt: what a collector does not take is lost and counted.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -193,9 +194,14 @@ impl Collector {
             .body(Body::from(body))
             .map_err(std::io::Error::other)?;
         // Both halves in this task: it ends with the connection.
+        let mut answer = pin!(sender.send_request(request));
         let answer = tokio::select! {
-            answer = sender.send_request(request) => answer?,
-            ended = connection => return Err(ended.err().map_or(SendError::Stopping, SendError::Http)),
+            answer = &mut answer => answer?,
+            // A collector that closes after its answer ends the connection in the same moment; the answer is there all the same.
+            ended = connection => {
+                ended?;
+                answer.await?
+            }
         };
         if answer.status().is_success() { Ok(()) } else { Err(SendError::Refused(answer.status())) }
     }

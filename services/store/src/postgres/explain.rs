@@ -25,7 +25,7 @@ const FILL: &str = "
     insert into epoch_key select room, sha256('r'), device, repeat('k', 80)::bytea from room, device;
     insert into epoch select room, 0, sha256('r') from room;
     insert into token select sha256(t::text::bytea), substr(sha256('d'), 1, 16), 0, t, t from generate_series(1, 300) t;
-    insert into move select substr(sha256(m::text::bytea), 1, 16), 'o', null, m from generate_series(1, 300) m;
+    insert into move select substr(sha256(m::text::bytea), 1, 16), 'o', null, null, null, m from generate_series(1, 300) m;
     insert into room_grant
     select room, substr(sha256(g::text::bytea), 1, 16), 2, 0, 'v', 'b', 1, (select device from device limit 1), 0, g, 0, null
     from room, generate_series(1, 20) g;
