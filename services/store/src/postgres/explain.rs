@@ -37,10 +37,12 @@ static PLANS: AtomicU32 = AtomicU32::new(0);
 async fn plan(statement: &str) -> Vec<String> {
     let mut connection = Connection::connect(&server::postgres_server().await).await.expect("the server is there");
     session::prepare(&mut connection).await.expect("the session is set");
+    // Other tests analyze the same catalogs at the same time, and are waited for.
     // Names of their own: a name that another transaction is about to take is waited for until that one ends.
     let schema = format!("explained_{}_{}", std::process::id(), PLANS.fetch_add(1, Ordering::Relaxed));
-    let begin =
-        format!("begin; set local statement_timeout = 0; create schema {schema}; set local search_path = {schema}");
+    let begin = format!(
+        "begin; set local statement_timeout = 0; set local lock_timeout = 0; create schema {schema}; set local search_path = {schema}"
+    );
     sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut connection).await.expect("a schema of its own");
     for migration in MIGRATIONS.iter() {
         sqlx::raw_sql(migration.sql.clone()).execute(&mut connection).await.expect("the migrations run");
