@@ -55,7 +55,7 @@ describe("the page", () => {
     }
   }
 
-  it("loads less than 160 KB at first, all of it from here", async () => {
+  it("loads less than 150 KB at first, all of it from here", async () => {
     const ana = await Person.arrive("Ana", "about:blank");
     const session = await ana.context.newCDPSession(ana.page);
     await session.send("Network.enable");
@@ -67,7 +67,7 @@ describe("the page", () => {
     });
     await ana.page.goto(snug.url, { waitUntil: "networkidle" });
     await ana.page.getByRole("button", { name: "Create a room" }).waitFor();
-    assert.ok(bytes > 1_000 && bytes < 160_000, `${bytes} bytes`);
+    assert.ok(bytes > 1_000 && bytes < 150_000, `${bytes} bytes`);
     assert.deepEqual(foreign, []);
     await ana.leave();
   });

@@ -1,6 +1,6 @@
 //! Governing a room.
 
-import { rekey } from "../core/administration/rekey.ts";
+import { ApiError } from "../core/api.ts";
 import { Steward } from "../core/administration/steward.ts";
 import { changePassword, setRole, take, transfer } from "../core/administration/steps.ts";
 import { type Step } from "../core/chain/step.ts";
@@ -30,6 +30,13 @@ type Administration = Pick<
   | "rekey"
   | "audit"
 >;
+
+/** Rare, and more code than all else here: loaded when it is needed. */
+function rekeying(): Promise<typeof import("../core/administration/rekey.ts")> {
+  return import("../core/administration/rekey.ts").catch(() => {
+    throw new ApiError({ code: "offline" });
+  });
+}
 
 export function administration(page: PageSession): Administration {
   /** Answers once the room is drawn with what was done. */
@@ -78,6 +85,7 @@ export function administration(page: PageSession): Administration {
       const problem = await passwordProblem(id, change.password);
       if (problem !== null) return refused(problem);
       return govern(id, async (steward, room) => {
+        const { rekey } = await rekeying();
         const { revoked, excluded, recoveryKey } = await rekey(steward, change, onStep);
         return {
           revoked: revoked.map((invite) => inviteView(room, invite)),
