@@ -1,6 +1,6 @@
 # Each target is one visible command or two. `make run` and `make test` need nothing but Rust, Node 20+ with npm, make and a C compiler.
 
-.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance bench screenshots measure check-deploy image test-image reproduce help
+.PHONY: run build cluster cluster-stop web test test-rust test-web test-browser backing faketime chromium lint crash chaos conformance bench instructions screenshots measure check-deploy image test-image reproduce help
 
 # Programs and tests in one call: cargo would build every dependency once more for the programs alone, whose features are others.
 BUILD := cargo build --workspace --all-features --locked --bins --tests
@@ -78,6 +78,9 @@ bench: build backing ## Measures one node and a cluster of two; the reports go i
 	cargo build --release --locked -p snug-loadgen
 	$(BUILD)
 	target/debug/snug-bench target/release target/bench $(ARGS)
+
+instructions: ## Instructions an append and a delivery take, by callgrind: a figure without noise, to be compared over time
+	@tests/setup/instructions
 
 conformance: web ## Autobahn's WebSocket suite against the socket layer
 	$(BUILD)

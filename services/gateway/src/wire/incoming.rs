@@ -31,24 +31,29 @@ struct Parts {
 
 /// What has come and was not taken yet: less than one message and one read. Holds no memory while nothing has.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub struct Incoming {
     message_max: usize,
     unread: BytesMut,
     parts: Option<Box<Parts>>,
 }
 
 impl Incoming {
-    pub(super) const fn new(message_max: usize, unread: BytesMut) -> Self {
+    /// For messages of at most `message_max` bytes; `unread` came already.
+    #[must_use]
+    pub const fn new(message_max: usize, unread: BytesMut) -> Self {
         Self { message_max, unread, parts: None }
     }
 
     /// Bytes that came after those before.
-    pub(super) fn take_in(&mut self, bytes: &[u8]) {
+    pub fn take_in(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// The next whole message. After an error nothing more is to be read.
-    pub(super) fn next(&mut self) -> Result<Option<Message>, Broken> {
+    /// The next whole message; `None` while it is not all there.
+    ///
+    /// # Errors
+    /// Not what a client may send; nothing more is to be read then.
+    pub fn next(&mut self) -> Result<Option<Message>, Broken> {
         while let Some((header, payload)) = self.frame()? {
             let message = match header.opcode {
                 Opcode::Ping => Message::Ping(payload.freeze()),

@@ -20,7 +20,7 @@ mod stream;
 mod upgrade;
 
 pub use frame::{Entries, binary, text};
-pub use incoming::Message;
+pub use incoming::{Incoming, Message};
 pub use socket::Socket;
 pub use stream::{Connection, Stream};
 pub use upgrade::{NotAnUpgrade, Upgrade};
