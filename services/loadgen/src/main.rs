@@ -12,7 +12,7 @@ use snug_loadgen::observer::Observer;
 use snug_loadgen::people::Registrar;
 use snug_loadgen::report::{self, Report};
 use snug_loadgen::scenario::crowd::Plan;
-use snug_loadgen::scenario::{Scene, Sizes, crowd, history, idle, joins, ping, resume, slow};
+use snug_loadgen::scenario::{Scene, Sizes, crowd, history, idle, joins, ping, resume, slow, steady};
 
 /// Measures Snug nodes through the real protocol.
 #[derive(Debug, Parser)]
@@ -78,6 +78,9 @@ struct Run {
     /// Deliveries a second that a climb begins with.
     #[arg(long, default_value_t = 20_000.0)]
     first_deliveries: f64,
+    /// Messages a second of the steady scenario.
+    #[arg(long, default_value_t = 20.0)]
+    rate: f64,
     /// Seconds of a step of a climb.
     #[arg(long, default_value_t = 4.0)]
     step_seconds: f64,
@@ -104,6 +107,10 @@ enum Scenario {
     History,
     /// Readers that stop reading.
     Slow,
+    /// One big room at one rate; only if it is named.
+    Steady,
+    /// Many small rooms at one rate; only if it is named.
+    SteadySmall,
 }
 
 fn main() -> ExitCode {
@@ -162,6 +169,7 @@ fn scene(run: &Run) -> anyhow::Result<Scene> {
             resuming: run.resuming,
             text_chars: run.text_chars,
             first_deliveries: run.first_deliveries,
+            rate: run.rate,
             step_seconds: run.step_seconds,
             hold_seconds: run.hold_seconds,
         },
@@ -176,7 +184,10 @@ fn measure(run: &Run) -> anyhow::Result<bool> {
     open_many_files();
     let mut scene = scene(run)?;
     let (machine, began_at_ms) = (report::machine(), report::now_ms());
-    let wants = |scenario| run.scenarios.is_empty() || run.scenarios.contains(&scenario);
+    let wants = |scenario| {
+        run.scenarios.contains(&scenario)
+            || (run.scenarios.is_empty() && !matches!(scenario, Scenario::Steady | Scenario::SteadySmall))
+    };
     let outcome = scenarios(&mut scene, &wants);
     // What was found before something failed is worth having.
     let report = Report {
@@ -206,10 +217,17 @@ fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Res
         eprintln!("{}", report::text::result(&result));
         scene.results.push(result);
     };
-    if [Scenario::Ping, Scenario::Big, Scenario::Slow, Scenario::Joins, Scenario::History].into_iter().any(wants) {
+    if [Scenario::Ping, Scenario::Steady, Scenario::Big, Scenario::Slow, Scenario::Joins, Scenario::History]
+        .into_iter()
+        .any(wants)
+    {
         let big = scene.rooms(1, sizes.members)?;
         if wants(Scenario::Ping) {
             let result = ping::run(scene, &big)?;
+            keep(scene, result);
+        }
+        if wants(Scenario::Steady) {
+            let result = steady::run(scene, &big, sizes.writers)?;
             keep(scene, result);
         }
         if wants(Scenario::Big) {
@@ -236,8 +254,12 @@ fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Res
             keep(scene, result);
         }
     }
-    if [Scenario::Small, Scenario::Idle, Scenario::Resume].into_iter().any(wants) {
+    if [Scenario::SteadySmall, Scenario::Small, Scenario::Idle, Scenario::Resume].into_iter().any(wants) {
         let small = scene.rooms(sizes.rooms, sizes.room_members)?;
+        if wants(Scenario::SteadySmall) {
+            let result = steady::run(scene, &small, 1)?;
+            keep(scene, result);
+        }
         if wants(Scenario::Small) {
             let plan = Plan {
                 name: "small",

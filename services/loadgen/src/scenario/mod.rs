@@ -3,7 +3,7 @@
 //! - [`crowd`]: rooms of equal size, light load, climbing to the highest sustained rate, holding half of it; and the floor of the same
 //!   shape. One big room and many small ones are two shapes of it.
 //! - [`idle`]: connections that do nothing. [`ping`]: one message at a time across two nodes. [`joins`], [`resume`]: storms.
-//! - [`history`]: paging. [`slow`]: readers that stop reading among others that go on.
+//! - [`history`]: paging. [`slow`]: readers that stop reading among others that go on. [`steady`]: one rate, for profilers; only if asked for.
 
 pub mod climb;
 pub mod crowd;
@@ -13,6 +13,7 @@ pub mod joins;
 pub mod ping;
 pub mod resume;
 pub mod slow;
+pub mod steady;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct Sizes {
     pub text_chars: usize,
     /// Deliveries a second that a climb begins with.
     pub first_deliveries: f64,
+    /// Messages a second of what is steady.
+    pub rate: f64,
     /// A step of a climb.
     pub step_seconds: f64,
     /// What is held.
