@@ -23,6 +23,17 @@ macro_rules! skip_locked {
     };
 }
 
+/// What follows a place in a log, `$3` entries at most, up to the one that goes beyond `$4` bytes. The server sends all rows that it finds,
+/// whether or not anybody wants them; their lengths it knows without reading them.
+macro_rules! entries_after {
+    () => {
+        "select seq, at_ms, hash, envelope from (
+             select seq, at_ms, hash, envelope, sum(length(envelope)) over (order by seq) - length(envelope) as before
+             from (select seq, at_ms, hash, envelope from entry where room = $1 and seq > $2 order by seq limit $3) as next
+         ) as sized where before < $4 order by seq"
+    };
+}
+
 /// How long a caller waits for an answer of the database.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// How long one transaction may take, as seen from here: a server that is paused or cut off says nothing at all.

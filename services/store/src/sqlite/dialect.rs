@@ -23,6 +23,13 @@ macro_rules! skip_locked {
     };
 }
 
+/// What follows a place in a log, `$3` entries at most; a reader that has enough, `$4` bytes, stops asking for rows.
+macro_rules! entries_after {
+    () => {
+        "select seq, at_ms, hash, envelope from entry where room = $1 and seq > $2 order by seq limit min($3, $4)"
+    };
+}
+
 /// How long a caller waits for an answer of the database.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long one transaction may take: a local disk has no silence to be cut short.

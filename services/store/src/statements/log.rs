@@ -21,6 +21,7 @@ static HEADS: LazyLock<Lists> = LazyLock::new(|| {
         )
     })
 });
+const AFTER: &str = entries_after!();
 /// For each entry of a range that was answered after it, the bytes of those answers. The kinds are those of the partial index, which
 /// has no chain entries: their target is another chain entry.
 const LATER_BYTES: &str = "select target_seq, sum(length(envelope)) as bytes from entry
@@ -37,9 +38,11 @@ impl Database {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Vec<EntryFrame>, StoreError> {
-        const SELECT: &str =
-            "select seq, at_ms, hash, envelope from entry where room = $1 and seq > $2 order by seq limit $3";
-        let query = sqlx::query(SELECT).bind(&room.0[..]).bind(stored(after.0)).bind(row::limit(limit));
+        let query = sqlx::query(AFTER)
+            .bind(&room.0[..])
+            .bind(stored(after.0))
+            .bind(row::limit(limit))
+            .bind(row::limit(bytes_max));
         let mut connection = self.readers.acquire().await?;
         let entries = read_entries(&mut connection, query, bytes_max).await?;
         if (1..).zip(&entries).any(|(nth, entry)| entry.seq().0 != after.0 + nth) {
@@ -182,6 +185,11 @@ mod tests {
             assert_searches(statement).await;
             assert_uses(statement, "entry_target", &["room", "target_seq"]).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_place_is_found_by_its_key() {
+        assert_searches(AFTER).await;
     }
 
     #[tokio::test]
