@@ -83,6 +83,9 @@ pub enum BusEvent {
         /// Which room; `None`: any.
         room: Option<RoomId>,
     },
+    /// A look now and then whether subscriptions still stand has ended: compare heads. Nothing says that anything was lost, so nothing that
+    /// costs more is worth doing. Made by the bus itself; publishing it does nothing.
+    Checked,
 }
 
 /// Whether other nodes can be reached.

@@ -29,7 +29,7 @@ use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
 use crate::room::Rooms;
-use crate::session::{SessionParts, SessionTable};
+use crate::session::{FollowRates, SessionParts, SessionTable};
 use crate::telemetry::{CollectorError, CountedRoster, HttpCounters, Sources};
 use crate::tls::{self, TlsError};
 use watching::Watching;
@@ -106,7 +106,7 @@ pub struct Server<L = TcpListener> {
 struct Chores {
     store: Store,
     chat: Chat,
-    rooms: Rooms,
+    session: Arc<SessionParts>,
     door: Door,
     requests: RequestLimiter,
     clock: Clock,
@@ -257,12 +257,13 @@ impl<L: Listen> Server<L> {
         let tokens = Tokens::new(store.clone());
         let session = Arc::new(SessionParts {
             chat: chat.clone(),
-            rooms: Rooms::start(store.clone(), Arc::clone(&bus), tasks.clone(), stop.clone()),
+            rooms: Rooms::start(store.clone(), Arc::clone(&bus), clock.clone(), tasks.clone(), stop.clone()),
             presence,
             tokens: tokens.clone(),
             store: store.clone(),
             table: SessionTable::start(limits.clone(), &*bus, tasks.clone(), stop.clone()),
             node: node.to_string().into(),
+            follows: FollowRates::default(),
             clock: clock.clone(),
             stop: close_sockets.clone(),
         });
@@ -274,7 +275,7 @@ impl<L: Listen> Server<L> {
         let chores = Chores {
             store: store.clone(),
             chat: chat.clone(),
-            rooms: session.rooms.clone(),
+            session: Arc::clone(&session),
             door: door.clone(),
             requests,
             clock,
@@ -371,7 +372,8 @@ async fn chores(chores: Chores, stop: CancellationToken) {
         if let Err(error) = chores.clock.adjust(&chores.store).await {
             tracing::warn!(%error, "could not ask the database for the time");
         }
-        chores.rooms.forget_old(chores.clock.now_ms());
+        chores.session.follows.sweep();
+        chores.session.rooms.forget_old(chores.clock.now_ms());
         chores.requests.sweep();
         if let Err(error) = sweep(&chores.store).await {
             chores.failed_sweeps.increment();

@@ -71,23 +71,23 @@ impl Histogram {
 
     /// Notes a span of time.
     pub fn observe(&self, span: Duration) {
-        self.note(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        self.note(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), 1);
     }
 
-    /// Notes a span of so many milliseconds.
-    pub fn observe_ms(&self, span_ms: u64) {
-        self.note(span_ms.saturating_mul(1_000));
+    /// Notes a span of so many milliseconds so many times.
+    pub fn observe_ms(&self, span_ms: u64, times: u64) {
+        self.note(span_ms.saturating_mul(1_000), times);
     }
 
     /// Notes so many things.
     pub fn observe_things(&self, count: usize) {
-        self.note(u64::try_from(count).unwrap_or(u64::MAX));
+        self.note(u64::try_from(count).unwrap_or(u64::MAX), 1);
     }
 
-    fn note(&self, value: u64) {
+    fn note(&self, value: u64, times: u64) {
         let bucket = self.scale.bounds.partition_point(|bound| *bound < value);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(value, Ordering::Relaxed);
+        self.buckets[bucket].fetch_add(times, Ordering::Relaxed);
+        self.sum.fetch_add(value.saturating_mul(times), Ordering::Relaxed);
     }
 
     /// What it holds now.
@@ -119,7 +119,7 @@ mod tests {
     fn spans_of_time_are_told_in_seconds() {
         let histogram = Histogram::of_seconds();
         histogram.observe(Duration::from_micros(90));
-        histogram.observe_ms(3_000);
+        histogram.observe_ms(3_000, 1);
         let reading = histogram.read();
         assert!((reading.sum - 3.000_09).abs() < 1e-9, "{reading:?}");
         assert_eq!(reading.buckets[0], (0.000_1, 1));

@@ -61,7 +61,7 @@ pub struct Fabric {
 const fn room_of(event: &BusEvent) -> Option<RoomId> {
     match event {
         BusEvent::Hint { room, .. } | BusEvent::Access { room, .. } | BusEvent::Ephemeral { room, .. } => Some(*room),
-        BusEvent::Token { .. } => None,
+        BusEvent::Token { .. } | BusEvent::Checked => None,
         BusEvent::Missed { room } => *room,
     }
 }
@@ -168,7 +168,7 @@ pub struct SimBus {
 #[async_trait]
 impl Bus for SimBus {
     async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
-        if matches!(event, BusEvent::Missed { .. }) {
+        if matches!(event, BusEvent::Missed { .. } | BusEvent::Checked) {
             return Ok(());
         }
         let reach = self.fabric.reach(self.node);

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_MAX};
+use snug_gateway::room::FILL_BYTES_MAX;
+use snug_protocol::limits::HISTORY_PAGE_MAX;
 use snug_protocol::{RoomId, Seq};
 use snug_store::{Gate, LogRead, Passage};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -127,7 +128,7 @@ impl Gate for NodeGate {
     fn reads(&self, read: LogRead) {
         // Sessions read fewer bytes, and a room's beginning fewer entries; the last known entry is read with the gap; a read that may fail
         // is done again.
-        let fills = read.limit == HISTORY_PAGE_MAX && read.bytes_max == HISTORY_PAGE_BYTES_MAX && read.found > 1;
+        let fills = read.limit == HISTORY_PAGE_MAX && read.bytes_max == FILL_BYTES_MAX && read.found > 1;
         let mut state = self.state();
         if !fills || !matches!(state.weather, Weather::Fine | Weather::Slow) {
             return;

@@ -33,7 +33,7 @@ impl Default for LocalBus {
 #[async_trait]
 impl Bus for LocalBus {
     async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
-        if matches!(event, BusEvent::Missed { .. }) {
+        if matches!(event, BusEvent::Missed { .. } | BusEvent::Checked) {
             return Ok(());
         }
         // Without a receiver the node is starting or stopping, and nobody waits for news.

@@ -88,7 +88,7 @@ pub(super) fn encode(from: NodeId, event: &BusEvent) -> Option<Bytes> {
             bytes.put_slice(device.as_bytes());
             bytes.put_slice(frame);
         }
-        BusEvent::Missed { .. } => return None,
+        BusEvent::Missed { .. } | BusEvent::Checked => return None,
     }
     Some(bytes.freeze())
 }

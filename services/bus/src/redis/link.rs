@@ -98,7 +98,8 @@ impl Link {
     /// Events may have been lost.
     pub(super) fn missed(&self, room: Option<RoomId>, cause: MissedCause) {
         self.counters.missed.of(cause).increment();
-        self.deliver(BusEvent::Missed { room });
+        let is_precaution = room.is_none() && cause == MissedCause::Timer;
+        self.deliver(if is_precaution { BusEvent::Checked } else { BusEvent::Missed { room } });
     }
 
     /// Something arrived.

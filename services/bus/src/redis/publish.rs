@@ -40,7 +40,9 @@ impl Link {
         let (channel, queue) = match &event {
             BusEvent::Hint { room, .. } | BusEvent::Access { room, .. } => (self.names.news(*room), &self.hints),
             BusEvent::Ephemeral { room, .. } => (self.names.fleeting(*room), &self.ephemerals),
-            BusEvent::Token { .. } | BusEvent::Missed { .. } => (self.names.everyone(), &self.hints),
+            BusEvent::Token { .. } | BusEvent::Missed { .. } | BusEvent::Checked => {
+                (self.names.everyone(), &self.hints)
+            }
         };
         self.deliver(event);
         // What is queued now could only be sent when it is old.

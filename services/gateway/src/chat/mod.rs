@@ -157,7 +157,7 @@ impl Chat {
         charged
     }
 
-    /// Appends an admitted envelope durably, then publishes it. A duplicate is acknowledged again and not published.
+    /// Appends an admitted envelope durably, then publishes it. A duplicate is acknowledged again, and its place announced.
     ///
     /// Dropping the future may leave the message committed and unpublished; followers then find it by the head check.
     ///
@@ -176,7 +176,11 @@ impl Chat {
     /// Publishes an entry that has just been committed, whatever its type, and makes the acknowledgement of it.
     async fn tell(&self, header: &Header, appended: Appended) -> Sent {
         let (seq, at_ms) = (appended.seq, appended.at_ms);
-        let Some(frame) = appended.frame else { return Sent { seq, at_ms, duplicate: true } };
+        let Some(frame) = appended.frame else {
+            // Whoever committed it may have had no time to tell of it.
+            self.publish(BusEvent::Hint { room: header.room, seq, frame: None, trace: None }).await;
+            return Sent { seq, at_ms, duplicate: true };
+        };
         // Of what erases each node must hear, even if it has found the entry already.
         let inline = frame.bytes().len() <= INLINE_BYTES_MAX || may_erase(header.kind);
         let (frame, span) = (inline.then_some(frame), trace::publish());

@@ -18,8 +18,23 @@ const STAND_AFTER: Duration = LEASE_RENEWED_EVERY.saturating_add(Duration::from_
 /// Rooms that are told in one go, between which the lease is looked after.
 const STANDS_MAX: usize = 200;
 
-pub(super) async fn run(presence: Presence, stop: CancellationToken) {
+/// Takes note of what may have been missed. A task of its own: who waits for the roster between two events falls behind them, and takes
+/// that for a loss.
+pub(super) async fn listen(presence: Presence, stop: CancellationToken) {
     let mut events = presence.shared.bus.events();
+    loop {
+        let missed = tokio::select! {
+            () = stop.cancelled() => return,
+            missed = missed(&mut events) => missed,
+        };
+        match missed {
+            Some(room) => presence.missed(room),
+            None => return,
+        }
+    }
+}
+
+pub(super) async fn run(presence: Presence, stop: CancellationToken) {
     let mut lease = Lease { presence, held: false, lost: false };
     let mut next = Instant::now();
     let mut stand_at: Option<Instant> = None;
@@ -31,13 +46,6 @@ pub(super) async fn run(presence: Presence, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep_until(due) => {}
-            missed = missed(&mut events) => {
-                match missed {
-                    Some(room) => lease.presence.missed(room),
-                    None => return,
-                }
-                continue;
-            }
             () = lease.presence.shared.doubted.notified() => continue,
         }
         let now = Instant::now();

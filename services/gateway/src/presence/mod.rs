@@ -66,6 +66,17 @@ struct Shared {
     bus: Arc<dyn Bus>,
 }
 
+/// Who is in a room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Attendance {
+    /// Devices, at most `HERE_LISTED_MAX`.
+    pub here: Vec<DeviceId>,
+    /// How many there are.
+    pub here_count: u32,
+    /// Not only of this node, for want of an answer from the roster.
+    pub of_all_nodes: bool,
+}
+
 /// Presence as this node knows it. Cheap to clone.
 #[derive(Clone)]
 pub struct Presence {
@@ -110,6 +121,7 @@ impl Presence {
         let presence = Self { shared: Arc::new(shared) };
         tasks.spawn(registrar::run(presence.clone(), stop.clone()));
         tasks.spawn(lease::run(presence.clone(), stop.clone()));
+        tasks.spawn(lease::listen(presence.clone(), stop.clone()));
         tasks.spawn(presence.clone().run_departures(stop.clone()));
         presence
     }
@@ -137,22 +149,23 @@ impl Presence {
     }
 
     /// Devices that are here, at most `HERE_LISTED_MAX`, and how many there are; those of this node only, while the roster is away.
-    pub async fn here(&self, room: RoomId) -> (Vec<DeviceId>, u32) {
+    pub async fn here(&self, room: RoomId) -> Attendance {
         let (own, own_count) = self.table().here(room, HERE_LISTED_MAX);
+        let own_only = |own| Attendance { here: own, here_count: own_count, of_all_nodes: false };
         if self.is_away() {
-            return (own, own_count);
+            return own_only(own);
         }
         let Ok(Ok((mut here, count))) = timeout(HERE_LIMIT, self.shared.roster.here(room, HERE_LISTED_MAX)).await
         else {
             self.went_away();
-            return (own, own_count);
+            return own_only(own);
         };
         // The roster may not know yet of who has just come.
         let known: HashSet<DeviceId> = here.iter().copied().collect();
         here.extend(own.into_iter().filter(|device| !known.contains(device)));
         here.truncate(HERE_LISTED_MAX);
         let listed = u32::try_from(here.len()).expect("a short list");
-        (here, count.max(listed).max(own_count))
+        Attendance { here, here_count: count.max(listed).max(own_count), of_all_nodes: true }
     }
 
     /// Gives the lease back, unless somebody may still return to another node within the grace: then it ends by itself, and a node that

@@ -132,7 +132,7 @@ impl Scene {
 }
 
 async fn here(presence: &Presence) -> Vec<DeviceId> {
-    let (mut devices, count) = presence.here(ROOM).await;
+    let Attendance { here: mut devices, here_count: count, .. } = presence.here(ROOM).await;
     devices.sort_unstable();
     assert_eq!(devices.len(), usize::try_from(count).expect("few"));
     devices

@@ -32,7 +32,7 @@ impl Room {
         }
         let Ok(text) = std::str::from_utf8(frame) else { return };
         let message = wire::text(text);
-        for follower in lock(&self.followers).values() {
+        for follower in self.followers.list().iter() {
             if follower.device() != from {
                 follower.ephemeral(self.id, &message);
             }
@@ -52,7 +52,7 @@ impl Room {
         if here.is_none() && all.is_none() {
             return;
         }
-        for follower in lock(&self.followers).values() {
+        for follower in self.followers.list().iter() {
             let typing = if digest.typing.contains(&follower.device()) { &others } else { &all };
             for frame in [&here, typing].into_iter().flatten() {
                 follower.ephemeral(self.id, frame);

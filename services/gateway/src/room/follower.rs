@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use snug_protocol::{DeviceId, RoomId};
+use snug_protocol::{DeviceId, RoomId, Seq};
 
 use super::lock;
+use crate::wire::{Entries, Lane, Mark, Passed};
 
 /// Ephemeral frames kept for a session that is busy; the oldest go first.
 const EPHEMERALS_QUEUED_MAX: usize = 64;
@@ -94,11 +95,45 @@ pub struct Follower {
     device: DeviceId,
     wake: Arc<Wake>,
     recheck_access: AtomicBool,
+    /// Where the room may write to it, once that has begun.
+    lane: OnceLock<Lane>,
+    mark: Mark,
 }
 
 impl Follower {
     pub(super) fn new(device: DeviceId, wake: Arc<Wake>) -> Self {
-        Self { device, wake, recheck_access: AtomicBool::new(false) }
+        Self { device, wake, recheck_access: AtomicBool::new(false), lane: OnceLock::new(), mark: Mark::closed() }
+    }
+
+    /// From now on what lies after `seq` is sent by `lane`, by whoever comes to it first.
+    pub(super) fn open(&self, lane: &Lane, seq: Seq) {
+        self.lane.get_or_init(|| lane.clone()).open(&self.mark, seq);
+    }
+
+    /// From now on nothing is sent.
+    pub(super) fn close(&self) {
+        if let Some(lane) = self.lane.get() {
+            lane.close(&self.mark);
+        }
+    }
+
+    /// The last seq that was sent.
+    pub(super) fn cursor(&self) -> Seq {
+        self.mark.seq()
+    }
+
+    /// Has the session write entries that lie after `from`, unless they have been sent meanwhile.
+    pub(super) fn push(&self, from: Seq, entries: &Entries) -> bool {
+        self.lane.get().is_some_and(|lane| lane.push(&self.mark, from, entries))
+    }
+
+    /// Writes entries that lie after `from`, if that can be done at once; else the session is to see to it. Whether they were written.
+    pub(super) fn write(&self, from: Seq, entries: &Entries) -> bool {
+        let passed = self.lane.get().map_or(Passed::NotTaken, |lane| lane.write(&self.mark, from, entries));
+        if passed != Passed::Written {
+            self.wake();
+        }
+        passed != Passed::NotTaken
     }
 
     pub(super) const fn device(&self) -> DeviceId {

@@ -13,7 +13,8 @@ use snug_store::StoreError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Accepted, Behind, Due, Follower, Room, Rooms, Wake, lock};
+use super::{Accepted, Behind, Due, Follower, Room, Rooms, Wake, backlog, lock};
+use crate::wire::{Entries, Socket};
 
 /// How long a room that is entered waits for its own unfollowing to be over.
 const LEAVING_LIMIT: Duration = Duration::from_millis(500);
@@ -78,13 +79,45 @@ impl Following {
     /// What lies after `cursor`, from memory unless the store must be read; about one flush of it.
     #[must_use]
     pub fn due(&self, cursor: Seq) -> Due {
-        if cursor >= self.room.head() {
+        if cursor >= self.room.told() {
             Due::Nothing
         } else if cursor < self.store_until {
             Due::Behind
         } else {
             lock(&self.room.tail).due(cursor, FLUSH_BYTES_MAX)
         }
+    }
+
+    /// What lies after a `cursor` that is behind the tail, from the store; about one flush of it. `None`: not now, try again in a moment.
+    /// Cancel-safe.
+    pub async fn backlog(&self, cursor: Seq) -> Option<Entries> {
+        let (room, store) = (&self.room, &self.rooms.shared.store);
+        let version = lock(&room.tail).version();
+        let entries = if cursor < self.store_until {
+            // What others read may be from before an erasure that this session must not have heard of in vain.
+            backlog::read(store, room.id, cursor).await
+        } else {
+            room.backlogs.read(store, room.id, cursor).await
+        }?;
+        lock(&room.tail).keep(version, cursor, &entries);
+        Some(entries)
+    }
+
+    /// From now on what lies after `seq` is sent to the socket, by the session or by the room.
+    pub fn open(&self, socket: &Socket, seq: Seq) {
+        self.follower.open(socket.lane(), seq);
+    }
+
+    /// The last seq that was sent.
+    #[must_use]
+    pub fn cursor(&self) -> Seq {
+        self.follower.cursor()
+    }
+
+    /// Puts entries that lie after `from` behind what the socket waits to write, unless the room has written them meanwhile. Whether it did.
+    #[must_use]
+    pub fn push(&self, from: Seq, entries: &Entries) -> bool {
+        self.follower.push(from, entries)
     }
 
     /// This session's place in it.
@@ -96,6 +129,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
+        self.follower.close();
         self.rooms.leave(&self.room, self.id);
     }
 }
@@ -121,7 +155,7 @@ impl Rooms {
                 Err(BeginError::NoSuchRoom) => return Ok(None),
                 Err(BeginError::Store(error)) => return Err(error),
             }
-            let reached = room.head();
+            let reached = room.reached();
             let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
             if row.history != room.history() || row.head < reached || room.is_replaced() {
                 self.replace(room);
@@ -143,7 +177,7 @@ impl Rooms {
         // The follower is in before the lock is given back, so that the room cannot be dropped in between.
         let mut rooms = lock(&self.shared.rooms);
         let room = Arc::clone(rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id))));
-        lock(&room.followers).insert(number, Arc::clone(&follower));
+        room.followers.insert(number, Arc::clone(&follower));
         drop(rooms);
         Following { rooms: self.clone(), room, id: number, follower, store_until: Seq::ZERO }
     }
@@ -173,15 +207,14 @@ impl Rooms {
     fn leave(&self, room: &Arc<Room>, follower: u64) {
         let emptied = {
             let mut rooms = lock(&self.shared.rooms);
-            let mut followers = lock(&room.followers);
-            followers.remove(&follower);
+            let was_last = room.followers.remove(follower);
             match rooms.entry(room.id) {
-                Entry::Occupied(entry) if followers.is_empty() && Arc::ptr_eq(entry.get(), room) => {
+                Entry::Occupied(entry) if was_last && Arc::ptr_eq(entry.get(), room) => {
                     entry.remove();
                     true
                 }
                 // It was replaced, and nobody has come again.
-                Entry::Vacant(_) => followers.is_empty(),
+                Entry::Vacant(_) => was_last,
                 Entry::Occupied(_) => false,
             }
         };

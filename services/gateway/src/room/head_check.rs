@@ -4,21 +4,25 @@
 //! one task, so that two checks are never made at one time; what is asked for during one is checked once more after it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snug_protocol::{RoomId, Seq};
 use snug_store::RoomHead;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Behind, FoundBy, Rooms, lock};
+use super::{Behind, FoundBy, Room, Rooms, lock};
 
 /// The shortest time between two checks of all rooms; the longest is two and a half times that.
 const PERIOD_MIN: Duration = Duration::from_secs(2);
 const PERIOD_JITTER_MS: u64 = 3_000;
+/// Followers of a room that are asked to look whether they still may, at one time.
+const RECHECKS_AT_ONCE: usize = 100;
+/// From those to the next: 4,000 a second.
+const RECHECKS_EVERY: Duration = Duration::from_millis(25);
 /// Rooms asked about in one query.
 const ROOMS_PER_QUERY: usize = 500;
 
@@ -88,7 +92,7 @@ impl Rooms {
         for ids in ids.chunks(ROOMS_PER_QUERY) {
             self.shared.counters.head_queries.fetch_add(1, Ordering::Relaxed);
             // Looked at before the store is asked: a log's head does not go back.
-            let asked = ids.iter().map(|id| (*id, self.get(*id).map_or(Seq::ZERO, |room| room.head()))).collect();
+            let asked = ids.iter().map(|id| (*id, self.get(*id).map_or(Seq::ZERO, |room| room.reached()))).collect();
             match self.shared.store.heads(ids).await {
                 Ok(heads) => self.compare(asked, heads),
                 Err(error) => {
@@ -97,6 +101,21 @@ impl Rooms {
                 }
             }
         }
+    }
+
+    /// Somebody's access has changed, and nobody knows whose: all followers ask the database, but not at one moment.
+    fn recheck_bit_by_bit(&self, room: Arc<Room>) {
+        let followers = room.followers.list();
+        let stop = self.shared.stop.clone();
+        self.shared.tasks.spawn(async move {
+            for followers in followers.chunks(RECHECKS_AT_ONCE) {
+                followers.iter().for_each(|follower| follower.recheck_access());
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(RECHECKS_EVERY) => {}
+                }
+            }
+        });
     }
 
     fn compare(&self, asked: Vec<(RoomId, Seq)>, heads: Vec<RoomHead>) {
@@ -108,7 +127,7 @@ impl Rooms {
                     self.change_tail(&room, |tail| tail.announce(head.head));
                     self.repair_if_behind(&room, Behind::Lost(FoundBy::HeadCheck));
                     if room.access_version.swap(head.access_version, Ordering::AcqRel) != head.access_version {
-                        room.recheck_access(None);
+                        self.recheck_bit_by_bit(room);
                     }
                 }
                 Some(_) => self.replace(&room),

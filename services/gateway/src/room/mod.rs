@@ -3,10 +3,13 @@
 //! A room is here while at least one session follows it. News come from the bus only, this node's own included; losses are found by gaps in
 //! seq (`repair`) and by comparing heads with the store (`head_check`). What is absent: sockets, and anything that writes to the store.
 
+mod backlog;
 mod crowd;
 mod due;
 mod ephemeral;
+mod fan_out;
 mod follower;
+mod followers;
 mod following;
 mod head_check;
 mod pace;
@@ -30,17 +33,22 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use backlog::Backlogs;
 use crowd::Crowd;
 use due::SharedTail;
+use followers::Followers;
 use following::Leaving;
 use head_check::Wanted;
 use pace::{Pace, Round};
 
+use crate::clock::Clock;
 use crate::telemetry::trace::{self, TracedEntries};
 
 pub use due::Due;
+pub use fan_out::Delivered;
 pub use follower::{Follower, News, Wake};
 pub use following::{FLUSH_BYTES_MAX, Following};
+pub use repair::FILL_BYTES_MAX;
 pub use tail::{Accepted, Read, Tail, may_erase};
 
 /// How old a frame in memory may get; half the age at which the store may erase it, since clocks differ.
@@ -58,9 +66,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Room {
     id: RoomId,
     tail: Mutex<SharedTail>,
-    /// Copy of the tail's head, so that sessions can look without the lock.
-    head: AtomicU64,
-    followers: Mutex<HashMap<u64, Arc<Follower>>>,
+    /// How far followers have been told of it: a copy, so that sessions can look without the lock.
+    told: AtomicU64,
+    followers: Followers,
     begun: OnceCell<HistoryId>,
     repairing: AtomicBool,
     access_version: AtomicU64,
@@ -70,6 +78,7 @@ pub struct Room {
     replacing: AtomicBool,
     crowd: Mutex<Crowd>,
     pace: Pace,
+    backlogs: Backlogs,
     traced: TracedEntries,
 }
 
@@ -78,8 +87,8 @@ impl Room {
         Self {
             id,
             tail: Mutex::default(),
-            head: AtomicU64::new(0),
-            followers: Mutex::default(),
+            told: AtomicU64::new(0),
+            followers: Followers::default(),
             begun: OnceCell::new(),
             repairing: AtomicBool::new(false),
             access_version: AtomicU64::new(0),
@@ -87,6 +96,7 @@ impl Room {
             replacing: AtomicBool::new(false),
             crowd: Mutex::default(),
             pace: Pace::default(),
+            backlogs: Backlogs::default(),
             traced: TracedEntries::default(),
         }
     }
@@ -103,10 +113,15 @@ impl Room {
         self.id
     }
 
-    /// The newest seq that can be sent.
+    /// The newest seq that can be sent; what has come since is told of within [`pace::GATHER_LIMIT`].
     #[must_use]
-    pub fn head(&self) -> Seq {
-        Seq(self.head.load(Ordering::Acquire))
+    pub fn told(&self) -> Seq {
+        Seq(self.told.load(Ordering::Acquire))
+    }
+
+    /// The newest seq that has come.
+    fn reached(&self) -> Seq {
+        lock(&self.tail).tail().head()
     }
 
     /// Which life of the log this node follows; the default before [`Rooms::follow`] has returned.
@@ -121,14 +136,8 @@ impl Room {
         self.replaced.load(Ordering::Acquire)
     }
 
-    fn tell_followers(&self) {
-        for follower in lock(&self.followers).values() {
-            follower.wake();
-        }
-    }
-
     fn recheck_access(&self, device: Option<DeviceId>) {
-        for follower in lock(&self.followers).values() {
+        for follower in self.followers.list().iter() {
             if device.is_none_or(|device| device == follower.device()) {
                 follower.recheck_access();
             }
@@ -168,6 +177,8 @@ pub struct Counters {
     pub losses: Labelled<FoundBy>,
     /// Rooms whose log was another than the one that was followed.
     pub replaced: Counter,
+    /// What was written to sockets.
+    pub delivered: Delivered,
     /// Times that events came faster than they were taken.
     pub overruns: Counter,
 }
@@ -180,6 +191,7 @@ struct Shared {
     counters: Counters,
     store: Store,
     bus: Arc<dyn Bus>,
+    clock: Clock,
     tasks: TaskTracker,
     stop: CancellationToken,
     next_follower: AtomicU64,
@@ -195,7 +207,7 @@ impl Rooms {
     /// An empty table, and its tasks: one takes events from the bus, one compares heads, one tells of
     /// growth that was held back, one counts crowds.
     #[must_use]
-    pub fn start(store: Store, bus: Arc<dyn Bus>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub fn start(store: Store, bus: Arc<dyn Bus>, clock: Clock, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let shared = Shared {
             rooms: Mutex::default(),
             leaving: Leaving::default(),
@@ -204,6 +216,7 @@ impl Rooms {
             counters: Counters::default(),
             store,
             bus,
+            clock,
             tasks,
             stop,
             next_follower: AtomicU64::new(0),
@@ -241,9 +254,9 @@ impl Rooms {
     fn change_tail(&self, room: &Arc<Room>, change: impl FnOnce(&mut Tail) -> Accepted) -> Accepted {
         let (accepted, grew) = {
             let mut tail = lock(&room.tail);
+            let before = tail.tail().head();
             let accepted = tail.change(change);
-            let head = tail.tail().head().0;
-            (accepted, room.head.swap(head, Ordering::AcqRel) != head)
+            (accepted, tail.tail().head() != before)
         };
         if grew {
             self.tell_growth(room);
@@ -312,10 +325,13 @@ impl Rooms {
                 if let Some(heard) = &heard {
                     room.traced.note(seq, heard);
                 }
-                let is_next = seq == room.head().next();
-                let accepted = self.change_tail(&room, |tail| match frame {
-                    Some(frame) => tail.accept(frame),
-                    None => tail.announce(seq),
+                let mut is_next = false;
+                let accepted = self.change_tail(&room, |tail| {
+                    is_next = seq == tail.head().next();
+                    match frame {
+                        Some(frame) => tail.accept(frame),
+                        None => tail.announce(seq),
+                    }
                 });
                 let behind = if is_next { Behind::AsUsual } else { Behind::Lost(FoundBy::Gap) };
                 match accepted {
@@ -337,6 +353,7 @@ impl Rooms {
                 tracing::debug!(room = room.map(tracing::field::display), "news may have been lost; checking heads");
                 self.shared.head_checks.ask(room);
             }
+            BusEvent::Checked => self.shared.head_checks.ask(None),
             // The session table's business.
             BusEvent::Token { .. } => {}
         }

@@ -1,9 +1,9 @@
-//! When a room tells its followers that it has grown.
+//! When a room brings its followers what has come.
 //!
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
-//! within `GATHER_LIMIT` after that goes out together: a room that gets fewer messages than that never waits.
+//! within `GATHER_LIMIT` after that goes out together: a room that gets fewer messages than that never waits. While a room is still
+//! writing, what comes waits for the end of that, and then as long again; so the more there is to do, the more is done in one write.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,42 +12,96 @@ use tokio::time::{Instant, sleep};
 
 use super::{Room, Rooms, lock};
 
-/// How long news may be held back to go out with others.
+/// How long news may be held back to go out with others, if nothing is being written.
 pub const GATHER_LIMIT: Duration = Duration::from_millis(3);
+
+#[derive(Default)]
+struct State {
+    /// When the last fan-out began, or ended.
+    last: Option<Instant>,
+    /// One is under way.
+    runs: bool,
+    /// One more is to be, with the next round.
+    waits: bool,
+}
 
 /// One room's pace.
 #[derive(Default)]
-pub(super) struct Pace {
-    told_at: Mutex<Option<Instant>>,
-    /// It is to be told with the next round.
-    waits: AtomicBool,
+pub(super) struct Pace(Mutex<State>);
+
+/// What is to be done about news.
+enum Next {
+    Now,
+    NextRound,
+    /// Somebody sees to them already.
+    Nothing,
 }
 
-/// Rooms that are to be told with the next round.
+impl Pace {
+    /// The room has grown.
+    fn grown(&self, now: Instant) -> Next {
+        let mut state = lock(&self.0);
+        if state.waits {
+            return Next::Nothing;
+        }
+        if state.runs {
+            state.waits = true;
+            return Next::Nothing;
+        }
+        if state.last.is_none_or(|last| now - last >= GATHER_LIMIT) {
+            (state.runs, state.last) = (true, Some(now));
+            return Next::Now;
+        }
+        state.waits = true;
+        Next::NextRound
+    }
+
+    /// A round has come.
+    fn begin(&self) {
+        let mut state = lock(&self.0);
+        (state.waits, state.runs) = (false, true);
+    }
+
+    /// A fan-out has ended; whether there is to be one more.
+    fn end(&self, now: Instant) -> bool {
+        let mut state = lock(&self.0);
+        (state.runs, state.last) = (false, Some(now));
+        state.waits
+    }
+}
+
+/// Rooms that bring what has come with the next round.
 #[derive(Default)]
 pub(super) struct Round {
     rooms: Mutex<Vec<Arc<Room>>>,
     begins: Notify,
 }
 
+impl Round {
+    fn join(&self, room: Arc<Room>) {
+        lock(&self.rooms).push(room);
+        self.begins.notify_one();
+    }
+}
+
 impl Rooms {
     /// The room has grown: its followers hear of it now, or with what comes in the next moment.
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
-        let now = Instant::now();
-        let is_first = {
-            let mut told_at = lock(&room.pace.told_at);
-            let is_first = told_at.is_none_or(|told_at| now - told_at >= GATHER_LIMIT);
-            if is_first {
-                *told_at = Some(now);
-            }
-            is_first
-        };
-        if is_first {
-            room.tell_followers();
-        } else if !room.pace.waits.swap(true, Ordering::AcqRel) {
-            lock(&self.shared.round.rooms).push(Arc::clone(room));
-            self.shared.round.begins.notify_one();
+        match room.pace.grown(Instant::now()) {
+            Next::Now => self.spawn_fan_out(Arc::clone(room)),
+            Next::NextRound => self.shared.round.join(Arc::clone(room)),
+            Next::Nothing => {}
         }
+    }
+
+    fn spawn_fan_out(&self, room: Arc<Room>) {
+        let rooms = self.clone();
+        self.shared.tasks.spawn(async move {
+            rooms.fan_out(&room).await;
+            if room.pace.end(Instant::now()) {
+                rooms.shared.round.join(room);
+            }
+        });
     }
 
     pub(super) async fn run_rounds(self) {
@@ -58,12 +112,30 @@ impl Rooms {
                 () = round.begins.notified() => {}
             }
             sleep(GATHER_LIMIT).await;
-            let rooms = std::mem::take(&mut *lock(&round.rooms));
-            for room in rooms {
-                room.pace.waits.store(false, Ordering::Release);
-                *lock(&room.pace.told_at) = Some(Instant::now());
-                room.tell_followers();
+            for room in std::mem::take(&mut *lock(&round.rooms)) {
+                room.pace.begin();
+                self.spawn_fan_out(room);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_news_go_at_once_and_what_follows_goes_together() {
+        let (pace, began) = (Pace::default(), Instant::now());
+        assert!(matches!(pace.grown(began), Next::Now));
+        assert!(matches!(pace.grown(began), Next::Nothing), "it is being written");
+        assert!(pace.end(began), "and what came meanwhile comes next");
+        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::Nothing), "it waits already");
+        pace.begin();
+        assert!(!pace.end(began + GATHER_LIMIT));
+        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::NextRound));
+        pace.begin();
+        assert!(!pace.end(began + GATHER_LIMIT));
+        assert!(matches!(pace.grown(began + GATHER_LIMIT * 2), Next::Now));
     }
 }

@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_MAX};
+use snug_protocol::limits::HISTORY_PAGE_MAX;
 
+use super::tail::TAIL_BYTES_MAX;
 use super::{Accepted, Behind, Room, Rooms, lock};
 
 /// News of two commits may cross on their way; the store is asked only when the missing one has not come by then.
 const GAP_PATIENCE: Duration = Duration::from_millis(5);
+/// Read at one time: no more than the tail can take without losing what followers are still to read.
+pub const FILL_BYTES_MAX: usize = TAIL_BYTES_MAX / 2;
+/// Between two reads, for followers to take what the first has brought.
+const NEXT_FILL: Duration = Duration::from_millis(10);
 /// How long to wait after the database failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -45,7 +50,7 @@ async fn run(rooms: Rooms, room: Arc<Room>, mut behind_by: Behind) {
         }
         rooms.shared.counters.fill_reads.fetch_add(1, Ordering::Relaxed);
         // The last one that is known comes with what follows it: they must be of one log.
-        match rooms.shared.store.read_after(room.id, head.back(1), HISTORY_PAGE_MAX, HISTORY_PAGE_BYTES_MAX).await {
+        match rooms.shared.store.read_after(room.id, head.back(1), HISTORY_PAGE_MAX, FILL_BYTES_MAX).await {
             Ok(frames) if frames.last().is_none_or(|last| last.seq() <= head) => wait = RETRY_AFTER,
             Ok(frames) => {
                 if let Behind::Lost(found_by) = std::mem::replace(&mut behind_by, Behind::AsUsual) {
@@ -56,13 +61,16 @@ async fn run(rooms: Rooms, room: Arc<Room>, mut behind_by: Behind) {
                 if rooms.change_tail(&room, |tail| tail.accept_all(frames)) == Accepted::Other {
                     return rooms.replace(&room);
                 }
+                if lock(&room.tail).tail().is_behind() {
+                    wait = NEXT_FILL;
+                }
             }
             Err(error) => {
                 tracing::warn!(room = %room.id, %error, "could not fill a gap");
                 wait = RETRY_AFTER;
             }
         }
-        if lock(&room.followers).is_empty() {
+        if room.followers.is_empty() {
             room.repairing.store(false, Ordering::Release);
             return;
         }

@@ -11,7 +11,10 @@ use snug_protocol::{EntryKind, Seq};
 
 /// Frames kept for readers that are almost up to date.
 pub const TAIL_FRAMES_MAX: usize = 256;
-/// Bytes kept for them.
+/// Frames of this age and less are kept even if they are more than that: a reader that is a moment behind in a busy room is not to ask the
+/// store, least of all when all are a moment behind.
+pub const TAIL_FRESH_MS: u64 = 2_000;
+/// Bytes kept in all.
 pub const TAIL_BYTES_MAX: usize = 512 * 1024;
 /// Frames kept that came before their predecessors.
 const EARLY_FRAMES_MAX: usize = 64;
@@ -52,6 +55,8 @@ pub struct Tail {
     announced: Seq,
     frames: VecDeque<EntryFrame>,
     bytes: usize,
+    /// What lies before may have been erased, as far as was ever known here.
+    erased_before: Seq,
     /// Arrived out of order; each is beyond `head + 1`.
     early: BTreeMap<Seq, EntryFrame>,
 }
@@ -61,6 +66,12 @@ impl Tail {
     #[must_use]
     pub const fn head(&self) -> Seq {
         self.head
+    }
+
+    /// Where the newest entry stands that may have erased others before it; what lies before was dropped.
+    #[must_use]
+    pub const fn erased_before(&self) -> Seq {
+        self.erased_before
     }
 
     /// Whether entries after the head are known to exist.
@@ -141,6 +152,7 @@ impl Tail {
 
     fn forget_erased(&mut self, by: &EntryFrame) {
         if by.kind().is_some_and(may_erase) {
+            self.erased_before = self.erased_before.max(by.seq());
             self.forget(|old| old.seq() < by.seq());
         }
     }
@@ -157,19 +169,30 @@ impl Tail {
     }
 
     fn push(&mut self, frame: EntryFrame) {
+        let stale_ms = frame.at_ms().saturating_sub(TAIL_FRESH_MS);
         self.bytes += frame.bytes().len();
         self.frames.push_back(frame);
-        while self.frames.len() > TAIL_FRAMES_MAX || (self.bytes > TAIL_BYTES_MAX && self.frames.len() > 1) {
-            if let Some(oldest) = self.frames.pop_front() {
-                self.bytes -= oldest.bytes().len();
+        while let Some(oldest) = self.frames.front() {
+            let too_many = self.frames.len() > TAIL_FRAMES_MAX && oldest.at_ms() <= stale_ms;
+            let too_large = self.bytes > TAIL_BYTES_MAX && self.frames.len() > 1;
+            if !too_many && !too_large {
+                break;
             }
+            self.bytes -= oldest.bytes().len();
+            self.frames.pop_front();
         }
     }
 
     /// Frames after `cursor`, at most about `bytes_max` bytes of them (one at least).
     #[must_use]
     pub fn after(&self, cursor: Seq, bytes_max: usize) -> Read {
-        if cursor >= self.head {
+        self.between(cursor, self.head, bytes_max)
+    }
+
+    /// Frames after `cursor` and up to `until`, likewise.
+    #[must_use]
+    pub fn between(&self, cursor: Seq, until: Seq, bytes_max: usize) -> Read {
+        if cursor >= until {
             return Read::Frames(Vec::new());
         }
         let Some(first) = self.frames.front().map(EntryFrame::seq) else { return Read::Behind };
@@ -179,7 +202,7 @@ impl Tail {
         let skip = usize::try_from(cursor.next().0 - first.0).expect("within the window");
         let mut bytes = 0;
         let frames = self.frames.iter().skip(skip).take_while(|frame| {
-            let fits = bytes == 0 || bytes + frame.bytes().len() <= bytes_max;
+            let fits = frame.seq() <= until && (bytes == 0 || bytes + frame.bytes().len() <= bytes_max);
             bytes += frame.bytes().len();
             fits
         });
@@ -291,6 +314,19 @@ mod tests {
         assert_eq!(seqs(tail.after(Seq(4), 1 << 20)), [5], "and it goes on from there");
     }
 
+    #[test]
+    fn a_reader_that_is_a_moment_behind_in_a_busy_room_finds_its_place() {
+        let at = |seq, at_ms| EntryFrame::new(Seq(seq), at_ms, &[0; 76]);
+        let mut tail = Tail::default();
+        let count = 2 * TAIL_FRAMES_MAX as u64;
+        for seq in 1..=count {
+            tail.accept(at(seq, 10_000));
+        }
+        assert_eq!(seqs(tail.after(Seq(0), 1 << 20)).len() as u64, count);
+        tail.accept(at(count + 1, 10_000 + TAIL_FRESH_MS));
+        assert_eq!(tail.frames.len(), TAIL_FRAMES_MAX, "and later they go");
+    }
+
     proptest! {
         /// Whatever order frames come in and whichever are lost, readers get a run without holes, and a loss is known.
         #[test]
@@ -313,11 +349,13 @@ mod tests {
         }
 
         #[test]
-        fn the_window_is_bounded(sizes in proptest::collection::vec(76usize..24_000, 1..400)) {
+        fn the_window_is_bounded(sizes in proptest::collection::vec(76usize..24_000, 1..400), apart_ms in 0u64..50) {
             let mut tail = Tail::default();
             for (index, size) in sizes.iter().enumerate() {
-                tail.accept(EntryFrame::new(Seq(index as u64 + 1), 0, &vec![0; *size]));
-                prop_assert!(tail.frames.len() <= TAIL_FRAMES_MAX);
+                let now_ms = index as u64 * apart_ms;
+                tail.accept(EntryFrame::new(Seq(index as u64 + 1), now_ms, &vec![0; *size]));
+                let is_fresh = tail.frames[0].at_ms() + TAIL_FRESH_MS > now_ms;
+                prop_assert!(tail.frames.len() <= TAIL_FRAMES_MAX || is_fresh);
                 prop_assert!(tail.bytes <= TAIL_BYTES_MAX || tail.frames.len() == 1);
             }
             prop_assert_eq!(tail.bytes, tail.frames.iter().map(|frame| frame.bytes().len()).sum::<usize>());

@@ -1,7 +1,7 @@
 //! Following over buses that lose things: what must not hang on hints, and what their loss may cost.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use snug_bus::{Bus, BusError, BusEvent, BusHealth, LocalBus};
 use snug_protocol::envelope::{HEADER_BYTES, Header};
 use snug_protocol::frame::{PresenceState, ServerFrame};
 use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, InstanceId, RoomId, Seq};
-use snug_store::{DeviceKeys, GrantSecret, NewRoom, Store};
+use snug_store::{DeviceKeys, Gate, GrantSecret, LogRead, MemoryStore, NewRoom, Passage, Store};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Due, Following, Rooms, Wake};
+use crate::clock::Clock;
 
 const ROOM: RoomId = RoomId([1; 16]);
 const ANA: DeviceId = DeviceId([2; 16]);
@@ -32,6 +33,11 @@ fn envelope(kind: EntryKind, counter: u64, target: u64) -> Envelope {
 
 async fn store_with_room() -> Store {
     let store = Store::memory();
+    found_room(&store).await;
+    store
+}
+
+async fn found_room(store: &Store) {
     let keys = |device| DeviceKeys { device, sign_key: [3; 32], agree_key: [4; 32] };
     let new = NewRoom {
         room: ROOM,
@@ -46,7 +52,6 @@ async fn store_with_room() -> Store {
         epoch_record: envelope(EntryKind::EpochRecord, 0, 0),
     };
     store.create_room(new).await.expect("memory");
-    store
 }
 
 #[tokio::test]
@@ -55,9 +60,10 @@ async fn who_follows_before_the_news_of_a_deletion_reads_from_the_store() {
     let message = store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message").seq;
     // Nobody publishes on this bus.
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-    let rooms = Rooms::start(store.clone(), bus, TaskTracker::new(), CancellationToken::new());
+    let rooms = Rooms::start(store.clone(), bus, clock(&store).await, TaskTracker::new(), CancellationToken::new());
     let follow = async || rooms.follow(ROOM, ANA, Arc::<Wake>::default()).await.expect("memory").expect("it exists").0;
     let earlier = follow().await;
+    until("what there is may be sent", || earlier.room().told() == message).await;
     let kept = earlier.due(Seq(1));
     // After the header of a longer frame comes what kind of entry it is; a tombstone's frame would be a short one.
     assert!(matches!(&kept, Due::Entries(entries) if entries.bytes[1] == 126 && entries.bytes[4] == 1), "{kept:?}");
@@ -69,9 +75,14 @@ async fn who_follows_before_the_news_of_a_deletion_reads_from_the_store() {
     assert!(frames[0].is_tombstone() && frames[1].seq() == deletion, "and the store has the truth");
 }
 
-fn rooms_over(store: &Store) -> (Rooms, Arc<LocalBus>) {
+async fn clock(store: &Store) -> Clock {
+    Clock::set_by(store).await.expect("memory")
+}
+
+async fn rooms_over(store: &Store) -> (Rooms, Arc<LocalBus>) {
     let bus = Arc::new(LocalBus::new());
-    let rooms = Rooms::start(store.clone(), bus.clone(), TaskTracker::new(), CancellationToken::new());
+    let rooms =
+        Rooms::start(store.clone(), bus.clone(), clock(store).await, TaskTracker::new(), CancellationToken::new());
     (rooms, bus)
 }
 
@@ -91,7 +102,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of_it() {
     let store = store_with_room().await;
-    let (rooms, bus) = rooms_over(&store);
+    let (rooms, bus) = rooms_over(&store).await;
     let wake = Arc::<Wake>::default();
     let mut followings = Vec::new();
     for _ in 0..50 {
@@ -105,7 +116,7 @@ async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of
         let hint = BusEvent::Hint { room: ROOM, seq: Seq(21), frame: newest.clone(), trace: None };
         bus.publish(hint).await.expect("local");
     }
-    until("the gap is filled", || followings[0].room().head() == Seq(21)).await;
+    until("the gap is filled", || followings[0].room().told() == Seq(21)).await;
     sleep(Duration::from_millis(50)).await;
     assert_eq!(rooms.counters().fill_reads.load(Ordering::Relaxed), 1);
 }
@@ -113,7 +124,7 @@ async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of
 #[tokio::test]
 async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_missing() {
     let store = store_with_room().await;
-    let (rooms, bus) = rooms_over(&store);
+    let (rooms, bus) = rooms_over(&store).await;
     let queries = || rooms.counters().head_queries.load(Ordering::Relaxed);
     bus.publish(BusEvent::Missed { room: None }).await.expect("local");
     bus.publish(BusEvent::Missed { room: Some(ROOM) }).await.expect("local");
@@ -126,7 +137,7 @@ async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_miss
             // As the bus's news would, but without giving way in between.
             rooms.shared.head_checks.ask((counter == 0).then_some(ROOM));
         }
-        until("the message is found", || following.room().head() == Seq(counter + 2)).await;
+        until("the message is found", || following.room().told() == Seq(counter + 2)).await;
     }
     sleep(Duration::from_millis(100)).await;
     // One for each round, and perhaps one whose time had come.
@@ -136,7 +147,7 @@ async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_miss
 #[tokio::test]
 async fn a_crowd_is_told_its_number_and_how_many_type_and_nobody_hears_of_themselves() {
     let store = store_with_room().await;
-    let (rooms, bus) = rooms_over(&store);
+    let (rooms, bus) = rooms_over(&store).await;
     let (anas, bens) = (Arc::<Wake>::default(), Arc::<Wake>::default());
     let ben = DeviceId([4; 16]);
     let _followings = [follow(&rooms, ANA, &anas).await, follow(&rooms, ben, &bens).await];
@@ -207,7 +218,8 @@ impl Bus for SlowBus {
 async fn a_room_that_is_entered_while_it_is_being_left_is_not_deaf() {
     let store = store_with_room().await;
     let bus = Arc::new(SlowBus::default());
-    let rooms = Rooms::start(store, bus.clone(), TaskTracker::new(), CancellationToken::new());
+    let rooms =
+        Rooms::start(store.clone(), bus.clone(), clock(&store).await, TaskTracker::new(), CancellationToken::new());
     drop(follow(&rooms, ANA, &Arc::default()).await);
     bus.unfollowing.notified().await;
     let entering = {
@@ -219,4 +231,56 @@ async fn a_room_that_is_entered_while_it_is_being_left_is_not_deaf() {
     let _following = entering.await.expect("no panic");
     sleep(Duration::from_millis(50)).await;
     assert!(bus.followed.lock().expect("no panic").contains(&ROOM));
+}
+
+/// Counts readings of the log, and holds calls back.
+struct Counting {
+    reads: AtomicUsize,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+impl Gate for Counting {
+    fn arrive(&self, _call: &'static str) -> Passage {
+        let mut open = self.open.subscribe();
+        Box::pin(async move { open.wait_for(|open| *open).await.is_ok() })
+    }
+
+    fn leave(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn reads(&self, _read: LogRead) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn all_who_are_behind_at_one_place_cost_one_read() {
+    let (memory, open) = (MemoryStore::default(), tokio::sync::watch::channel(true).0);
+    let counting = Arc::new(Counting { reads: AtomicUsize::new(0), open });
+    let store = memory.behind(Arc::clone(&counting) as Arc<dyn Gate>);
+    found_room(&store).await;
+    for counter in 0..5 {
+        store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message");
+    }
+    let (rooms, _bus) = rooms_over(&store).await;
+    let before = counting.reads.load(Ordering::Relaxed) + 1;
+    let (began, tasks) = (Arc::<AtomicUsize>::default(), TaskTracker::new());
+    let mut readers = Vec::new();
+    for _ in 0..50 {
+        let (following, began) = (follow(&rooms, ANA, &Arc::default()).await, Arc::clone(&began));
+        let open = counting.open.subscribe();
+        readers.push(tasks.spawn(async move {
+            open.clone().wait_for(|open| !*open).await.expect("it is there");
+            began.fetch_add(1, Ordering::Relaxed);
+            following.backlog(Seq(2)).await.map(|entries| entries.last)
+        }));
+    }
+    counting.open.send_replace(false);
+    until("all ask", || began.load(Ordering::Relaxed) == 50).await;
+    counting.open.send_replace(true);
+    for reader in readers {
+        assert_eq!(reader.await.expect("no panic"), Some(Seq(6)));
+    }
+    assert_eq!(counting.reads.load(Ordering::Relaxed) - before, 1, "besides the one that began the tail");
 }

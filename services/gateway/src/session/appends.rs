@@ -1,6 +1,6 @@
 //! A session's appends that wait for their commit, in the order they were sent.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
@@ -37,6 +37,19 @@ impl Appends {
             }
             Some(Poll::Pending) | None => Poll::Pending,
         }
+    }
+
+    /// Waits for `work`, while the appends go on: others wait for these messages, whatever their sender waits for. Those that were
+    /// acknowledged meanwhile are put into `acknowledged`.
+    pub(super) async fn during<T>(&mut self, acknowledged: &mut Vec<Acknowledged>, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(one) = self.poll_next(cx) {
+                acknowledged.push(one);
+            }
+            work.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// The next one's outcome; never, while there are none. Cancel-safe.

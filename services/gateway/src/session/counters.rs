@@ -1,6 +1,6 @@
 //! What sessions are counted by.
 
-use snug_metrics::{Counter, Counters, Decisions, Histogram};
+use snug_metrics::{Counter, Counters, Decisions};
 use snug_protocol::frame::{Resync, close};
 
 snug_metrics::label! {
@@ -78,12 +78,6 @@ pub struct SessionCounters {
     pub follows: Counter,
     /// Those with a cursor.
     pub resumes: Counters<Resumed>,
-    /// Entries written.
-    pub deliveries: Counter,
-    /// Their bytes.
-    pub delivered_bytes: Counter,
-    /// From the commit of the first entry of a write to its being written to somebody who was up to date.
-    pub delivery: Histogram,
 }
 
 impl Default for SessionCounters {
@@ -96,9 +90,6 @@ impl Default for SessionCounters {
             controls: Decisions::default(),
             follows: Counter::new(),
             resumes: Counters::default(),
-            deliveries: Counter::new(),
-            delivered_bytes: Counter::new(),
-            delivery: Histogram::of_seconds(),
         }
     }
 }

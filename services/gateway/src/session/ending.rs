@@ -18,20 +18,24 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Ending {
     pub(super) close: u16,
     error: Option<ErrorCode>,
+    /// The client has said that it closes, and waits for nothing but our answer.
+    client_closes: bool,
 }
 
 impl Ending {
-    pub(super) const GONE: Self = Self { close: close::NORMAL, error: None };
+    pub(super) const GONE: Self = Self { close: close::NORMAL, error: None, client_closes: false };
+    /// The client has closed.
+    pub(super) const LEFT: Self = Self { client_closes: true, ..Self::GONE };
 
     pub(super) const fn of(close: u16, error: ErrorCode) -> Self {
-        Self { close, error: Some(error) }
+        Self { close, error: Some(error), client_closes: false }
     }
 }
 
 impl From<Broken> for Ending {
     fn from(broken: Broken) -> Self {
         let error = matches!(broken, Broken::TooLarge).then_some(ErrorCode::TooLarge);
-        broken.close_code().map_or(Self::GONE, |close| Self { close, error })
+        broken.close_code().map_or(Self::GONE, |close| Self { close, error, ..Self::GONE })
     }
 }
 
@@ -39,16 +43,16 @@ impl From<Broken> for Ending {
 pub async fn refuse(mut socket: Socket, error: &ErrorBody, close_code: u16) {
     let frame = ServerFrame::Error { id: None, room: None, error: error.clone() };
     socket.push(outbound::encode(&frame));
-    farewell(socket, close_code, error.code.as_str()).await;
+    farewell(socket, close_code, error.code.as_str(), false).await;
 }
 
 /// What waits to be written, the closing frame, and then patience: data of the peer that nobody reads would reset the connection, and with
 /// it take back our last words.
-async fn farewell(mut socket: Socket, code: u16, reason: &'static str) {
+async fn farewell(mut socket: Socket, code: u16, reason: &'static str, client_closes: bool) {
     socket.push_close(code, reason);
     let _ = timeout(CLOSE_LIMIT, async {
         socket.flush().await?;
-        while !matches!(socket.recv().await?, Message::Close(_)) {}
+        while !client_closes && !matches!(socket.recv().await?, Message::Close(_)) {}
         socket.shutdown().await;
         Ok::<_, Broken>(())
     })
@@ -80,6 +84,7 @@ impl Session {
         for reply in &self.replies {
             socket.push(outbound::encode(reply));
         }
-        farewell(socket, ending.close, ending.error.map_or("", ErrorCode::as_str)).await;
+        let reason = ending.error.map_or("", ErrorCode::as_str);
+        farewell(socket, ending.close, reason, ending.client_closes).await;
     }
 }

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{Ending, Resumed, Session, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
+use crate::presence::Attendance;
 use crate::room::{FoundBy, Room};
 use crate::telemetry::trace;
 use crate::wire::Message;
@@ -60,9 +61,11 @@ impl Session {
     pub(super) async fn read(&mut self, frame: Message) -> Result<(), Ending> {
         match frame {
             Message::Binary(bytes) => self.send(&bytes),
-            Message::Text(text) => Box::pin(self.control(&text)).await,
-            Message::Ping(_) | Message::Pong => {}
-            Message::Close(_) => return Err(Ending::GONE),
+            Message::Text(text) => self.aside(|session| Box::pin(async move { session.control(&text).await })).await,
+            // Answered all the same, once for all that come before the next write.
+            Message::Ping(_) => drop(self.charge_control()),
+            Message::Pong => {}
+            Message::Close(_) => return Err(Ending::LEFT),
         }
         Ok(())
     }
@@ -127,10 +130,14 @@ impl Session {
             return self.fail(Some(id), Some(room), ErrorCode::TooManyRooms);
         }
         if let Some(sent) = self.subscription(room)
-            && cursor.as_ref().is_some_and(|cursor| cursor.seq < sent.cursor)
+            && cursor.as_ref().is_some_and(|cursor| cursor.seq < sent.cursor())
         {
             // It was sent more than it has: it has seen a hole, or a head that nothing led up to.
             self.parts.rooms.counters().losses.of(FoundBy::Client).increment();
+        }
+        if let Err(retry_after) = self.parts.follows.charge(self.caller.device()) {
+            let error = ChatError::TooFast { retry_after }.body();
+            return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error });
         }
         self.unsubscribe(room);
         match self.try_follow(id, room, cursor).await {
@@ -174,8 +181,10 @@ impl Session {
         }
         // A recovery device is no member, so nobody is to see it come.
         let present = (standing != Some(Standing::Recovery)).then(|| parts.presence.enter(room, device));
-        let (here, here_count) = parts.presence.here(room).await;
-        following.room().stands_at(here_count);
+        let Attendance { here, here_count, of_all_nodes } = parts.presence.here(room).await;
+        if of_all_nodes {
+            following.room().stands_at(here_count);
+        }
         let followed = ServerFrame::Followed {
             id,
             room,
@@ -189,7 +198,7 @@ impl Session {
             here,
             here_count,
         };
-        Ok((Subscription { following, present, cursor: place.cursor, told: head, began: head }, followed))
+        Ok((Subscription { following, present, begins: Some(place.cursor), told: head, began: head }, followed))
     }
 }
 

@@ -1,17 +1,20 @@
 //! One authenticated socket: a set of cursors over rooms.
 //!
+//! Most of what a socket is sent its rooms write themselves (`room::fan_out`); here is what else there is to say, and who is behind.
 //! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors, `appends` are
-//! what it has sent and waits for, `rights` whether it may go on, `ending` how it ends. `table` knows all sessions of this node. What is absent: queues of messages; a slow reader has a cursor,
-//! not a backlog in memory.
+//! what it has sent and waits for, `rights` whether it may go on, `rates` how much it may ask for, `ending` how it ends. `table` knows all
+//! sessions of this node. What is absent: queues of messages; a slow reader has a cursor, not a backlog in memory.
 //!
-//! A node has tens of thousands of these, nearly all idle, and a busy room wakes a thousand at once. So the task is small (what is rare or
-//! large is boxed), owns no buffers, and on its way from a wake-up to the write takes no lock but the room's and sets no timer.
+//! A node has tens of thousands of these, nearly all idle, and at times very many are woken at once. So the task is small (what is rare or
+//! large is boxed), owns no buffers, and on its way from a wake-up to the write takes no lock but the room's and the socket's, and sets no
+//! timer.
 
 mod appends;
 mod counters;
 mod ending;
 mod inbound;
 mod outbound;
+mod rates;
 mod rights;
 mod table;
 
@@ -21,6 +24,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use snug_protocol::frame::{ServerFrame, close};
 use snug_protocol::limits::{HEARTBEAT_ANSWER_LIMIT, HEARTBEAT_PERIOD, HELLO_LIMIT};
 use snug_protocol::{ErrorCode, RoomId, Seq};
@@ -30,26 +34,28 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Authenticated, Tokens};
 use crate::chat::Chat;
 use crate::clock::Clock;
-use crate::limit::{Bucket, Rate};
+use crate::limit::Bucket;
 use crate::presence::{Presence, Present};
 use crate::room::{Following, News, Rooms, Wake};
 use crate::wire::{Broken, Message, Socket};
 
 use appends::{Acknowledged, Appends};
 use ending::Ending;
+use rates::CONTROLS;
 
 pub use counters::{Closed, Resumed, SessionCounters};
 pub use ending::refuse;
+pub use rates::FollowRates;
 pub use table::{Admission, SessionTable};
 
 /// Appends of one session that wait for their commit at one time; then its socket is not read.
 const APPENDS_IN_FLIGHT_MAX: usize = 32;
 /// Control frames of a session that wait to be written; then its socket is not read.
 const REPLIES_QUEUED_MAX: usize = 64;
-/// What a session may ask for, beside sending.
-const CONTROLS: Rate = Rate { per_second: 20.0, burst: 100.0 };
 /// How often an open socket's token is checked without being told to.
 const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
+/// How soon it is checked again when the store did not answer: not so soon that all sessions together keep the store from coming back.
+const TOKEN_RETRY: Duration = Duration::from_secs(20);
 /// How long after a failure of the store a session looks again.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -69,6 +75,8 @@ pub struct SessionParts {
     pub table: SessionTable,
     /// This node's name, random per start.
     pub node: Arc<str>,
+    /// How often devices follow rooms.
+    pub follows: FollowRates,
     /// The time that all nodes share.
     pub clock: Clock,
     /// Cancelled when the node wants all sockets closed.
@@ -91,8 +99,8 @@ struct Subscription {
     following: Following,
     /// Absent for a recovery device.
     present: Option<Present>,
-    /// The last seq that was sent.
-    cursor: Seq,
+    /// From where it is to be sent, until that has begun.
+    begins: Option<Seq>,
     /// The head that the last heartbeat told of.
     told: Seq,
     /// The head when it began: what lies after it comes live, and how long it took is of interest.
@@ -102,6 +110,11 @@ struct Subscription {
 impl Subscription {
     fn room(&self) -> RoomId {
         self.following.room().id()
+    }
+
+    /// The last seq that was sent.
+    fn cursor(&self) -> Seq {
+        self.begins.unwrap_or_else(|| self.following.cursor())
     }
 }
 
@@ -117,6 +130,8 @@ struct Session {
     replies: Vec<ServerFrame>,
     typing: HashMap<RoomId, Instant>,
     controls: Bucket,
+    /// Its client was too fast: its frames are left lying until then.
+    deaf_until: Option<Instant>,
     heartbeat: Heartbeat,
     next_token_check: Instant,
 }
@@ -147,6 +162,7 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
         replies: Vec::new(),
         typing: HashMap::new(),
         controls: Bucket::full(CONTROLS),
+        deaf_until: None,
         heartbeat: Heartbeat { next: now + HEARTBEAT_PERIOD, due: None },
         next_token_check: now + TOKEN_CHECK_PERIOD,
         parts,
@@ -184,7 +200,7 @@ impl Session {
         });
         match timeout(HELLO_LIMIT, first).await.map_err(|_| Ending::of(close::TIMED_OUT, ErrorCode::TimedOut))?? {
             Message::Text(text) => self.greet(&text),
-            Message::Close(_) => Err(Ending::GONE),
+            Message::Close(_) => Err(Ending::LEFT),
             Message::Binary(_) | Message::Ping(_) | Message::Pong => {
                 Err(Ending::of(close::PROTOCOL, ErrorCode::HelloExpected))
             }
@@ -203,6 +219,18 @@ impl Session {
         }
     }
 
+    /// Sees to something that may wait for the store or the bus, while this session's appends go on.
+    async fn aside<T>(&mut self, work: impl for<'a> FnOnce(&'a mut Self) -> BoxFuture<'a, T>) -> T {
+        // Nothing in `work` appends: entries of members come by `send`, which waits for nothing.
+        let (mut appends, mut acknowledged) = (std::mem::take(&mut self.appends), Vec::new());
+        let outcome = appends.during(&mut acknowledged, work(self)).await;
+        self.appends = appends;
+        for (id, room, outcome) in acknowledged {
+            self.acknowledge(id, room, outcome);
+        }
+        outcome
+    }
+
     /// Sends what there is to send, waits until something happens, and sees to that.
     async fn turn(&mut self, socket: &mut Socket, mut timer: Pin<&mut Sleep>) -> Result<(), Ending> {
         let written = self.gather(socket).await;
@@ -219,13 +247,14 @@ impl Session {
         // Before the clock: an answer that is here already is not late.
         if let Some(frame) = frame {
             // Anything heard is a sign of life.
-            if self.heartbeat.due.take().is_some() {
+            let answered = self.heartbeat.due.take().is_some();
+            self.read(frame?).await?;
+            if answered || self.deaf_until.is_some() {
                 timer.as_mut().reset(self.next_due());
             }
-            self.read(frame?).await?;
         }
         if news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS)) {
-            Box::pin(self.look_around(news)).await?;
+            self.aside(|session| Box::pin(session.look_around(news))).await?;
         }
         if is_due {
             self.tick().await?;
@@ -235,7 +264,15 @@ impl Session {
     }
 
     fn next_due(&self) -> Instant {
-        self.heartbeat.due.unwrap_or(self.heartbeat.next).min(self.next_token_check)
+        let due = self.heartbeat.due.unwrap_or(self.heartbeat.next).min(self.next_token_check);
+        self.deaf_until.map_or(due, |until| until.min(due))
+    }
+
+    /// Whether frames are taken from the socket at present.
+    fn listens(&self) -> bool {
+        self.deaf_until.is_none()
+            && self.appends.len() < APPENDS_IN_FLIGHT_MAX
+            && self.replies.len() < REPLIES_QUEUED_MAX
     }
 
     /// Waits until something happens. All sources are asked each time, so none keeps another waiting. Cancel-safe but for what it returns.
@@ -246,8 +283,7 @@ impl Session {
                 news = news.and(new);
             }
             let acknowledged = ready(self.appends.poll_next(cx));
-            let may_read = self.appends.len() < APPENDS_IN_FLIGHT_MAX && self.replies.len() < REPLIES_QUEUED_MAX;
-            let frame = if may_read { ready(socket.poll_recv(cx)) } else { None };
+            let frame = if self.listens() { ready(socket.poll_recv(cx)) } else { None };
             let is_due = timer.as_mut().poll(cx).is_ready();
             if news == News::NONE && acknowledged.is_none() && frame.is_none() && !is_due {
                 return Poll::Pending;
@@ -261,23 +297,34 @@ impl Session {
         self.replies.push(outbound::answer(id, room, outcome));
     }
 
-    /// Counts a control frame against the session's rate.
+    /// Counts a control frame against the session's rate. Whoever is too fast is not heard for as long as that takes: the answers to a
+    /// flood would cost more than the flood.
     fn charge_control(&mut self) -> Result<(), Duration> {
         let charged = self.controls.charge(CONTROLS, std::time::Instant::now());
+        if let Err(wait) = charged {
+            self.deaf_until = Some(Instant::now() + wait);
+        }
         self.parts.table.counters().controls.count(charged)
     }
 
     async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.heartbeat.due.is_some_and(|due| due <= now) {
-            return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
+            if self.listens() {
+                return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
+            }
+            // The answer may lie there, unread for the sake of what was asked before.
+            self.heartbeat.due = Some(now + HEARTBEAT_ANSWER_LIMIT);
+        }
+        if self.deaf_until.is_some_and(|until| until <= now) {
+            self.deaf_until = None;
         }
         if self.heartbeat.due.is_none() && self.heartbeat.next <= now {
             self.replies.push(outbound::heartbeat(&mut self.subscriptions, &self.parts.rooms.counters().losses));
             self.heartbeat = Heartbeat { next: now + HEARTBEAT_PERIOD, due: Some(now + HEARTBEAT_ANSWER_LIMIT) };
         }
         if self.next_token_check <= now {
-            self.check_token().await?;
+            self.aside(|session| Box::pin(session.check_token())).await?;
         }
         Ok(())
     }

@@ -6,15 +6,14 @@ use std::task::Poll;
 use bytes::Bytes;
 use snug_metrics::Counters;
 use snug_protocol::frame::{Head, ServerFrame, close};
-use snug_protocol::limits::{HISTORY_PAGE_MAX, SLOW_READER_LIMIT};
+use snug_protocol::limits::SLOW_READER_LIMIT;
 use snug_protocol::{ErrorCode, RoomId, Seq};
-use snug_store::Store;
 use tokio::time::timeout;
 use tracing::Span;
 
 use super::{Ending, Session, SessionParts, Subscription};
 use crate::chat::{ChatError, Sent};
-use crate::room::{Due, FLUSH_BYTES_MAX, FoundBy, News};
+use crate::room::{Due, FLUSH_BYTES_MAX, FoundBy, News, Wake};
 use crate::wire::{self, Entries, Socket};
 
 pub(super) fn encode(frame: &ServerFrame) -> Bytes {
@@ -24,10 +23,10 @@ pub(super) fn encode(frame: &ServerFrame) -> Bytes {
 /// The heartbeat with the heads that changed since the last. A client that was told of a head by the one before and has not been sent
 /// what leads up to it is about to find a loss.
 pub(super) fn heartbeat(subscriptions: &mut [Subscription], losses: &Counters<FoundBy>) -> ServerFrame {
-    let behind = subscriptions.iter().filter(|subscription| subscription.cursor < subscription.told).count();
+    let behind = subscriptions.iter().filter(|subscription| subscription.cursor() < subscription.told).count();
     losses.of(FoundBy::Client).add(behind as u64);
     let changed = subscriptions.iter_mut().filter_map(|subscription| {
-        let (room, head) = (subscription.room(), subscription.following.room().head());
+        let (room, head) = (subscription.room(), subscription.following.room().told());
         (std::mem::replace(&mut subscription.told, head) != head).then_some(Head { room, head })
     });
     ServerFrame::Heartbeat { heads: changed.collect() }
@@ -56,26 +55,44 @@ impl Session {
                 }
             }
         }
-        let mut rest = false;
+        let (mut rest, mut has_read, mut acknowledged) = (false, false, Vec::new());
         for subscription in &mut self.subscriptions {
             if socket.waiting_bytes() >= FLUSH_BYTES_MAX {
                 rest = true;
                 break;
             }
-            let entries = match subscription.following.due(subscription.cursor) {
-                Due::Nothing => continue,
-                Due::Entries(entries) => Ok(entries),
-                Due::Behind => Box::pin(backlog(&self.parts.store, subscription.room(), subscription.cursor)).await,
-            };
-            match entries {
-                Ok(entries) => {
-                    written.note(&entries, subscription);
-                    subscription.cursor = entries.last;
-                    rest |= entries.last < subscription.following.room().head();
-                    socket.push(entries.bytes);
-                }
-                Err(NotNow) => self.parts.tell_later(&self.wake, News::LOGS),
+            if let Some(begins) = subscription.begins.take() {
+                // What says that it is followed is on its way now, so the room may write from here on.
+                subscription.following.open(socket, begins);
             }
+            let cursor = subscription.cursor();
+            let entries = match subscription.following.due(cursor) {
+                Due::Nothing => continue,
+                Due::Entries(entries) => entries,
+                // One room of these a turn, so that the others and the socket get theirs.
+                Due::Behind if has_read => {
+                    rest = true;
+                    continue;
+                }
+                Due::Behind => {
+                    has_read = true;
+                    let reading = Box::pin(subscription.following.backlog(cursor));
+                    match self.appends.during(&mut acknowledged, reading).await {
+                        Some(entries) => entries,
+                        None => {
+                            self.parts.tell_later(&self.wake, News::LOGS);
+                            continue;
+                        }
+                    }
+                }
+            };
+            rest |= entries.last < subscription.following.room().told();
+            if subscription.following.push(cursor, &entries) {
+                written.note(&entries, cursor, subscription);
+            }
+        }
+        for (id, room, outcome) in acknowledged {
+            socket.push(encode(&answer(id, room, outcome)));
         }
         if rest {
             self.wake.tell(News::LOGS);
@@ -99,6 +116,9 @@ impl Session {
                     self.wake.tell(News::LOGS);
                     continue;
                 }
+                () = told_to_close(&self.wake, &mut self.news) => {
+                    return Err(Ending::of(close::RESTART, ErrorCode::Draining));
+                }
             };
             return match outcome {
                 Ok(outcome) => outcome.map_err(Ending::from),
@@ -106,6 +126,20 @@ impl Session {
             };
         }
     }
+}
+
+/// Waits for the order to close; other news are kept. Cancel-safe.
+async fn told_to_close(wake: &Wake, kept: &mut News) {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(news) = wake.poll_take(cx) {
+            *kept = kept.and(news);
+            if news.has(News::CLOSE) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Entries that are being written in one flush, as they are counted and traced.
@@ -120,11 +154,11 @@ pub(super) struct Written {
 }
 
 impl Written {
-    fn note(&mut self, entries: &Entries, subscription: &Subscription) {
-        subscription.following.room().traced().deliveries(subscription.cursor, entries.last, &mut self.spans);
+    fn note(&mut self, entries: &Entries, cursor: Seq, subscription: &Subscription) {
+        subscription.following.room().traced().deliveries(cursor, entries.last, &mut self.spans);
         self.entries += u64::from(entries.count);
         self.bytes += entries.bytes.len() as u64;
-        if self.oldest_ms == 0 && subscription.cursor >= subscription.began {
+        if self.oldest_ms == 0 && cursor >= subscription.began {
             self.oldest_ms = entries.oldest_ms;
         }
     }
@@ -134,25 +168,11 @@ impl Written {
         if self.entries == 0 {
             return;
         }
-        let counters = parts.table.counters();
-        counters.deliveries.add(self.entries);
-        counters.delivered_bytes.add(self.bytes);
+        let delivered = &parts.rooms.counters().delivered;
+        delivered.entries.add(self.entries);
+        delivered.bytes.add(self.bytes);
         if self.oldest_ms > 0 {
-            counters.delivery.observe_ms(parts.clock.now_ms().saturating_sub(self.oldest_ms));
-        }
-    }
-}
-
-/// There should be something, and the store did not give it: a room being deleted, or a database that is away.
-struct NotNow;
-
-/// The next entries of a room for a reader that is further behind than memory goes.
-async fn backlog(store: &Store, room: RoomId, cursor: Seq) -> Result<Entries, NotNow> {
-    match store.read_after(room, cursor, HISTORY_PAGE_MAX, FLUSH_BYTES_MAX).await {
-        Ok(frames) => Entries::encode(frames.iter()).ok_or(NotNow),
-        Err(error) => {
-            tracing::warn!(%error, %room, "could not read the backlog; trying again in a moment");
-            Err(NotNow)
+            delivered.seconds.observe_ms(parts.clock.now_ms().saturating_sub(self.oldest_ms), 1);
         }
     }
 }

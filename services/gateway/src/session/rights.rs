@@ -5,7 +5,7 @@ use snug_protocol::{ErrorCode, RoomId};
 use snug_store::Store;
 use tokio::time::Instant;
 
-use super::{Ending, Session, Subscription, TOKEN_CHECK_PERIOD};
+use super::{Ending, Session, Subscription, TOKEN_CHECK_PERIOD, TOKEN_RETRY};
 use crate::auth::{TokenError, right};
 use crate::room::News;
 
@@ -74,8 +74,12 @@ impl Session {
         self.next_token_check = Instant::now() + TOKEN_CHECK_PERIOD;
         match Box::pin(self.parts.tokens.recheck(&self.caller)).await {
             Err(TokenError::Invalid | TokenError::Missing) => Err(Ending::of(close::TOKEN, ErrorCode::TokenInvalid)),
-            // A database that is away ends nobody's session.
-            Ok(()) | Err(TokenError::Store(_)) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(TokenError::Store(_)) => {
+                // A database that is away ends nobody's session, but what was asked has not been answered.
+                self.next_token_check = Instant::now() + TOKEN_RETRY;
+                Ok(())
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - `frame`: one frame's header and mask. `incoming`: from bytes to messages. `outgoing`: what waits to be written. All pure.
-//! - `socket`: the two over a stream. `upgrade`: from an HTTP request to a socket. `stream`: the connection below both.
+//! - `outlet`: a stream and what waits to be written to it, shared by a socket and the rooms it follows. `socket`: all three together. `upgrade`: from an HTTP request to a socket. `stream`: the connection below both.
 //!
 //! What is absent: extensions (compression would undo the sharing, and ciphertext does not compress), anything of the product's protocol.
 
@@ -15,12 +15,14 @@ use snug_protocol::frame::close;
 mod frame;
 mod incoming;
 mod outgoing;
+mod outlet;
 mod socket;
 mod stream;
 mod upgrade;
 
 pub use frame::{Entries, binary, text};
 pub use incoming::{Incoming, Message};
+pub use outlet::{Lane, Mark, Passed};
 pub use socket::Socket;
 pub use stream::{Connection, Stream};
 pub use upgrade::{NotAnUpgrade, Upgrade};

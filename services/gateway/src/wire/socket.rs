@@ -1,17 +1,14 @@
 //! A WebSocket over a stream.
 
 use std::cell::RefCell;
-use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::io::ReadBuf;
 
 use super::frame::{CONTROL_BYTES_MAX, Opcode, framed};
 use super::incoming::Incoming;
-use super::outgoing::Outgoing;
-use super::{Broken, Message, Stream};
+use super::{Broken, Lane, Message, Stream};
 
 /// Read at one time, by all sockets of a thread into the same place: a socket with nothing to read needs no buffer.
 const READ_BYTES: usize = 16 * 1024;
@@ -22,19 +19,20 @@ thread_local! {
 
 /// One socket, the server's side.
 pub struct Socket {
-    stream: Box<dyn Stream>,
+    lane: Lane,
     incoming: Incoming,
-    outgoing: Outgoing,
-    /// The answer to the newest ping, all that need be answered.
-    pong: Bytes,
-    is_flushed: bool,
 }
 
 impl Socket {
     /// Over an upgraded stream of which `unread` has been read already. Messages have at most `message_max` bytes.
     pub(super) fn new(stream: Box<dyn Stream>, unread: &[u8], message_max: usize) -> Self {
-        let incoming = Incoming::new(message_max, BytesMut::from(unread));
-        Self { stream, incoming, outgoing: Outgoing::default(), pong: Bytes::new(), is_flushed: true }
+        Self { lane: Lane::over(stream), incoming: Incoming::new(message_max, BytesMut::from(unread)) }
+    }
+
+    /// Its writing end, for others.
+    #[must_use]
+    pub const fn lane(&self) -> &Lane {
+        &self.lane
     }
 
     /// The next message. Pings are answered with the next [`Socket::poll_flush`].
@@ -42,7 +40,7 @@ impl Socket {
         loop {
             if let Some(message) = self.incoming.next()? {
                 if let Message::Ping(payload) = &message {
-                    self.pong = framed(Opcode::Pong, payload);
+                    self.lane.lock().answer(framed(Opcode::Pong, payload));
                 }
                 return Poll::Ready(Ok(message));
             }
@@ -53,7 +51,7 @@ impl Socket {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
-            match ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut read)) {
+            match ready!(self.lane.lock().poll_read(cx, &mut read)) {
                 Ok(()) if !read.filled().is_empty() => self.incoming.take_in(read.filled()),
                 Ok(()) | Err(_) => return Poll::Ready(Err(Broken::Gone)),
             }
@@ -68,7 +66,7 @@ impl Socket {
 
     /// Puts encoded messages behind what waits to be written.
     pub fn push(&mut self, messages: Bytes) {
-        self.outgoing.push(messages);
+        self.lane.lock().push(messages);
     }
 
     /// Puts a closing frame behind what waits to be written. A reason that is too long is left out.
@@ -77,13 +75,13 @@ impl Socket {
         if payload.len() + reason.len() <= CONTROL_BYTES_MAX {
             payload.extend_from_slice(reason.as_bytes());
         }
-        self.outgoing.push(framed(Opcode::Close, &payload));
+        self.push(framed(Opcode::Close, &payload));
     }
 
     /// How many bytes wait to be written.
     #[must_use]
-    pub const fn waiting_bytes(&self) -> usize {
-        self.outgoing.len()
+    pub fn waiting_bytes(&self) -> usize {
+        self.lane.lock().waiting_bytes()
     }
 
     /// Writes what waits; ready when the system has taken all of it. Whoever gives up waiting may go on later.
@@ -91,26 +89,7 @@ impl Socket {
     /// # Errors
     /// The connection is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if !self.pong.is_empty() {
-            self.outgoing.push(std::mem::take(&mut self.pong));
-        }
-        while self.outgoing.len() > 0 {
-            self.is_flushed = false;
-            let stream = Pin::new(&mut *self.stream);
-            let outcome: Poll<io::Result<usize>> = self.outgoing.write(|slices| match slices {
-                [one] => stream.poll_write(cx, one),
-                many => stream.poll_write_vectored(cx, many),
-            });
-            match ready!(outcome) {
-                Ok(count) if count > 0 => self.outgoing.advance(count),
-                Ok(_) | Err(_) => return Poll::Ready(Err(Broken::Gone)),
-            }
-        }
-        if !self.is_flushed {
-            ready!(Pin::new(&mut *self.stream).poll_flush(cx)).map_err(|_| Broken::Gone)?;
-            self.is_flushed = true;
-        }
-        Poll::Ready(Ok(()))
+        self.lane.lock().poll_flush(cx)
     }
 
     /// Writes what waits. Cancel-safe.
@@ -123,6 +102,6 @@ impl Socket {
 
     /// Closes the connection below.
     pub async fn shutdown(&mut self) {
-        let _ = self.stream.shutdown().await;
+        let _ = std::future::poll_fn(|cx| self.lane.lock().poll_shutdown(cx)).await;
     }
 }

@@ -27,19 +27,19 @@ pub(super) fn sessions(sources: &Sources, to: &mut Families) {
 }
 
 pub(super) fn messages(sources: &Sources, to: &mut Families) {
-    let (chat, session) = (sources.handles.chat.counters(), sources.handles.session.table.counters());
+    let (chat, delivered) = (sources.handles.chat.counters(), &sources.handles.session.rooms.counters().delivered);
     to.counters("snug_appends_total", "Entries from clients, by what became of them.", &chat.appends);
     to.histogram(
         "snug_append_seconds",
         "From an entry's arrival to its commit or refusal, the wait for a batch included.",
         &chat.seconds,
     );
-    to.counter("snug_deliveries_total", "Entries written to sockets.", session.deliveries.get());
-    to.counter("snug_delivered_bytes_total", "Bytes of those.", session.delivered_bytes.get());
+    to.counter("snug_deliveries_total", "Entries written to sockets.", delivered.entries.get());
+    to.counter("snug_delivered_bytes_total", "Bytes of those.", delivered.bytes.get());
     to.histogram(
         "snug_delivery_seconds",
         "From the commit of the first entry of a write to its being written to a socket that was up to date, by the database's clock.",
-        &session.delivery,
+        &delivered.seconds,
     );
 }
 
