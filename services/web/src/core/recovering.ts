@@ -103,7 +103,7 @@ async function stewardOf(
 ): Promise<Steward> {
   const hash = await beginningOf(api, device, at.room);
   // In memory only. No epoch is pinned yet, so that the keys of all are asked for.
-  let record: RoomRecord = { ...at, role: "owner", keys: [], pinned: { epoch: -1, hash }, readSeq: 0 };
+  let record: RoomRecord = { ...at, life: "", role: "owner", keys: [], pinned: { epoch: -1, hash }, readSeq: 0 };
   const { local } = world.store.identity;
   const { now, hash: passwordHash, setTimeout } = world;
   const reading = new RoomReading(at.room, {
