@@ -120,6 +120,11 @@ export class Chain {
     return this.#claimed + 1;
   }
 
+  /** Whether the newest record was refused, or could not be opened: an owner closes the history, or nothing goes on. */
+  get isStalled(): boolean {
+    return this.#claimed !== this.#epoch;
+  }
+
   /** Where the chain begins here; older entries can be prepended while this is not 1. */
   get beginsAt(): number {
     return this.#base.seq;
