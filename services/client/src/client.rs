@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use reqwest::Method;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{CreateRoom, Entered, Entry, JoinRequest, Member, RecoveryDevice, RoomInfo, RoomsAnswer};
-use snug_protocol::limits::{MEMBERS_PAGE_MAX, MEMBERS_PER_ROOM_MAX};
+use snug_protocol::limits::{MEMBERS_LISTED_MAX, MEMBERS_PAGE_MAX};
 use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, RoomId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -273,24 +273,22 @@ impl Client {
     }
 }
 
-impl Inner {
-    /// All members of a room, page by page.
-    pub(crate) async fn all_members(&self, room: RoomId) -> Result<Vec<Member>, ClientError> {
-        let mut members: Vec<Member> = Vec::new();
-        for _ in 0..=MEMBERS_PER_ROOM_MAX / MEMBERS_PAGE_MAX {
-            let after: Option<DeviceId> = members.last().map(|member| member.device);
-            let page = self.http.members(room, after).await?;
-            // A list that does not go forward would never end.
-            if page.members.first().is_some_and(|first| Some(first.device) <= after) {
-                return Err(ClientError::Answer);
-            }
-            members.extend(page.members);
-            if !page.more {
-                return Ok(members);
-            }
+/// All members of a room, page by page; those who left too, as far as the server keeps them.
+pub(crate) async fn all_members(http: &Http, room: RoomId) -> Result<Vec<Member>, ClientError> {
+    let mut members: Vec<Member> = Vec::new();
+    for _ in 0..=MEMBERS_LISTED_MAX / MEMBERS_PAGE_MAX {
+        let after: Option<DeviceId> = members.last().map(|member| member.device);
+        let page = http.members(room, after).await?;
+        // A list that does not go forward would never end.
+        if page.members.first().is_some_and(|first| Some(first.device) <= after) {
+            return Err(ClientError::Answer);
         }
-        Err(ClientError::Answer)
+        members.extend(page.members);
+        if !page.more {
+            return Ok(members);
+        }
     }
+    Err(ClientError::Answer)
 }
 
 /// The name in a member's profile and the epoch it was sealed under, unless it is from before the device became a member again.

@@ -60,7 +60,8 @@ pub enum ClientError {
     /// The server's keys for a device do not hash to its id.
     #[error("the server shows keys that are not the device's")]
     DeviceKeysRefused,
-    /// The key of the room's newest epoch was not sealed to this device, or cannot be had: joining again by the new password gives it.
+    /// The key of the room's newest epoch was not sealed to this device, or cannot be had, or its record was refused. Joining again by the
+    /// new password gives it, or an owner cuts the history ([`crate::RekeyCause::CutHistory`]).
     #[error("this device lacks the room's newest key")]
     KeyMissing,
     /// An envelope that could not be opened or checked. Why is not told apart.

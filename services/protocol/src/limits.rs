@@ -25,8 +25,10 @@ pub const PASSWORD_CHARS_MAX: usize = 256;
 pub const ROOMS_PER_SESSION_MAX: usize = 20;
 /// Rooms that one device may be a member of.
 pub const ROOMS_PER_DEVICE_MAX: usize = 200;
-/// Members of a room, those who left included.
+/// Members of a room at one time.
 pub const MEMBERS_PER_ROOM_MAX: usize = 10_000;
+/// Members that a client reads the list of, those who left included. Of who left without a word nothing is listed.
+pub const MEMBERS_LISTED_MAX: usize = 100_000;
 /// Members in one page of the members list.
 pub const MEMBERS_PAGE_MAX: usize = 500;
 /// Invites of a room that exist at one time.

@@ -177,6 +177,7 @@ fn write_limits(out: &mut String) {
         ("ROOM_NAME_CHARS_MAX", limits::ROOM_NAME_CHARS_MAX as u128),
         ("PASSWORD_CHARS_MAX", limits::PASSWORD_CHARS_MAX as u128),
         ("ROOMS_PER_SESSION_MAX", limits::ROOMS_PER_SESSION_MAX as u128),
+        ("MEMBERS_LISTED_MAX", limits::MEMBERS_LISTED_MAX as u128),
         ("MEMBERS_PAGE_MAX", limits::MEMBERS_PAGE_MAX as u128),
         ("INVITES_PER_ROOM_MAX", limits::INVITES_PER_ROOM_MAX as u128),
         ("INVITE_LIFE_MAX_MS", ms(limits::INVITE_LIFE_MAX)),

@@ -161,6 +161,7 @@ test("a draft that is decrypted after the room was opened reaches the page", asy
   const offline = () => Promise.reject(new ApiError({ code: "offline" }));
   const record: RoomRecord = {
     room: id,
+    life: "",
     name: "Garden",
     role: "member",
     keys: [],

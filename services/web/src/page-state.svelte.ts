@@ -68,6 +68,7 @@ export class RoomState implements RoomView {
   mutedUntilMs = $state.raw<number | null>(null);
   slowUntilMs = $state.raw<number | null>(null);
   keyMissing = $state.raw(false);
+  stalled = $state.raw(false);
   contradicted = $state.raw<Contradiction | null>(null);
   recoveryAstray = $state.raw(false);
   fingerprint = $state.raw("");

@@ -870,6 +870,7 @@ export const MEMBER_NAME_CHARS_MAX = 40;
 export const ROOM_NAME_CHARS_MAX = 64;
 export const PASSWORD_CHARS_MAX = 256;
 export const ROOMS_PER_SESSION_MAX = 20;
+export const MEMBERS_LISTED_MAX = 100000;
 export const MEMBERS_PAGE_MAX = 500;
 export const INVITES_PER_ROOM_MAX = 100;
 export const INVITE_LIFE_MAX_MS = 31536000000;

@@ -185,6 +185,8 @@ export interface RoomView {
   readonly slowUntilMs: number | null;
   /** The room has a newer key that this device has not been given: it must join again with the new password. */
   readonly keyMissing: boolean;
+  /** An admin's newest key was refused, or no key opens it. An owner goes on by closing the history; till then nobody can write. */
+  readonly stalled: boolean;
   /** The server does not have what this device knows. */
   readonly contradicted: Contradiction | null;
   /** I own the room, and whoever made its recovery key owns it no more: they may still have the key, which makes owners. */

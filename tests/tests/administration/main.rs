@@ -2,6 +2,7 @@
 //! left of it when all goes wrong at the worst moment.
 
 mod absent;
+mod bad_record;
 mod cast;
 mod crowd;
 mod dump;

@@ -11,3 +11,4 @@ mod messages;
 mod own;
 mod pages;
 mod removal;
+mod withheld;

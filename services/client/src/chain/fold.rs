@@ -68,6 +68,10 @@ pub(super) fn after_cause(
         if !before.may(signer, Action::ReplaceRecovery) {
             return Err(ChainFault::NotAllowed);
         }
+        // Who is removed was somebody, too, and who comes by the record finds nobody of those that it names.
+        if matches!(cause, Cause::Remove { devices, .. } if devices.contains(&keys.id())) {
+            return Err(ChainFault::OutOfBounds);
+        }
         replace_recovery(&mut state, before, signer, *keys)?;
     }
     checked(state)

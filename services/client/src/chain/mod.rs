@@ -22,7 +22,7 @@ use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, EnvelopeHash, Header, Seq};
 
 pub use crate::crypto::{Admin, Muted, RoomState};
-use crate::crypto::{Body, Cause, ChainPlace, EpochRecord, Opened, PublicKeys, Step};
+use crate::crypto::{Body, Cause, ChainPlace, EpochRecord, Opened, Prev, PublicKeys, Step};
 pub use action::Action;
 pub use eligible::{Eligible, Membership, eligible};
 pub use fault::ChainFault;
@@ -89,6 +89,9 @@ impl Chain {
         }
         if !record.is_in_bounds() || entry.header.counter != 0 {
             return Err(ChainFault::OutOfBounds);
+        }
+        if !has_seen(opened, record.epoch) {
+            return Err(ChainFault::Unlinked);
         }
         check_adopted(record, opened)?;
         let (epoch, state) = (record.epoch, record.state.clone());
@@ -168,6 +171,9 @@ impl Chain {
         }
         if !record.is_in_bounds() {
             return Err(ChainFault::OutOfBounds);
+        }
+        if !has_seen(opened, record.epoch) {
+            return Err(ChainFault::Unlinked);
         }
         let (signer, recovery) = (opened.header.device, record.recovery.as_ref());
         let state = self.next_state_with(signer, &record.cause, recovery, opened.sent_at_ms)?;
@@ -290,6 +296,11 @@ impl Chain {
         }
         fold::after_cause(&self.state, signer, (cause, recovery), self.next_epoch(), sent_at_ms)
     }
+}
+
+/// Whether a record's signer had seen the room, which none had who founded it.
+fn has_seen(opened: &Opened, epoch: u32) -> bool {
+    if epoch == 0 { opened.prev == Prev::default() } else { opened.prev.seq != Seq::ZERO }
 }
 
 /// What a record must show of itself where the state before it is not known.

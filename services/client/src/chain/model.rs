@@ -29,6 +29,8 @@ enum Move {
     History,
     /// A new key, with this recovery device in the place of the old.
     Renew(u8),
+    /// The same, together with a removal.
+    Oust(BTreeSet<u8>, bool, u8),
 }
 
 /// How an entry is spoilt, if it is.
@@ -78,6 +80,12 @@ impl Model {
 
     /// The state after the move, or nothing if it is forbidden.
     fn after(&self, who: u8, action: &Move, epoch: u32, now_ms: u64) -> Option<Self> {
+        if let Move::Oust(others, ban, other) = action {
+            // Nobody is removed and named at once; otherwise it is the one and then the other.
+            let removed = self.after(who, &Move::Remove(others.clone(), *ban), epoch, now_ms)?;
+            let is_free = self.rank(*other) == 0 && !others.contains(other);
+            return removed.after(who, &Move::Renew(*other), epoch, now_ms).filter(|_| is_free);
+        }
         let (mine, mut next) = (self.rank(who), self.clone());
         let spare = self.recovery.0;
         let beats = |other: u8| other != spare && mine > self.rank(other);
@@ -89,6 +97,7 @@ impl Model {
             Move::Role(other, _) => mine == 2 && *other != spare,
             Move::Transfer(other) => mine == 2 && *other != spare && *other != who,
             Move::Renew(other) => mine == 2 && who != spare && self.rank(*other) == 0 && !self.banned.contains(other),
+            Move::Oust(..) => unreachable!("it is two others"),
         };
         match action {
             Move::Topic(n) => next.topic = format!("Topic {n}"),
@@ -121,7 +130,7 @@ impl Model {
                 next.ranks.insert(*other, 2);
                 next.recovery = (*other, who);
             }
-            Move::Erase(_) | Move::Password | Move::Rotate => {}
+            Move::Erase(_) | Move::Password | Move::Rotate | Move::Oust(..) => {}
         }
         if matches!(action, Move::Remove(..) | Move::Rotate | Move::History | Move::Renew(_)) {
             next.muted.retain(|_, until_ms| *until_ms > now_ms);
@@ -175,6 +184,8 @@ fn moves() -> impl Strategy<Value = Move> {
         Just(Move::Rotate),
         Just(Move::History),
         PEOPLE.prop_map(Move::Renew),
+        (proptest::collection::btree_set(PEOPLE, 1..3), any::<bool>(), PEOPLE)
+            .prop_map(|(who, ban, next)| Move::Oust(who, ban, next)),
     ]
 }
 
@@ -205,10 +216,11 @@ fn said(action: &Move) -> Result<Step, (Cause, Option<PublicKeys>)> {
         Move::Password => Step::Password { grant: snug_protocol::GrantId([7; 16]) },
         Move::Role(who, rank) => Step::Role { device: device(who), keys: person(*who), role: role(rank) },
         Move::Transfer(who) => Step::Transfer { device: device(who), keys: person(*who) },
-        Move::Remove(who, ban) => {
+        Move::Remove(who, ban) | Move::Oust(who, ban, _) => {
             let mut devices: Vec<DeviceId> = who.iter().map(device).collect();
             devices.sort_unstable();
-            return Err((Cause::Remove { devices, ban: *ban }, None));
+            let recovery = if let Move::Oust(.., next) = action { Some(person(*next)) } else { None };
+            return Err((Cause::Remove { devices, ban: *ban }, recovery));
         }
         Move::Rotate => return Err((Cause::Rotate, None)),
         Move::History => return Err((Cause::History, None)),

@@ -88,3 +88,29 @@ fn another_recovery_device_is_named_by_the_record_and_its_maker_too() {
         }
     }
 }
+
+#[test]
+fn who_is_removed_by_a_record_is_not_made_the_recovery_device_by_it_or_no_newcomer_could_enter() {
+    for ban in [false, true] {
+        let mut play = Play::new();
+        let record = renew(&mut play, owner().id(), remove(&[7], ban), person(7));
+        assert_eq!(record, Err(ChainFault::OutOfBounds));
+        // What a newcomer would find refuses it as well.
+        Chain::adopt(play.entries.pop().expect("the record")).expect_err("it names one device twice");
+        renew(&mut Play::new(), owner().id(), remove(&[7], ban), person(8)).expect("an owner may");
+    }
+}
+
+#[test]
+fn a_record_whose_signer_had_seen_nothing_of_the_room_counts_for_nobody() {
+    let mut play = Play::new();
+    let state = play.chain.next_state(owner().id(), &Cause::Rotate, NOW_MS).expect("an owner may");
+    let body = super::tests::record_body(play.chain.newest(), 1, Cause::Rotate, state);
+    let mut record = entry(play.next_seq(), owner().id(), 1, play.chain.newest().seq, body, NOW_MS);
+    record.opened.as_mut().expect("it opened").prev = crate::crypto::Prev::default();
+    assert_eq!(play.give(record.clone()), Err(ChainFault::Unlinked));
+    assert_eq!(Chain::adopt(record).err(), Some(ChainFault::Unlinked));
+    let mut founding = super::tests::founding();
+    founding.opened.as_mut().expect("it opened").prev.seq = Seq(1);
+    assert_eq!(Chain::found(founding).err(), Some(ChainFault::Unlinked));
+}

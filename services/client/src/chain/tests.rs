@@ -36,7 +36,9 @@ pub(super) fn entry(seq: u64, signer: DeviceId, epoch: u32, target: Seq, body: B
     hash[8..24].copy_from_slice(signer.as_bytes());
     let instance = InstanceId([0; 16]);
     let header = Header { kind: body.kind(), room: ROOM, epoch, device: signer, instance, counter: 0, target };
-    let opened = Opened { header, prev: Prev::default(), sent_at_ms, body };
+    // Whoever made it had seen what it follows.
+    let prev = if target == Seq::ZERO { Prev::default() } else { Prev { seq: target, hash: EnvelopeHash([7; 32]) } };
+    let opened = Opened { header, prev, sent_at_ms, body };
     ChainEntry { seq: Seq(seq), hash: EnvelopeHash(hash), header, opened: Some(opened) }
 }
 

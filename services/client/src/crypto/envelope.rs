@@ -11,6 +11,7 @@ use snug_protocol::limits::{BODY_BYTES_MAX, PLAINTEXT_BUCKETS};
 use snug_protocol::{Envelope, EnvelopeHash, Header, RoomId, Seq};
 use zeroize::Zeroizing;
 
+use super::json::NUMBER_MAX;
 use super::{Body, Device, PublicKeys, RoomKey};
 use crate::error::ClientError;
 
@@ -149,7 +150,11 @@ pub fn decrypt(key: &RoomKey, envelope: &Envelope) -> Result<Unverified, ClientE
 }
 
 fn parse(key: &RoomKey, header: Header, head: &[u8], plain: &[u8]) -> Option<Unverified> {
-    let number = |at: usize| Some(u64::from_be_bytes(plain.get(at..at + 8)?.try_into().ok()?));
+    // What a browser cannot count is no number here either.
+    let number = |at: usize| {
+        let number = u64::from_be_bytes(plain.get(at..at + 8)?.try_into().ok()?);
+        (number <= NUMBER_MAX).then_some(number)
+    };
     let length = usize::try_from(u32::from_be_bytes(plain.get(48..BODY_AT)?.try_into().ok()?)).ok()?;
     if length > BODY_BYTES_MAX {
         return None;

@@ -1,22 +1,23 @@
 //! Reading bodies so that this client and a browser agree on every one of them.
 //!
-//! A browser knows one kind of number and takes the last of two equal names. Where two members disagreed on what a body of the chain says,
+//! A browser takes the last of two equal names, and no list for an object. Where two members disagreed on what a body of the chain says,
 //! they would disagree on who governs.
 
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde::{Serialize, Serializer};
-use serde_json::{Number, Value};
+use serde_json::Value;
 use snug_protocol::{Base64Bytes, EnvelopeHash};
+
+use super::plain::is_plain;
 
 /// Numbers in bodies are integers from 0 to this.
 pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;
 
-/// Reads `T`; unknown names are ignored, the last of equal names counts, `1.0` and `1e0` are `1`.
+/// Reads `T` from JSON of the form that bodies have ([`is_plain`]); unknown names are ignored, the last of equal names counts.
 ///
 /// A list is no object, though serde would take its items for the fields in their order.
 pub(super) fn parse<T: DeserializeOwned + Serialize>(json: &[u8]) -> Option<T> {
-    let mut value: Value = serde_json::from_slice(json).ok()?;
-    make_whole(&mut value);
+    let value: Value = serde_json::from_slice(json).ok().filter(|_| is_plain(json))?;
     let read: T = T::deserialize(&value).ok()?;
     has_shape(&value, &serde_json::to_value(&read).ok()?).then_some(read)
 }
@@ -31,22 +32,6 @@ fn has_shape(value: &Value, read: &Value) -> bool {
             value.len() == read.len() && value.iter().zip(read).all(|(value, read)| has_shape(value, read))
         }
         (_, read) => !read.is_object(),
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
-fn make_whole(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            let whole =
-                number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=NUMBER_MAX as f64).contains(float));
-            if let Some(whole) = whole.filter(|_| number.is_f64()) {
-                *number = Number::from(whole as u64);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(make_whole),
-        Value::Object(fields) => fields.values_mut().for_each(make_whole),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 
@@ -124,13 +109,24 @@ mod tests {
             n: u64,
         }
         for (json, n) in
-            [(r#"{"n":1.0}"#, 1), (r#"{"n":2,"n":3}"#, 3), (r#"{"n":1e3,"x":[]}"#, 1_000), (r#"{"n":-0}"#, 0)]
+            [(r#"{"n":1}"#, 1), (r#"{"n":2,"n":3}"#, 3), (r#"{"n":1000,"x":[]}"#, 1_000), (r#"{"n":0,"x":-1}"#, 0)]
         {
             assert_eq!(parse::<One>(json.as_bytes()), Some(One { n }), "{json}");
         }
-        for json in
-            [r#"{"n":1.5}"#, r#"{"n":-1}"#, r#"{"n":"1"}"#, r#"{"n":null}"#, r#"{"n":1e300}"#, "[1]", "{}", "{", ""]
-        {
+        for json in [
+            r#"{"n":1.0}"#,
+            r#"{"n":1e3}"#,
+            r#"{"n":-0}"#,
+            r#"{"n":1.5}"#,
+            r#"{"n":-1}"#,
+            r#"{"n":"1"}"#,
+            r#"{"n":null}"#,
+            r#"{"n":1e300}"#,
+            "[1]",
+            "{}",
+            "{",
+            "",
+        ] {
             assert_eq!(parse::<One>(json.as_bytes()), None, "{json}");
         }
     }

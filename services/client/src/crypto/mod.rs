@@ -12,6 +12,7 @@ mod grant;
 mod json;
 mod link;
 mod moving;
+mod plain;
 mod record;
 mod recovery;
 mod room_key;

@@ -133,7 +133,7 @@ impl Actor {
     async fn followed(&mut self, followed: Followed) {
         let Followed { history, head, from, .. } = followed;
         // Links in what is not sent, as behind a hole, would be missed.
-        if followed.chain > self.governance.chain.newest().seq
+        if followed.chain > self.governance.settled()
             && let Err(error) = self.read_chain().await
         {
             tracing::debug!(%error, room = %self.room, "could not read the chain");

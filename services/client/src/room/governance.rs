@@ -2,7 +2,7 @@
 //!
 //! Keys come from the server or from a record, and so prove nothing: one is kept only if the fold accepts its epoch's record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::{DeviceId, EntryKind, Envelope, EnvelopeHash, RoomId, Seq};
@@ -68,10 +68,23 @@ pub(crate) struct Governance {
     links: BTreeMap<Seq, EnvelopeHash>,
     /// Whoever signed, or may sign. Keys hash to their device's id, so that any source will do.
     signers: HashMap<DeviceId, PublicKeys>,
-    /// The fold stops before the record of this epoch, whose key this device does not have.
-    missing: Option<u32>,
+    /// Records whose key this device does not have, if no record after them was accepted.
+    closed: Option<Box<Closed>>,
     /// The newest epoch that the server showed or named without what began it.
     withheld: Option<u32>,
+}
+
+/// Records that are folded as refused since no key that the server hands out opens them.
+///
+/// That is the server's word, so it is no more than supposed: if a key comes that opens one, all is folded again from here on. It holds once
+/// a later record is accepted, whose signer went on from the state before them.
+#[derive(Clone, Debug)]
+struct Closed {
+    /// The chain before the first of them.
+    before: Chain,
+    /// The epoch that the first of them claims.
+    epoch: u32,
+    records: HashSet<EnvelopeHash>,
 }
 
 /// A record that is trusted for another reason than the chain before it, and what follows and precedes it.
@@ -110,7 +123,7 @@ impl Governance {
             base: adopted.header.epoch,
             links: BTreeMap::new(),
             signers,
-            missing: None,
+            closed: None,
             withheld: None,
         };
         governance.accept(base, &adopted);
@@ -153,8 +166,25 @@ impl Governance {
         faults
     }
 
-    /// Folds what comes after the newest entry, ascending. `keys` may open records among it.
+    /// Folds what comes after the newest entry, ascending. `keys` may open records among it, or such as were closed so far.
     pub(crate) fn extend(&mut self, frames: &[EntryFrame], keys: &Keyring) -> Vec<Fault> {
+        if let Some(closed) = self.closed.as_ref().filter(|closed| frames.iter().any(|frame| closed.opens(frame, keys)))
+        {
+            let mut again = self.clone();
+            again.chain = closed.before.clone();
+            again.links.split_off(&again.chain.newest().seq.next());
+            again.closed = None;
+            let faults = again.fold(frames, keys);
+            // A server that shows less than it did before takes nothing back.
+            if again.chain.newest().seq >= self.chain.newest().seq {
+                *self = again;
+                return faults;
+            }
+        }
+        self.fold(frames, keys)
+    }
+
+    fn fold(&mut self, frames: &[EntryFrame], keys: &Keyring) -> Vec<Fault> {
         let mut faults = Vec::new();
         for frame in frames {
             if frame.seq() <= self.chain.newest().seq {
@@ -172,15 +202,14 @@ impl Governance {
             let begins = entry.header.kind == EntryKind::EpochRecord;
             let follows = entry.header.target == self.chain.newest().seq;
             if begins && follows && !frame.is_tombstone() && !is_unlocked(frame, keys) {
-                self.missing = Some(entry.header.epoch);
-                break;
+                self.close(&entry);
             }
             match self.chain.apply(&entry) {
                 Ok(_) => {
-                    self.missing = None;
                     learn(&mut self.signers, &entry);
                     if let Some(key) = keys.get(entry.header.epoch).filter(|_| begins) {
                         self.keys.keep(key.clone());
+                        self.closed = None;
                     }
                     self.accept(frame, &entry);
                 }
@@ -188,11 +217,33 @@ impl Governance {
                     if follows {
                         self.links.insert(entry.seq, entry.hash);
                     }
-                    faults.push(Fault { frame: frame.clone(), why });
+                    // What is sealed under a key that this device was never given is nobody's fault.
+                    if entry.opened.is_some() || !self.is_closed(&entry) {
+                        faults.push(Fault { frame: frame.clone(), why });
+                    }
                 }
             }
         }
         faults
+    }
+
+    /// Notes a record that follows and is to be folded as one that nobody can open.
+    fn close(&mut self, entry: &ChainEntry) {
+        // One of another epoch is refused whatever it says.
+        if entry.header.epoch != self.chain.next_epoch() {
+            return;
+        }
+        let closed = || Closed { before: self.chain.clone(), epoch: entry.header.epoch, records: HashSet::new() };
+        self.closed.get_or_insert_with(|| Box::new(closed())).records.insert(entry.hash);
+    }
+
+    /// Whether this is one of the records that could not be opened, or says to be sealed under such a one's key.
+    fn is_closed(&self, entry: &ChainEntry) -> bool {
+        let Some(closed) = &self.closed else { return false };
+        match entry.header.kind {
+            EntryKind::EpochRecord => closed.records.contains(&entry.hash),
+            _ => entry.header.epoch >= closed.epoch && self.keys.get(entry.header.epoch).is_none(),
+        }
     }
 
     /// Notes an accepted entry.
@@ -220,9 +271,22 @@ impl Governance {
         self.audit.insert(entry.seq, AuditEntry { seq: entry.seq, at_ms: frame.at_ms(), device, change });
     }
 
-    /// The key to seal under. `None` while a newer epoch is known whose key is not: never under an older one.
+    /// The key to seal under. `None` while a newer epoch has begun, or is known of, and this device has no key of it: never under an older
+    /// one.
     pub(crate) fn sealing_key(&self) -> Option<&RoomKey> {
-        if self.missing().is_some() { None } else { self.keys.get(self.epoch()) }
+        if self.missing().is_none() && self.is_current() { self.keys.get(self.epoch()) } else { None }
+    }
+
+    /// Whether the newest record that took its place was accepted.
+    pub(crate) fn is_current(&self) -> bool {
+        self.chain.next_epoch() == self.epoch().saturating_add(1)
+    }
+
+    /// The newest key that there is to know for who begins another epoch for this cause. After a record that was refused or could not be
+    /// opened, an owner goes on from the one before it by closing the history: else one bad record would end the room's administration.
+    pub(crate) fn key_before(&self, cause: &Cause) -> Option<&RoomKey> {
+        let is_withheld = self.withheld >= Some(self.chain.next_epoch());
+        if *cause == Cause::History && !is_withheld { self.keys.get(self.epoch()) } else { self.sealing_key() }
     }
 
     /// The newest accepted epoch.
@@ -232,7 +296,13 @@ impl Governance {
 
     /// The epoch whose key is missing, or whose record is withheld.
     pub(crate) fn missing(&self) -> Option<u32> {
-        self.missing.or(self.withheld.filter(|epoch| *epoch >= self.chain.next_epoch()))
+        let withheld = self.withheld.filter(|epoch| *epoch >= self.chain.next_epoch());
+        self.closed.as_ref().map(|closed| closed.epoch).or(withheld)
+    }
+
+    /// The newest place of the chain up to which nothing is left open: what comes after it may still be folded otherwise.
+    pub(crate) fn settled(&self) -> Seq {
+        self.closed.as_ref().map_or(self.chain.newest(), |closed| closed.before.newest()).seq
     }
 
     /// Whether no known link begins this epoch, though all links known are folded.
@@ -337,6 +407,13 @@ impl Governance {
         let older = cuts.filter_map(|epoch| self.keys.get(epoch).cloned()).collect();
         let key = self.keys.get(epoch).cloned().expect("a record is accepted only with its key");
         RoomSecrets { key, record_hash, older }
+    }
+}
+
+impl Closed {
+    /// Whether this is one of the records, and a key for it has come.
+    fn opens(&self, frame: &EntryFrame, keys: &Keyring) -> bool {
+        self.records.contains(&frame.hash()) && is_unlocked(frame, keys)
     }
 }
 

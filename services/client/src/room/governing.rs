@@ -6,7 +6,7 @@ use snug_protocol::frame::EntryFrame;
 
 use super::Event;
 use super::actor::Actor;
-use super::governance::Fault;
+use super::governance::{Fault, Governance};
 use super::keyring::Keyring;
 use super::unlocking::Reader;
 use crate::crypto::RoomKey;
@@ -25,10 +25,11 @@ impl Actor {
     pub(super) async fn govern(&mut self, frame: &EntryFrame) -> Result<(), ClientError> {
         let newest = self.governance.chain.newest().seq;
         if frame.seq() > newest {
-            if frame.header().is_ok_and(|header| header.target == newest) {
+            let follows = frame.header().is_ok_and(|header| header.target == newest);
+            if follows && self.governance.settled() == newest {
                 self.fold(std::slice::from_ref(frame), &Keyring::default()).await?;
             } else {
-                // Links between were not among what was delivered; those that took their place there must be in the chain.
+                // Links between were not among what was delivered, and must be in the chain; or this one has the key of one before it.
                 self.read_chain().await?;
             }
         }
@@ -71,19 +72,24 @@ impl Actor {
         self.tell_missing();
     }
 
-    /// Reads what the chain has beyond what is known.
+    /// Reads what the chain has beyond what is known for good, and asks again for the keys of what could not be opened.
     ///
     /// # Errors
     /// As [`Actor::govern`].
     pub(super) async fn read_chain(&mut self) -> Result<(), ClientError> {
-        let newest = self.governance.chain.newest().seq;
-        let links = self.reader().links(newest, &self.governance.keys).await?;
+        self.read_chain_with(&Keyring::default()).await
+    }
+
+    async fn read_chain_with(&mut self, more: &Keyring) -> Result<(), ClientError> {
+        let mut known = self.governance.keys.clone();
+        known.keep_all(more);
+        let links = self.reader().links(self.governance.settled(), &known).await?;
         self.extend(&links.frames, &links.keys);
         self.check_records().await;
         Ok(())
     }
 
-    /// Takes a link of our own that the server says is committed, with the key that it begins.
+    /// Takes a link of our own that the server says is committed, or one that a grant names, with the key that it begins.
     ///
     /// # Errors
     /// As [`Actor::govern`].
@@ -93,6 +99,10 @@ impl Actor {
         let newest = self.governance.chain.newest().seq;
         if frame.seq() > newest && frame.header().is_ok_and(|header| header.target == newest) {
             return self.fold(std::slice::from_ref(frame), &key.into_iter().collect()).await;
+        }
+        if frame.seq() > self.governance.settled() && key.is_some() {
+            // It counted as one that cannot be opened.
+            self.read_chain_with(&key.into_iter().collect()).await?;
         }
         self.govern(frame).await
     }
@@ -107,10 +117,11 @@ impl Actor {
     }
 
     fn extend(&mut self, frames: &[EntryFrame], keys: &Keyring) {
-        let before = self.governance.chain.newest();
+        let known = |governance: &Governance| (governance.chain.newest(), governance.chain.pin(), governance.missing());
+        let before = known(&self.governance);
         let faults = Arc::make_mut(&mut self.governance).extend(frames, keys);
         self.accuse(faults);
-        if self.governance.chain.newest() != before {
+        if known(&self.governance) != before {
             self.published.send_replace(Arc::clone(&self.governance));
         }
         self.tell_missing();

@@ -35,7 +35,7 @@ use snug_protocol::limits::HISTORY_PAGE_MAX;
 use snug_protocol::{DeviceId, EnvelopeHash, RoomId, Seq};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::client::Inner;
+use crate::client::{Inner, all_members};
 use crate::crypto::{Body, Prev, Profile, PublicKeys, RoomKey, RoomState};
 use crate::error::ClientError;
 use crate::http::LogPage;
@@ -53,7 +53,7 @@ pub(crate) use outbox::Draft;
 pub use rekeying::{Progress, Rekey, RekeyCause, Rekeyed};
 pub use saying::{Sending, Sent};
 pub(crate) use showing::now_ms;
-pub(crate) use stewarding::{Steward, effect_of};
+pub(crate) use stewarding::{NewKey, Steward, effect_of};
 pub(crate) use unlocking::Reader;
 
 /// Messages that wait to be sealed; beyond it sending fails with `outbox_full`.
@@ -276,12 +276,12 @@ impl Room {
         }
     }
 
-    /// Everyone who is or was a member, in order of device id, at most 10,000.
+    /// Everyone who is or was a member, in order of device id; of who left without a word, nothing is known.
     ///
     /// # Errors
     /// `device_keys_refused` if the server shows keys that are not a device's; `closed`, `network`, or a server's code.
     pub async fn members(&self) -> Result<Vec<RoomMember>, ClientError> {
-        let members = self.inner.all_members(self.id()).await?;
+        let members = all_members(&self.inner.http, self.id()).await?;
         self.ask(|reply| Command::Members { members, reply }).await?
     }
 

@@ -7,9 +7,9 @@ use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, Seq};
 
 use super::administering::TRIES_MAX;
 use super::stewarding::NewKey;
-use super::{Change, Governance, Room};
+use super::{Change, Governance, Room, Steward};
 use crate::chain::{Eligible, Membership, eligible};
-use crate::client::hash_password;
+use crate::client::{all_members, hash_password};
 use crate::crypto::{Cause, GrantKeys, PublicKeys, RecoveryKey, RoomKey, Step, profile_of, random};
 use crate::error::ClientError;
 use crate::text;
@@ -26,7 +26,8 @@ pub enum RekeyCause {
     },
     /// The password or an invite got about. Moderators and owners.
     Rotate,
-    /// Newcomers shall not read what was said before. Owners.
+    /// Newcomers shall not read what was said before. Owners. After a record that was refused, or that nobody could open, it is all that
+    /// goes on.
     CutHistory,
 }
 
@@ -121,14 +122,14 @@ impl Room {
         seen.chain.next_state_with(self.inner.device.id(), &cause, recovery.as_ref(), super::now_ms())?;
         let (room, grant) = (self.id(), GrantId(random()));
         let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
-        let (mut tries, mut ahead_ms) = (1, 0);
+        let (steward, mut tries, mut ahead_ms) = (self.steward(), 1, 0);
         loop {
             let governance = self.governance();
             if !leaves_alone(&seen, &governance) {
                 return Err(ErrorCode::ChainMoved.into());
             }
             let sent_at_ms = super::now_ms().saturating_sub(ahead_ms);
-            let eligible = self.eligible(&governance, &cause, recovery.as_ref(), sent_at_ms).await?;
+            let eligible = steward.eligible(&governance, &cause, recovery.as_ref(), sent_at_ms).await?;
             let new = NewKey {
                 cause: cause.clone(),
                 recovery,
@@ -193,25 +194,30 @@ impl Room {
             Err(error) => Err(error),
         }
     }
+}
 
+impl Steward {
     /// To whom the new key is sealed.
-    async fn eligible(
+    ///
+    /// # Errors
+    /// What the fold refuses; `key_missing`; `network`, or a server's code.
+    pub(crate) async fn eligible(
         &self,
         governance: &Governance,
         cause: &Cause,
         recovery: Option<&PublicKeys>,
         sent_at_ms: u64,
     ) -> Result<Eligible, ClientError> {
-        let own = self.inner.device.id();
+        let own = self.device.id();
         let next = governance.chain.next_state_with(own, cause, recovery, sent_at_ms)?;
-        let key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
-        let members = self.inner.all_members(self.id()).await?;
+        let key = governance.key_before(cause).ok_or(ClientError::KeyMissing)?;
+        let members = all_members(&self.http, self.room).await?;
         let present = members.iter().filter(|member| member.state == MemberState::Member);
         let listed: Vec<(DeviceId, PublicKeys)> = present.map(|member| (member.device, keys_of(member))).collect();
         let introduced = members.iter().filter(|member| has_introduced_itself(key, member));
         let introduced: BTreeSet<DeviceId> = introduced.map(|member| member.device).collect();
         let recipients = match governance.record().recipients {
-            Some(_) => self.inner.http.epoch_keys(self.id(), governance.epoch()).await?.recipients,
+            Some(_) => self.http.epoch_keys(self.room, governance.epoch()).await?.recipients,
             None => Vec::new(),
         };
         let members = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };

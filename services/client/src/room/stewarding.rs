@@ -93,7 +93,7 @@ impl Steward {
     /// # Errors
     /// What the fold refuses; `key_missing`.
     pub(crate) fn seal(&self, governance: &Governance, prev: Prev, new: &NewKey<'_>) -> Result<Begun, ClientError> {
-        let previous_key = governance.sealing_key().ok_or(ClientError::KeyMissing)?;
+        let previous_key = governance.key_before(&new.cause).ok_or(ClientError::KeyMissing)?;
         let (signer, recovery) = (self.device.id(), new.recovery);
         let state = governance.chain.next_state_with(signer, &new.cause, recovery.as_ref(), new.sent_at_ms)?;
         let key = RoomKey::generate(self.room, governance.chain.next_epoch());

@@ -106,6 +106,7 @@ impl Log {
         for device in &excluded {
             self.change(*device, |member| member.state = Some(MemberState::Left));
         }
+        self.forget_silent();
         if let Some((recovery, key)) = new.recovery {
             for device in retired(&subjects) {
                 self.change(device, |member| (member.retired, member.role) = (true, Role::Member));
@@ -125,6 +126,15 @@ impl Log {
         let appended = self.push(&new.record, now_ms);
         self.epoch_seq = appended.seq;
         Ok(EpochBegun { appended, revoked, excluded })
+    }
+
+    /// Of who was put out and never heard nothing is kept.
+    fn forget_silent(&mut self) {
+        let heard: BTreeSet<DeviceId> = self.senders.keys().map(|(device, _)| *device).collect();
+        self.members.retain(|device, member| {
+            let is_plain = member.role == Role::Member && member.muted_until_ms == 0;
+            !is_plain || member.state != Some(MemberState::Left) || heard.contains(device)
+        });
     }
 
     /// Forgets the keys staged up to `end_ms` for records that never came. Returns how many.

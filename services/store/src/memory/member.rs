@@ -37,8 +37,8 @@ impl Memory {
             if grant.uses_max.is_some_and(|max| grant.uses >= max) {
                 return Err(EnterError::UsedUp);
             }
-            let members = log.members.values().filter(|member| member.state.is_some()).count() as u64;
-            if standing.is_none() && members >= quotas.members_per_room_max {
+            let members = log.members.values().filter(|member| member.is_present()).count() as u64;
+            if members >= quotas.members_per_room_max {
                 return Err(EnterError::TooManyMembers);
             }
             if rooms_of_device >= quotas.rooms_per_device_max {

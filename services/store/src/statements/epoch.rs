@@ -27,6 +27,10 @@ const KEYS: &str = "select epoch_key.device, case when epoch_key.device = $3 the
      where epoch.room = $1 and epoch.epoch = $2 order by epoch_key.device";
 const EXCLUDE: &str = "update member set state = 2 where room = $1 and state = 1 and not exists (
          select 1 from epoch_key where epoch_key.room = $1 and epoch_key.record = $2 and epoch_key.device = member.device)";
+/// Of who was never heard nothing is kept: its keys verify nothing, and it may neither be muted nor have a role to come back to.
+const FORGET: &str = "delete from member where room = $1 and state = 2 and role = 3 and muted_until_ms = 0
+         and not exists (select 1 from sender_instance
+             where sender_instance.room = $1 and sender_instance.device = member.device)";
 static INSERT_KEYS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Kind::Bytes; 4], |rows| {
         format!(
@@ -242,13 +246,15 @@ async fn retire(connection: &mut Connection, room: RoomId, devices: &[DeviceId])
     Ok(())
 }
 
-/// All members who get no key have left. They keep their roles, as one who leaves does.
+/// All members who get no key have left. They keep their roles, as one who leaves does; those who have none and never said anything are
+/// forgotten, or a guest with many devices would leave as many rows behind.
 async fn exclude_all_without(
     connection: &mut Connection,
     room: RoomId,
     record: EnvelopeHash,
 ) -> Result<(), StoreError> {
-    sqlx::query(EXCLUDE).bind(&room.0[..]).bind(&record.0[..]).execute(connection).await?;
+    sqlx::query(EXCLUDE).bind(&room.0[..]).bind(&record.0[..]).execute(&mut *connection).await?;
+    sqlx::query(FORGET).bind(&room.0[..]).execute(connection).await?;
     Ok(())
 }
 
@@ -290,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_and_members_are_found_by_key() {
-        for statement in [SUBJECTS, STAGED, KEYS, EXCLUDE].into_iter().chain(INSERT_KEYS.texts()) {
+        for statement in [SUBJECTS, STAGED, KEYS, EXCLUDE, FORGET].into_iter().chain(INSERT_KEYS.texts()) {
             assert_searches(statement).await;
         }
     }

@@ -111,8 +111,9 @@ pub(super) async fn count_rooms(connection: &mut Connection, device: DeviceId) -
     row::number(&sqlx::query(COUNT).bind(&device.0[..]).fetch_one(connection).await?, "rooms")
 }
 
+/// Who was a member and is not takes nobody's place, or guests could come and go until nobody else gets in.
 async fn count_members(connection: &mut Connection, room: RoomId) -> Result<u64, StoreError> {
-    const COUNT: &str = "select count(*) as members from member where room = $1 and state < 5";
+    const COUNT: &str = "select count(*) as members from member where room = $1 and state = 1";
     row::number(&sqlx::query(COUNT).bind(&room.0[..]).fetch_one(connection).await?, "members")
 }
 
@@ -183,7 +184,7 @@ async fn enter(
         if grant.uses_max.is_some_and(|max| grant.uses >= max) {
             return Err(EnterError::UsedUp);
         }
-        if standing.is_none() && count_members(connection, room).await? >= quotas.members_per_room_max {
+        if count_members(connection, room).await? >= quotas.members_per_room_max {
             return Err(EnterError::TooManyMembers);
         }
         locks::device(connection, keys.device).await?;

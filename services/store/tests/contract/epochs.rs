@@ -2,10 +2,10 @@
 
 use snug_protocol::http::{MemberState, Role};
 use snug_protocol::limits::EPOCH_KEYS_PAGE_MAX;
-use snug_protocol::{EntryKind, GrantId, Header, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, GrantId, Header, RoomId, Seq};
 use snug_store::{
-    AppendError, DeviceKeys, EnterError, EpochBegun, EpochKeys, Lookup, NewEpoch, Standing, StepEffect, StepError,
-    Store,
+    AppendError, DeviceKeys, EnterError, EpochBegun, EpochKeys, Lookup, NewEpoch, Quotas, Standing, StepEffect,
+    StepError, Store,
 };
 
 use crate::fixture::{
@@ -20,6 +20,7 @@ contract![
     keys_that_are_not_those_that_were_meant_stop_an_epoch,
     whoever_gets_no_key_is_put_out_and_nobody_who_comes_or_goes_stops_an_epoch,
     three_thousand_silent_devices_are_put_out_at_once,
+    a_room_that_a_guest_filled_with_devices_takes_newcomers_again_after_a_new_key,
     nobody_is_put_out_by_who_does_not_outrank_them,
     a_record_from_the_future_is_refused_and_mutes_end_by_its_time,
     staged_keys_are_for_their_record_alone_and_of_no_effect_before_it,
@@ -151,7 +152,9 @@ async fn whoever_gets_no_key_is_put_out_and_nobody_who_comes_or_goes_stops_an_ep
     assert_eq!(excluded, [device(4).device, device(5).device]);
     assert_eq!(store.room(room).await.unwrap().unwrap().access_version, before.access_version + 1);
     for number in 2..=6 {
-        assert_eq!(standing(&store, room, number).await, Some(Standing::Left), "{number}");
+        // Of those who never said anything nothing is kept.
+        let left = (![4, 5].contains(&number)).then_some(Standing::Left);
+        assert_eq!(standing(&store, room, number).await, left, "{number}");
         assert_eq!(store.enter(room, GrantId(id(5)), device(number)).await.unwrap().role, Role::Member);
     }
     let found = store.epoch_keys(room, 1, device(2).device).await.unwrap();
@@ -168,9 +171,47 @@ async fn three_thousand_silent_devices_are_put_out_at_once(store: Store) {
     let new = NewEpoch { remove: vec![device(2).device], ..epoch(&store, room, device(1), 5).await };
     let begun = begin(&store, new, &[device(1)]).await.unwrap();
     assert_eq!(begun.excluded.len(), 3_000);
-    assert_eq!(store.members(room, None, 5).await.unwrap().len(), 5, "their keys stay");
-    assert_eq!(standing(&store, room, 3_099).await, Some(Standing::Left));
+    let left: Vec<DeviceId> = store.members(room, None, 5).await.unwrap().iter().map(|it| it.keys.device).collect();
+    assert_eq!(left, [device(1).device, device(2).device], "they said nothing that their keys verify");
+    assert_eq!(standing(&store, room, 3_099).await, None);
     assert_eq!(standing(&store, room, 2).await, Some(Standing::Removed));
+}
+
+async fn a_room_that_a_guest_filled_with_devices_takes_newcomers_again_after_a_new_key(store: Store) {
+    let store = store.with_quotas(Quotas { members_per_room_max: 8, ..Quotas::default() });
+    let room = room_of(&store, 1, &[device(1), device(2), device(3), device(4)]).await;
+    // Two of them have spoken, one of which is banned, and one is muted.
+    for number in [2, 3] {
+        Instance::new(room, device(number), 1).say(&store).await;
+    }
+    let ban = NewEpoch { remove: vec![device(3).device], ban: true, ..epoch(&store, room, device(1), 5).await };
+    begin(&store, ban, &[device(1), device(2), device(4)]).await.unwrap();
+    let until_ms = store.now_ms().await.unwrap() + 3_600_000;
+    administer(&store, room, device(1), StepEffect::Mute { device: device(4).device, until_ms }).await;
+    for round in 0..3 {
+        let grant = GrantId(id(5 + round));
+        // As many as there is room for, all of them new.
+        let present = store.members(room, None, 100).await.unwrap();
+        let present = present.iter().filter(|member| member.state == MemberState::Member).count();
+        for guest in (100 + 10 * round..).take(8 - present) {
+            store.enter(room, grant, device(guest)).await.unwrap();
+        }
+        let refused = store.enter(room, grant, device(9)).await;
+        assert!(matches!(refused, Err(EnterError::TooManyMembers)), "{refused:?}");
+        let next = epoch(&store, room, device(1), 6 + round).await;
+        begin(&store, next, &[device(1), device(2)]).await.unwrap();
+        if round == 0 {
+            // Who was muted is so if it comes back, and takes a place then.
+            assert_eq!(standing(&store, room, 4).await, Some(Standing::Left));
+        }
+    }
+    store.enter(room, GrantId(id(8)), device(9)).await.expect("an owner's new browser gets in");
+    let listed = store.members(room, None, 100).await.unwrap();
+    let listed: Vec<DeviceId> = listed.iter().map(|member| member.keys.device).collect();
+    let mut kept: Vec<DeviceId> = [1, 2, 3, 4, 9].map(|number| device(number).device).into();
+    kept.sort_unstable();
+    assert_eq!(listed, kept);
+    assert!(matches!(store.enter(room, GrantId(id(8)), device(3)).await, Err(EnterError::Banned)));
 }
 
 async fn nobody_is_put_out_by_who_does_not_outrank_them(store: Store) {

@@ -26,13 +26,15 @@ import {
   type Signed,
   type StageKeys,
   type StepRequest,
+  MEMBERS_LISTED_MAX,
+  MEMBERS_PAGE_MAX,
 } from "../protocol.gen.ts";
 
 export { ApiError } from "./http.ts";
 export type { LogPage, SparsePage } from "./log-page.ts";
 
-/** So many pages of members are asked for, 500 members each. */
-const MEMBER_PAGES_MAX = 100;
+/** So many pages of members are asked for. */
+const MEMBER_PAGES_MAX = MEMBERS_LISTED_MAX / MEMBERS_PAGE_MAX;
 
 type ApiDevice = Pick<Device, "signKey" | "agreeKey" | "sign">;
 

@@ -8,6 +8,7 @@ import { type PublicKeys } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
 import { emojiAllowed } from "./emoji.ts";
 import { memberName } from "./names.ts";
+import { parsePlain } from "./plain-json.ts";
 import { textFault } from "./text.ts";
 import { MENTIONS_MAX } from "../protocol.gen.ts";
 
@@ -42,9 +43,9 @@ export type Body = TalkBody | ChainBody;
 export async function parseBody(type: number, json: string): Promise<Body> {
   switch (type) {
     case EntryType.epochRecord:
-      return { kind: "epoch_record", record: await parseRecord(JSON.parse(json)) };
+      return { kind: "epoch_record", record: await parseRecord(parsePlain(json)) };
     case EntryType.step: {
-      const fields = fieldsOf(JSON.parse(json));
+      const fields = fieldsOf(parsePlain(json));
       return { kind: "step", previous: bytesField(fields, "previous", 32), step: await parseStep(fields["step"]) };
     }
     default:
@@ -54,7 +55,7 @@ export async function parseBody(type: number, json: string): Promise<Body> {
 
 /** As `parseBody`, without waiting, for every type outside the chain. Throws. */
 export function parseTalk(type: number, json: string): TalkBody {
-  const fields = fieldsOf(JSON.parse(json));
+  const fields = fieldsOf(parsePlain(json));
   switch (type) {
     case EntryType.profile:
       return parseProfile(fields);

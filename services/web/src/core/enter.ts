@@ -177,7 +177,11 @@ async function keep(
   const again = known !== undefined && known.ended === undefined;
   const key = await keepRoomKey(local, place.room, pinned.epoch, roomKey);
   // What is said from now is introduced anew, also what was written before the room had ended here.
-  const { ended: _ended, introduced: _introduced, ...kept } = known ?? { readSeq: entered.room.head };
+  const {
+    ended: _ended,
+    introduced: _introduced,
+    ...kept
+  } = known ?? { readSeq: entered.room.head, life: b64(random(16)) };
   const record: RoomRecord = {
     ...kept,
     room: entered.room.room,

@@ -2,7 +2,7 @@ import "fake-indexeddb/auto";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { ApiError } from "./api.ts";
+import { ApiError, type Api } from "./api.ts";
 import { profileBody } from "./bodies.ts";
 import { generateDevice, type Device } from "./crypto/device.ts";
 import { EntryType } from "./crypto/envelope.ts";
@@ -12,6 +12,7 @@ import { sha256 } from "./crypto/primitives.ts";
 import { RoomUntrusted } from "./enter.ts";
 import { recoverRoom, type RecoverWorld } from "./recovering.ts";
 import { Store } from "./store.ts";
+import { Governing } from "./testing/governed-room.ts";
 import { House } from "./testing/house.ts";
 import { author, RoomServer, type Author } from "./testing/room-server.ts";
 
@@ -64,6 +65,17 @@ it("it does so after the key was replaced twice and somebody was removed", async
   expect(pinned).toEqual(garden.chain.pin);
   const newest = keys.find(({ epoch }) => epoch === 2);
   expect(newest && (await rawRoomKey(store.identity.local, garden.bytes, newest))).toEqual(garden.keys[2]);
+  expect(garden.chain.role(store.identity.device.id)).toBe("owner");
+});
+
+it("it comes back into a room that a record nobody can open has closed, when that is asked for", async () => {
+  const governing = new Governing(garden, recovery);
+  await garden.spoil(ana, [ana.device, recovery]);
+  world = { ...world, apiOf: (device) => ({ ...governing.api(), ...house.api(device) }) as unknown as Api };
+  await expect(recover()).rejects.toMatchObject({ code: "key_missing" });
+  expect([garden.epoch, await store.rooms()]).toEqual([1, []]);
+  const record = await recoverRoom(world, { name: "Garden", secret, myName: "Ana", goOn: true }, NOT_HEARD);
+  expect(record.pinned).toEqual({ ...garden.chain.pin, epoch: 2 });
   expect(garden.chain.role(store.identity.device.id)).toBe("owner");
 });
 

@@ -1,11 +1,12 @@
 //! Coming back to a room by its recovery key, when every owner's device is lost.
 
+import { rekey } from "./administration/rekey.ts";
 import { take } from "./administration/steps.ts";
 import { Steward } from "./administration/steward.ts";
 import { type Wait } from "./administration/repeated.ts";
 import { type Api } from "./api.ts";
-import { fromB64 } from "./base64url.ts";
-import { type Bytes } from "./bytes.ts";
+import { b64, fromB64 } from "./base64url.ts";
+import { random, type Bytes } from "./bytes.ts";
 import { type Device } from "./crypto/device.ts";
 import { deviceKeys, openRecord } from "./crypto/epoch-record.ts";
 import { parseInvite } from "./crypto/invite-link.ts";
@@ -38,12 +39,16 @@ export interface RecoverWorld extends EnterWorld {
  * place; names have been checked. A lock does not keep it out. The key stays good, and is not kept here. It proves its holder to
  * the server, not the server to the holder: the room is the one that the server shows under this name.
  *
+ * Where the newest record was refused or no key opens it, nobody can come in by it (`key_missing`). With `goOn` the history is
+ * closed first, upon the state before that record, and nobody knows the password until the new owner names one. It is the
+ * server's word that there is no fitting key: where it lies, all who have one refuse that.
+ *
  * Repeating it after an error is safe. Throws `ApiError` (`device_unknown`: no room here has this key; `recovery_replaced`:
  * another has taken its place; `banned`; `chain_moved`), `RoomUntrusted` if the room under this name is not one of the key's, `PageProblem`, `StorageRefused`.
  */
 export async function recoverRoom(
   world: RecoverWorld,
-  wanted: { readonly name: string; readonly secret: Bytes; readonly myName: string },
+  wanted: { readonly name: string; readonly secret: Bytes; readonly myName: string; readonly goOn?: boolean },
   onStep: (step: EnterStep) => void,
 ): Promise<RoomRecord> {
   onStep("asking");
@@ -54,6 +59,7 @@ export async function recoverRoom(
   const steward = await stewardOf(world, api, device, { room, name });
   const fold = await steward.fold();
   if (!fold.state.admins.some((admin) => admin.device === device.id && admin.recovery)) throw new RoomUntrusted();
+  if (wanted.goOn === true && fold.isStalled) await goOn(api, steward);
   return comeBack(world, api, steward, wanted.myName, onStep);
 }
 
@@ -103,7 +109,7 @@ async function stewardOf(
 ): Promise<Steward> {
   const hash = await beginningOf(api, device, at.room);
   // In memory only. No epoch is pinned yet, so that the keys of all are asked for.
-  let record: RoomRecord = { ...at, role: "owner", keys: [], pinned: { epoch: -1, hash }, readSeq: 0 };
+  let record: RoomRecord = { ...at, life: "", role: "owner", keys: [], pinned: { epoch: -1, hash }, readSeq: 0 };
   const { local } = world.store.identity;
   const { now, hash: passwordHash, setTimeout } = world;
   const reading = new RoomReading(at.room, {
@@ -123,6 +129,18 @@ async function stewardOf(
     },
   };
   return new Steward(room, { api, device, local, hash: passwordHash, now, setTimeout });
+}
+
+/**
+ * Goes on from a record that was refused or that no key opens, since nobody can come in by it. It closes the history, which is
+ * all that is left there, and the password is one that nobody knows until the owner names another. A device for which there is no
+ * key at all is no recovery device any more, or the server withholds it.
+ */
+async function goOn(api: Api, steward: Steward): Promise<void> {
+  const { nextEpoch } = await steward.fold();
+  if ((await api.epochKeys(steward.room.id, nextEpoch - 1)).key === undefined) return;
+  const unknown = { remove: [], ban: false, cutHistory: true, password: b64(random(32)) };
+  await rekey(steward, unknown, () => undefined);
 }
 
 async function comeBack(

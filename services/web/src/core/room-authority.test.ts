@@ -103,7 +103,7 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     const seq = await forge(ben, page.device);
     await vi.waitFor(() => expect(found(page)).toEqual([`authority ${seq}`]));
     const { room } = page;
-    expect([room.keys.epoch, room.keys.missing, room.chain.fold?.role(ben.device.id)]).toEqual([0, true, "member"]);
+    expect([room.keys.epoch, room.keys.missing, room.chain.fold?.role(ben.device.id)]).toEqual([0, false, "member"]);
     await room.sending.send("for the others only");
     expect(room.keys.current).toBeUndefined();
     expect(room.record.keys.map(({ epoch }) => epoch)).toEqual([0]);
@@ -125,7 +125,7 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     page.disconnect();
     const seq = await forge(ben, page.device);
     await page.reconnect();
-    expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, true]);
+    expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, false]);
   });
 
   it("when it is such a record and the page is loaded anew", async () => {
@@ -133,7 +133,7 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     page.disconnect();
     const seq = await forge(ben, page.device);
     await page.restart();
-    expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, true]);
+    expect([found(page), page.room.keys.epoch, page.room.keys.missing]).toEqual([[`authority ${seq}`], 0, false]);
     expect(page.room.record.keys.map(({ epoch }) => epoch)).toEqual([0]);
   });
 
@@ -211,6 +211,46 @@ describe("what nobody was allowed changes nothing and is shown", () => {
     await page.settled();
     expect(found(page)).toEqual([`epoch ${seq}`]);
   });
+});
+
+it("a record that was refused ends nothing: an owner closes the history upon it, and all go on", async () => {
+  await server.step(ana, { type: "role", role: "moderator", ...(await deviceKeys(ben.device)) });
+  const page = await enter();
+  const seq = await forge(ben, page.device, await deviceKeys(await generateDevice()));
+  await vi.waitFor(() => expect(found(page)).toEqual([`authority ${seq}`]));
+  expect([page.room.keys.missing, keyOf(page), page.room.chain.fold?.isStalled]).toEqual([false, undefined, true]);
+  // What is said under its key, by who has it, is not asked about with every entry.
+  await server.say(ben, EntryType.message, messageBody("mine now"));
+  await page.settled();
+  await server.rekey(ana, { type: "history" }, [ana.device, ben.device, recovery, page.device]);
+  await vi.waitFor(() => expect(keyOf(page)).toBe(2));
+  await topic("tea");
+  await page.settled();
+  expect([topicOf(page), found(page)]).toEqual(["tea", [`authority ${seq}`]]);
+});
+
+it("a key that the server withholds is taken when it gives it later, with all that came after it", async () => {
+  const page = await enter();
+  const everybody = [ana.device, ben.device, recovery, page.device];
+  await server.rekey(ana, { type: "rotate" }, everybody);
+  const noise = server.sealed.get(1)?.get(page.device.id) ?? "";
+  await page.settled();
+  expect(keyOf(page)).toBe(1);
+  // From here on the page gets noise in the place of its key.
+  server.down = (call) => call === "epochKeys";
+  await server.rekey(ana, { type: "rotate" }, everybody);
+  const key = server.sealed.get(2)?.get(page.device.id) ?? "";
+  server.sealed.get(2)?.set(page.device.id, noise);
+  server.down = () => false;
+  await topic("tea");
+  const at = await server.say(ben, EntryType.message, messageBody("for those who have the key"));
+  await vi.waitFor(() => expect(page.room.keys.missing).toBe(true));
+  await vi.waitFor(() => expect(page.room.log.newest?.seq).toBe(at));
+  expect([topicOf(page), keyOf(page), found(page)]).toEqual(["", undefined, []]);
+  server.sealed.get(2)?.set(page.device.id, key);
+  await page.room.chain.load();
+  await vi.waitFor(() => expect(page.room.log.at(at)?.content).toMatchObject({ text: "for those who have the key" }));
+  expect([topicOf(page), keyOf(page), found(page)]).toEqual(["tea", 2, []]);
 });
 
 describe("a chain entry that is withheld", () => {

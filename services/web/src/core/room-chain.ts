@@ -219,19 +219,27 @@ export class RoomChain {
       await this.load().catch(() => undefined);
     } else {
       const found = await keys.find(raw);
-      if (typeof found !== "string" && this.#chain === chain) await this.#accept(chain, raw, found);
+      if (found !== "unanswered" && this.#chain === chain) await this.#begin(chain, raw, found);
     }
     if (keys.mustReceive(raw)) keys.lack(header.epoch);
     this.#world.changed();
   }
 
-  async #accept(chain: Chain, raw: RawEntry, found: FoundKey): Promise<void> {
-    const [entry] = await this.#openerWith(new Map([[found.epoch, found]])).openAll([raw]);
+  /**
+   * Folds a live record. One that no key opens takes its place without counting, or one admin could end the room with it; that
+   * no key does is the server's word, so it is asked again with each fetching of the chain, which is folded anew then.
+   */
+  async #begin(chain: Chain, raw: RawEntry, found: FoundKey | "lacking"): Promise<void> {
+    const key = found === "lacking" ? undefined : found;
+    const [entry] = await this.#openerWith(new Map(key && [[key.epoch, key]])).openAll([raw]);
     if (entry === undefined || this.#chain !== chain || this.#loading !== undefined) return;
+    const { keys } = this.#world;
     const link = foldNext(chain, entry);
-    if (!link.counts) this.#report([faultAt(entry, this.#links)]);
+    if (!link.counts && key !== undefined) this.#report([faultAt(entry, this.#links)]);
     this.#take(chain, [...this.#links, link]);
-    if (link.counts) await this.#world.keys.keep(found);
+    if (key === undefined) return;
+    if (link.counts) await keys.keep(key);
+    else if (chain.nextEpoch > key.epoch) keys.refuse(key.epoch);
   }
 
   #openerWith(found: ReadonlyMap<number, FoundKey>): EntryOpener {
@@ -244,9 +252,9 @@ export class RoomChain {
     const { history, raws, whole } = await this.#fetch();
     const newest = Math.max(0, ...raws.map((raw) => recordHeader(raw)?.epoch ?? 0));
     if (life === this.#life && newest > keys.epoch) keys.expect(newest);
-    const found = await keys.reach(raws);
+    const { found, unanswered } = await keys.reach(raws);
     const keyed = (epoch: number) => found.has(epoch) || keys.of(epoch) !== undefined;
-    const known = raws.slice(0, waitingFrom(raws, keyed));
+    const known = raws.slice(0, waitingFrom(raws, keyed, unanswered));
     const entries = await this.#openerWith(found).openAll(known);
     if (life !== this.#life) return;
     log.compare(entries);
@@ -260,7 +268,9 @@ export class RoomChain {
     this.#report(fold.faults);
     const counted = new Set(fold.links.flatMap(({ entry, counts }) => (counts ? [entry.hash] : [])));
     for (const key of found.values()) if (counted.has(key.record.hash)) await keys.keep(key);
-    if (newest > keys.epoch) keys.lack(newest);
+    if (newest <= keys.epoch) return;
+    if (found.has(newest) && (fold.chain?.nextEpoch ?? 0) > newest) keys.refuse(newest);
+    else keys.lack(newest);
   }
 
   async #fetch(): Promise<Fetched> {
@@ -292,10 +302,13 @@ export class RoomChain {
   }
 }
 
-/** The place of the first record whose key is not there while no newer one's is either: it may come yet. */
-function waitingFrom(raws: readonly RawEntry[], keyed: (epoch: number) => boolean): number {
+/**
+ * The place of the first record that waits: the server has not said whether there is a key of it, and there is no newer one's
+ * either. One that the server has no fitting key of is folded as it is.
+ */
+function waitingFrom(raws: readonly RawEntry[], keyed: (epoch: number) => boolean, unanswered: number): number {
   const epochs = raws.map((raw) => recordHeader(raw)?.epoch);
   const newest = epochs.findLastIndex((epoch) => epoch !== undefined && keyed(epoch));
-  const waiting = epochs.findIndex((epoch, index) => index > newest && epoch !== undefined);
+  const waiting = epochs.findIndex((epoch, index) => index > newest && epoch !== undefined && epoch >= unanswered);
   return waiting < 0 ? raws.length : waiting;
 }

@@ -38,12 +38,19 @@ export interface FoundKey {
 /** Why there is no key. `lacking`: none that fits was sealed to this device; `unanswered`: the server did not say. */
 export type NoKey = "lacking" | "unanswered";
 
+export interface Reached {
+  readonly found: ReadonlyMap<number, FoundKey>;
+  readonly unanswered: number;
+}
+
 export class RoomKeys {
   readonly #room: string;
   readonly #bytes: Bytes;
   readonly #world: KeysWorld;
   /** The newest epoch that has begun while its key could not be had. */
   #missing: number | undefined;
+  /** The newest epoch whose record was read and refused. */
+  #refused: number | undefined;
   /** The newest epoch that the server said or showed the room to be in. */
   #expected = 0;
   #rolledBack = false;
@@ -66,7 +73,12 @@ export class RoomKeys {
 
   /** Whether the room has a newer key by anything that the server said or showed. */
   get behind(): boolean {
-    return this.missing || this.#expected > this.epoch;
+    return this.missing || this.#expected > this.#judged;
+  }
+
+  /** The newest epoch of which it is known what became of its record. */
+  get #judged(): number {
+    return Math.max(this.epoch, this.#refused ?? this.epoch);
   }
 
   /** The key of an epoch for opening and sealing. */
@@ -81,7 +93,9 @@ export class RoomKeys {
   /** The key to seal under now; `undefined` while it is not the room's newest. */
   get current(): { readonly epoch: number; readonly use: CryptoKey } | undefined {
     const key = this.#kept(this.epoch);
-    if (key === undefined || this.missing || this.#rolledBack || this.#expected > this.epoch) return undefined;
+    if (key === undefined || this.missing || this.#rolledBack) return undefined;
+    // Also after a record that was refused: the room goes on in the epoch after it.
+    if (Math.max(this.#expected, this.#judged) > this.epoch) return undefined;
     return key;
   }
 
@@ -99,13 +113,13 @@ export class RoomKeys {
 
   /** Whether nothing is known of how this epoch began, although nothing is known to be missing. */
   isAhead(epoch: number): boolean {
-    return epoch > this.epoch && !this.missing;
+    return epoch > this.#judged && !this.missing;
   }
 
   /** Whether the entry is the record of a newer epoch, whose key has not been asked for. */
   mustReceive(raw: RawEntry): boolean {
     const header = recordHeader(raw);
-    return header !== undefined && header.epoch > this.epoch && header.epoch > (this.#missing ?? 0);
+    return header !== undefined && header.epoch > Math.max(this.#judged, this.#missing ?? 0);
   }
 
   /** The key of this epoch, or of the record that claimed it, cannot be had for now. */
@@ -113,9 +127,15 @@ export class RoomKeys {
     this.#missing = Math.max(this.#missing ?? 0, epoch);
   }
 
+  /** The record of this epoch was read, and used the epoch up without counting: no key of it is to be had. */
+  refuse(epoch: number): void {
+    this.#refused = epoch;
+    if (this.#missing !== undefined && this.#missing <= epoch) this.#missing = undefined;
+  }
+
   /** What the server said to have begun, it does not show. */
   lackExpected(): void {
-    if (this.#expected > this.epoch) this.lack(this.#expected);
+    if (this.#expected > this.#judged) this.lack(this.#expected);
   }
 
   /** The key that was sealed to this device for the epoch that the record `raw` begins. Waits at most some seconds. */
@@ -139,8 +159,8 @@ export class RoomKeys {
         return key === undefined ? "lacking" : { key };
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        if (error.retry !== "later") return "lacking";
-        if (attempt === ASK_TRIES) return "unanswered";
+        if (error.retry === "never") return "lacking";
+        if (error.retry !== "later" || attempt === ASK_TRIES) return "unanswered";
       }
       await new Promise<void>((resolve) => this.#world.setTimeout(resolve, ASK_PERIOD_MS));
     }
@@ -154,9 +174,10 @@ export class RoomKeys {
 
   /**
    * Finds the keys that are not kept of the epochs that the chain entries `raws`, oldest first, begin: those of newer epochs
-   * as they were sealed to this device, and those of older ones by the record of the epoch after them.
+   * as they were sealed to this device, and those of older ones by the record of the epoch after them. From `unanswered` on,
+   * the server has not said which there are.
    */
-  async reach(raws: readonly RawEntry[]): Promise<ReadonlyMap<number, FoundKey>> {
+  async reach(raws: readonly RawEntry[]): Promise<Reached> {
     const records = new Map<number, RawEntry>();
     for (const raw of raws) {
       const header = recordHeader(raw);
@@ -164,12 +185,16 @@ export class RoomKeys {
     }
     const epochs = [...records.keys()].sort((a, b) => a - b);
     const found = new Map<number, FoundKey>();
+    let unanswered = Infinity;
     for (const epoch of epochs) {
       const raw = records.get(epoch);
       if (raw === undefined || epoch <= this.epoch) continue;
       const key = await this.find(raw);
       // Who is asked for many keys while not answering at all is asked again later.
-      if (key === "unanswered") break;
+      if (key === "unanswered") {
+        unanswered = epoch;
+        break;
+      }
       if (key !== "lacking") found.set(epoch, key);
     }
     for (const epoch of epochs.toReversed()) {
@@ -180,7 +205,7 @@ export class RoomKeys {
       const key = await this.#stepBack(use, from, to, epoch);
       if (key !== undefined) found.set(epoch - 1, key);
     }
-    return found;
+    return { found, unanswered };
   }
 
   async #stepBack(use: CryptoKey, from: RawEntry, to: RawEntry, epoch: number): Promise<FoundKey | undefined> {

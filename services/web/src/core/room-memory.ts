@@ -51,7 +51,10 @@ export class RoomMemory {
   /** Changes the record here at once and in the store soon after. */
   change(change: (record: RoomRecord) => RoomRecord): void {
     this.#record = change(this.#record);
-    void this.#world.store.changeRoom(this.#record.room, change).catch(() => undefined);
+    const { room, life } = this.#record;
+    // Another tab may have forgotten the room and entered it anew: nothing of this one is of that.
+    const kept = (record: RoomRecord) => (record.life === life ? change(record) : record);
+    void this.#world.store.changeRoom(room, kept).catch(() => undefined);
   }
 
   /** Like `change`, at most once a second: for what only saves work and helps to find fraud, so that losing it is no harm. */

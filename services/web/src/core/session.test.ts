@@ -19,6 +19,8 @@ let server: RoomServer;
 let owner: Author;
 let sockets: NodeSocket[];
 let statuses: string[];
+/** What ends the locks that were asked for. */
+let locks: AbortSignal[];
 let session: Session;
 let room: Room;
 /** Whether the next sockets open. */
@@ -27,7 +29,7 @@ const latest = () => sockets.at(-1) as NodeSocket;
 
 /** A page in a room, connected. */
 beforeEach(async () => {
-  [sockets, statuses, reachable] = [[], [], true];
+  [sockets, statuses, locks, reachable] = [[], [], [], true];
   owner = author(await generateDevice());
   server = await RoomServer.found(owner, await generateDevice());
   const store = await Store.open(`session-${databases++}`);
@@ -41,7 +43,10 @@ beforeEach(async () => {
       origin: "https://chat.example",
       fetch: () => Promise.reject(new Error("nothing is asked this way")),
       hash: () => Promise.reject(new Error("nobody enters")),
-      lock: (_, signal, hold) => (signal.aborted ? Promise.resolve() : hold()),
+      lock: (_, signal, hold) => {
+        locks.push(signal);
+        return signal.aborted ? Promise.resolve() : hold();
+      },
       tell: () => undefined,
       openSocket: () => {
         const socket = new NodeSocket(server);
@@ -142,6 +147,28 @@ it("whom the server has never known waits as such, keeps its rooms, and goes on 
   await others("still here");
   await settled();
   expect(texts()).toEqual(["still here"]);
+});
+
+it("takes a room up anew that another tab forgot and joined anew while this one was asleep, and writes nothing of the old", async () => {
+  await others("before");
+  await settled();
+  const { store } = session;
+  const held = locks.length;
+  // The server was restored from a backup: the epoch is the one that it was, and its record another.
+  await store.forgetRoom(server.id);
+  const fresh = await RoomClient.record(server, store);
+  const anew = { ...fresh, pinned: { epoch: fresh.pinned.epoch, hash: server.log[1]?.hash ?? "" } };
+  const profile = { type: EntryType.profile, body: profileBody("Page", true, store.identity.device) };
+  await store.keepRoom(anew, await outboxDraft(store, server.id, profile, Date.now()));
+  const old = room;
+  await session.told({ rooms: true });
+  expect(session.rooms.get(server.id)).not.toBe(old);
+  expect(session.rooms.get(server.id)?.record.pinned).toEqual(anew.pinned);
+  // The old one sends no more, so that another tab can, and what it notes is not of this room.
+  expect(locks.slice(0, held).map(({ aborted }) => aborted)).toEqual([true]);
+  old.closed("banned");
+  const [kept] = await store.rooms();
+  expect([kept?.life, kept?.ended]).toEqual([fresh.life, undefined]);
 });
 
 it("does not take a token that could not be had for a server that knows it not", async () => {

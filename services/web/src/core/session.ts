@@ -328,7 +328,7 @@ export class Session {
   }
 }
 
-/** Whether a room was entered again since `known` was remembered. */
-function isNewer({ ended, pinned }: RoomRecord, known: RoomRecord): boolean {
-  return (ended === undefined && known.ended !== undefined) || pinned.epoch > known.pinned.epoch;
+/** Whether a room was entered again since `known` was remembered, perhaps after it was forgotten: then in any epoch. */
+function isNewer({ life, ended, pinned }: RoomRecord, known: RoomRecord): boolean {
+  return life !== known.life || (ended === undefined && known.ended !== undefined) || pinned.epoch > known.pinned.epoch;
 }

@@ -15,6 +15,8 @@ export type RoomEnd = "deleted" | "not_a_member" | "removed" | "banned";
 /** A room as it is remembered here. */
 export interface RoomRecord {
   readonly room: string;
+  /** Drawn when the room was entered, and anew when it was forgotten and entered again: what is known of one is not of the other. */
+  readonly life: string;
   readonly name: string;
   readonly role: Role;
   /** One for each epoch. */

@@ -7,7 +7,16 @@ import type { Problem } from "../view.ts";
 import { blocked } from "./strings/blocked.ts";
 import { create, join, myName, password, recover, roomName, share, start, steps } from "./strings/entering.ts";
 import { invites } from "./strings/invites.ts";
-import { contradicted, ended, keyMissing, membership, recoveryAstray, rejoin, roles } from "./strings/membership.ts";
+import {
+  contradicted,
+  ended,
+  keyMissing,
+  membership,
+  recoveryAstray,
+  rejoin,
+  roles,
+  stalled,
+} from "./strings/membership.ts";
 import { problems } from "./strings/problems.ts";
 import {
   acts,
@@ -69,6 +78,7 @@ export const strings = {
   roles,
   membership,
   keyMissing,
+  stalled,
   contradicted,
   recoveryAstray,
   ended,

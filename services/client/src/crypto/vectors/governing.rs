@@ -278,7 +278,9 @@ impl Writer {
         let counter = u64::from(wrong == Wrong::Counter);
         let device = signer.id();
         let header = Header { kind: body.kind(), room: room(), epoch, device, instance, counter, target };
-        let content = Content { prev: Prev::default(), sent_at_ms: self.sent_at_ms, body: &body.to_json() };
+        let seen = self.chain.as_ref().map(Chain::newest);
+        let prev = seen.map_or_else(Prev::default, |newest| Prev { seq: newest.seq, hash: newest.hash });
+        let content = Content { prev, sent_at_ms: self.sent_at_ms, body: &body.to_json() };
         let mut bytes = seal(signer, &key_of(epoch), &header, &content).expect("it can be sealed").bytes().to_vec();
         *bytes.last_mut().expect("many bytes") ^= u8::from(wrong == Wrong::Bytes);
         let opened = open(room(), &key_of(epoch), signer.keys(), bytes.clone().into()).ok();

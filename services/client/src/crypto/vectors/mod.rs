@@ -255,6 +255,10 @@ fn refused(envelopes: &[Sealed]) -> Vec<Refused> {
     };
     let header = header(EntryKind::Message, 20);
     let content = Content { prev: Prev::default(), sent_at_ms: 1, body: br#"{"text":"a"}"# };
+    let beyond = Prev { seq: Seq(1 << 53), hash: EnvelopeHash([7; 32]) };
+    let sealed = |content: &Content<'_>| {
+        encrypt(&room_key(), &header, &plaintext(&device(), &header, content, None).expect("short"))
+    };
     let other = Device::import(&DeviceSecrets { sign_seed: secret("other"), agree_secret: secret("other agree") });
     let make = |signer: &Device, header: &Header, size: Option<usize>| {
         plaintext(signer, header, &content, size).expect("it is short")
@@ -288,6 +292,8 @@ fn refused(envelopes: &[Sealed]) -> Vec<Refused> {
         item("truncated", "cut to the size of a smaller bucket", long[..76 + 256 + 16].to_vec()),
         item("cut short", "one byte is missing", small[..small.len() - 1].to_vec()),
         item("forbidden control character", "a bell in the text", encrypt(&room_key(), &header, &bad_text)),
+        item("seen beyond all places", "prev.seq is 2^53", sealed(&Content { prev: beyond, ..content })),
+        item("sent beyond all times", "sent_at_ms is 2^53", sealed(&Content { sent_at_ms: 1 << 53, ..content })),
     ]
 }
 
@@ -383,6 +389,34 @@ fn vectors() -> Vectors {
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors").join(name)
+}
+
+#[derive(Deserialize)]
+struct BodyVectors {
+    accepted: Vec<BodyVector>,
+    refused: Vec<BodyVector>,
+}
+
+#[derive(Deserialize)]
+struct BodyVector {
+    name: String,
+    r#type: u8,
+    body: String,
+}
+
+/// Written by hand: what two readers of JSON could take for different things, and what they could not.
+#[test]
+fn a_body_is_read_here_exactly_if_a_browser_reads_it() {
+    let text = std::fs::read(path("bodies-v1.json")).expect("the vectors are there");
+    let vectors: BodyVectors = serde_json::from_slice(&text).expect("vectors");
+    let reads =
+        |it: &BodyVector| Body::parse(EntryKind::from_u8(it.r#type).expect("a type"), it.body.as_bytes()).is_ok();
+    for it in &vectors.accepted {
+        assert!(reads(it), "{}: {}", it.name, it.body);
+    }
+    for it in &vectors.refused {
+        assert!(!reads(it), "{}: {}", it.name, it.body);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 import "fake-indexeddb/auto";
 
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { messageBody, profileBody } from "../bodies.ts";
 import { type Step } from "../chain/step.ts";
@@ -8,6 +8,7 @@ import { deviceId, generateDevice, type Device } from "../crypto/device.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { deviceKeys } from "../crypto/epoch-record.ts";
 import { auditEntries } from "../drawing/admin.ts";
+import { RoomDrawing } from "../drawing/room-drawing.ts";
 import { parseRecovery, recoveryDevice } from "../crypto/recovery.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
 import { fromB64 } from "../base64url.ts";
@@ -117,6 +118,35 @@ describe("a new key", () => {
     }
     expect(owner.room.keys.epoch).toBe(1);
     await remainsReadable(owner);
+  });
+
+  it("of a moderator that nobody can open does not end the room: an owner closes the history, and all read on", async () => {
+    await server.spoil(ana, [ana.device, owner.device, member.device, recovery]);
+    await vi.waitFor(() => expect([owner, member].every(({ room }) => room.keys.missing)).toBe(true));
+    const steward = governing.steward(owner);
+    await expect(take(steward, { type: "topic", topic: "Gardens" })).rejects.toMatchObject({ code: "chain_moved" });
+    await expect(rekey(steward, ROTATE, NOT_HEARD)).rejects.toMatchObject({ code: "chain_moved" });
+    const rights = new RoomDrawing(owner.room);
+    rights.refresh(0);
+    expect([rights.may().history, rights.may().topic, rights.rules().stalled]).toEqual([true, false, true]);
+    await rekey(steward, { ...ROTATE, cutHistory: true }, NOT_HEARD);
+    expect(server.chain.pin.epoch).toBe(2);
+    await expect.poll(() => member.room.keys.current?.epoch).toBe(2);
+    await remainsReadable(owner, member);
+    expect(member.room.chain.state).toEqual(server.chain.state);
+    await take(governing.steward(owner), { type: "topic", topic: "Gardens" });
+    await member.settled();
+    expect(member.room.chain.state?.topic).toBe("Gardens");
+  });
+
+  it("that nobody can open, and what an owner did about it, is the same to a page that is loaded anew", async () => {
+    await server.spoil(ana, [ana.device, owner.device, member.device, recovery]);
+    await owner.restart();
+    member.disconnect();
+    await rekey(governing.steward(owner), { ...ROTATE, cutHistory: true }, NOT_HEARD);
+    await member.restart();
+    await expect.poll(() => member.room.keys.current?.epoch).toBe(2);
+    await remainsReadable(owner, member);
   });
 
   it("is told of in the order that it is shown in", async () => {

@@ -179,7 +179,7 @@ async function begin(
   const { cause, recovery } = change;
   const recipients = members.recipients.map(({ device }) => device);
   const fold = await steward.fold();
-  const previous = await steward.key();
+  const previous = await steward.key(cause);
   const [epoch, roomKey] = [fold.nextEpoch, random(32)];
   const record = await sealNextRecord({
     room: bytes,

@@ -4,6 +4,7 @@ import { ApiError, type Api } from "../api.ts";
 import { fromB64 } from "../base64url.ts";
 import { type Bytes } from "../bytes.ts";
 import { type Chain, type ChainFault } from "../chain/chain.ts";
+import { type Cause } from "../chain/record.ts";
 import { type PasswordHash } from "../crypto/argon2id.ts";
 import { type Device } from "../crypto/device.ts";
 import { type Place } from "../crypto/envelope.ts";
@@ -57,12 +58,16 @@ export class Steward {
     return chain.fold;
   }
 
-  /** Throws `PageProblem` (`key_missing`) where this device lacks the newest key. */
-  async key(): Promise<StewardKey> {
+  /**
+   * The newest key, or where a record was refused or no key opens it, the one before it for who closes the history. Throws
+   * `PageProblem` (`key_missing`) where this device lacks it.
+   */
+  async key(cause?: Cause): Promise<StewardKey> {
     const { record, keys } = this.room;
     const { epoch, hash } = record.pinned;
     const kept = record.keys.find((key) => key.epoch === epoch);
-    if (kept === undefined || keys.current?.epoch !== epoch) throw new PageProblem("key_missing");
+    const goesOn = cause?.type === "history" && (await this.fold()).isStalled;
+    if (kept === undefined || !(goesOn || keys.current?.epoch === epoch)) throw new PageProblem("key_missing");
     const raw = await rawRoomKey(this.world.local, this.bytes, kept);
     return { epoch, use: kept.use, raw, record: fromB64(hash, 32) };
   }

@@ -18,6 +18,8 @@ export interface ChainEntry {
   readonly header: Readonly<Omit<Header, "room" | "instance">>;
   /** Of an entry that opened. */
   readonly sentAtMs?: number;
+  /** What its signer had seen; of an entry that opened. A record by itself was looked at before (`openRecord`). */
+  readonly prev?: ChainPlace;
   /** `unreadable` is what never will be read: a record whose key is still being fetched must wait. */
   readonly content: Body | { readonly kind: "unreadable" | "erased" };
 }
@@ -86,6 +88,7 @@ export class Chain {
     const first = record.epoch === 0;
     if (header.epoch !== record.epoch || first !== (seq === 1)) throw new ChainRefused("epoch");
     if (first !== (header.targetSeq === 0) || header.targetSeq >= seq) throw new ChainRefused("unlinked");
+    if (!hasSeen(entry, first)) throw new ChainRefused("unlinked");
     if (header.counter !== 0) throw new ChainRefused("out_of_bounds");
     const refusal = couldState(record.state, header.device, record.cause, sentAtMs, record.recovery);
     if (refusal !== undefined) throw new ChainRefused(refusal);
@@ -115,6 +118,11 @@ export class Chain {
   /** The epoch that the next record begins: more than one beyond `epoch` where a record was refused. */
   get nextEpoch(): number {
     return this.#claimed + 1;
+  }
+
+  /** Whether the newest record was refused, or could not be opened: an owner closes the history, or nothing goes on. */
+  get isStalled(): boolean {
+    return this.#claimed !== this.#epoch;
   }
 
   /** Where the chain begins here; older entries can be prepended while this is not 1. */
@@ -149,7 +157,8 @@ export class Chain {
     return { kind: "applied", state: next };
   }
 
-  #judge(before: ChainPlace, { header, content, sentAtMs }: ChainEntry): RoomState | ChainFault {
+  #judge(before: ChainPlace, entry: ChainEntry): RoomState | ChainFault {
+    const { header, content, sentAtMs } = entry;
     if (content.kind === "unreadable" || content.kind === "erased") return "unreadable";
     if ((content.kind !== "epoch_record" && content.kind !== "step") || sentAtMs === undefined) return "unlinked";
     const previous = content.kind === "step" ? content.previous : content.record.previous;
@@ -161,6 +170,7 @@ export class Chain {
     }
     const { record } = content;
     if (header.epoch !== record.epoch || record.epoch !== this.#claimed + 1) return "epoch";
+    if (!hasSeen(entry, false)) return "unlinked";
     const next = this.nextState(header.device, record.cause, sentAtMs, record.recovery);
     return typeof next === "string" || sameState(next, record.state) ? next : "state";
   }
@@ -230,6 +240,11 @@ export class Chain {
     const admins = this.#reigns.at(seq);
     return admins && may({ admins }, device, "delete", author);
   }
+}
+
+/** Whether a record's signer had seen the room, which none had who founded it. */
+function hasSeen({ prev }: ChainEntry, first: boolean): boolean {
+  return prev === undefined || (prev.seq === 0) === first;
 }
 
 /** Whether this is how a room begins: its creator and a recovery device govern, nothing is restricted. */

@@ -248,6 +248,23 @@ describe("another recovery device", () => {
     }
   });
 
+  it("is not named by a record whose signer had seen nothing of the room: no record counts then", () => {
+    const prev = { seq: 0, hash: chain.newest.hash };
+    const blind = nextRecord(owner, { type: "rotate" }, { prev });
+    expect(() => Chain.adopt(blind)).toThrow();
+    expect(applied(blind)).toBe("unlinked");
+    expect(() => Chain.found({ ...founding, prev: { ...prev, seq: 1 } })).toThrow();
+  });
+
+  it("is nobody whom the same record removes, or no newcomer could enter by it", () => {
+    for (const ban of [false, true]) {
+      begin();
+      const bad = nextRecord(owner, { type: "remove", devices: [member.device], ban }, {}, undefined, member);
+      expect(() => Chain.adopt(bad)).toThrow();
+      expect(applied(bad)).toBe("out_of_bounds");
+    }
+  });
+
   it("stands in the record and in its state, with who made it", async () => {
     const fresh = await someKeys();
     const good = chain.nextState(owner.device, { type: "rotate" }, 2_000, fresh);

@@ -165,7 +165,8 @@ export function afterCause(
   if (recovery === undefined) return checked(next);
   // A recovery device is nobody who was anything in the room: not even the one that it replaces.
   const known = [...state.admins, ...next.muted].some(({ device }) => device === recovery.device);
-  if (known || banned.includes(recovery.device)) return "out_of_bounds";
+  // Who is removed was somebody too, and who comes by the record finds nobody of those that it names.
+  if (known || gone.has(recovery.device) || banned.includes(recovery.device)) return "out_of_bounds";
   return checked({ ...next, admins: withRecovery(next.admins, recovery), recoveryBy: signer });
 }
 

@@ -19,6 +19,7 @@ import {
   type Opened,
   type Place,
 } from "./envelope.ts";
+import { parsePlain } from "../plain-json.ts";
 import { aesOpen, aesSeal, hkdfAesKey, IV_BYTES, KEY_BYTES } from "./primitives.ts";
 import { roomKeyCommitment } from "./room-key.ts";
 
@@ -188,7 +189,7 @@ export async function openRecord(
   try {
     const opened = await openEnvelope(envelope, (_, header) => streamKey(roomKey, header));
     const { header, prev, sentAtMs } = opened;
-    const record = await parseRecord(JSON.parse(opened.body));
+    const record = await parseRecord(parsePlain(opened.body));
     const first = epoch === 0;
     const fits =
       header.type === EntryType.epochRecord &&

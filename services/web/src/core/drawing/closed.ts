@@ -7,7 +7,9 @@ import { type Room } from "../room.ts";
 export function isClosed({ chain: { fold }, keys }: Room, { header, seq }: LogEntry): boolean {
   if (fold === undefined || header === undefined || keys.of(header.epoch) !== undefined) return false;
   // Where the chain has been followed, a header that names another epoch hides nothing.
-  return seq < fold.beginsAt || (keys.missing && seq > fold.newest.seq);
+  if (seq < fold.beginsAt) return true;
+  // The record itself, which no key here opens, has a place in the chain.
+  return keys.missing && (seq > fold.newest.seq || header.epoch > fold.epoch);
 }
 
 /** Whether nothing older is for this device to read: the log begins there, or what newcomers may read does. */

@@ -99,7 +99,7 @@ export class Rights {
       roles: this.#mayStep("role"),
       transfer: this.#mayStep("transfer"),
       retention: this.#mayStep("retention"),
-      history: this.#may("history"),
+      history: this.#may("history") || this.#mayGoOn(),
       recovery: this.#mayStep("recovery"),
       deleteRoom: this.#fold?.role(this.#room.me) === "owner",
       // Any member may. A locked room makes none.
@@ -113,7 +113,17 @@ export class Rights {
 
   /** After a record that was refused nothing counts but a new key that closes the history. */
   #mayStep(action: Action, on?: string): boolean {
-    return this.#fold !== undefined && this.#fold.nextEpoch === this.#fold.epoch + 1 && this.#may(action, on);
+    return this.#fold?.isStalled === false && this.#may(action, on);
+  }
+
+  /** Whether the newest record was refused, or cannot be opened here. */
+  isStalled(): boolean {
+    return this.#room.record.ended === undefined && this.#room.chain.fold?.isStalled === true;
+  }
+
+  /** Whether I may begin another epoch from the one before such a record, whose key I need not have. */
+  #mayGoOn(): boolean {
+    return this.isStalled() && this.#room.chain.fold?.may(this.#room.me, "history") === true;
   }
 
   /** Whether `device` is the only owner with a device in use. */

@@ -23,6 +23,7 @@ export type Rules = Pick<
   | "epoch"
   | "keyMissing"
   | "contradicted"
+  | "stalled"
   | "recoveryAstray"
   | "fingerprint"
   | "mutedUntilMs"
@@ -98,6 +99,7 @@ export class RoomDrawing {
       epoch: keys.epoch,
       keyMissing: keys.missing,
       contradicted: this.room.isStranger ? "device" : chain.isContradicted ? "room" : null,
+      stalled: rights.isStalled(),
       recoveryAstray: rights.recoveryIsAstray(),
       fingerprint: this.#fingerprint(),
       mutedUntilMs: rights.mutedUntilMs(me),

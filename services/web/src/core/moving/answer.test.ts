@@ -19,7 +19,7 @@ async function roomOf(local: CryptoKey, epochs: number): Promise<RoomRecord> {
   const room = random(16);
   const keys = await Promise.all(Array.from({ length: epochs }, (_, at) => keepRoomKey(local, room, at, random(32))));
   const pinned = { epoch: epochs - 1, hash: b64(random(32)) };
-  return { room: b64(room), name: "Garden", role: "member", keys, pinned, readSeq: 0 };
+  return { room: b64(room), life: "", name: "Garden", role: "member", keys, pinned, readSeq: 0 };
 }
 
 async function handed(rooms: readonly number[]) {

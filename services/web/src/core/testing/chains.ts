@@ -30,13 +30,13 @@ export let founding: ChainEntry;
 export let chain: Chain;
 
 /** Changes to an entry, its header's among the others. */
-export type Change = Partial<ChainEntry["header"] & Pick<ChainEntry, "seq" | "hash" | "sentAtMs" | "content">>;
+export type Change = Partial<ChainEntry["header"] & Pick<ChainEntry, "seq" | "hash" | "sentAtMs" | "prev" | "content">>;
 
 function entryOf(content: ChainEntry["content"], at: Change): ChainEntry {
   const type = content.kind === "step" ? EntryType.step : EntryType.epochRecord;
-  const { seq = 1, hash: own = hash(), sentAtMs = 1_000, content: other = content, ...header } = at;
+  const { seq = 1, hash: own = hash(), sentAtMs = 1_000, prev, content: other = content, ...header } = at;
   const blank = { type, epoch: 0, device: owner.device, counter: 0, targetSeq: 0 };
-  return { seq, hash: own, header: { ...blank, ...header }, sentAtMs, content: other };
+  return { seq, hash: own, header: { ...blank, ...header }, sentAtMs, ...(prev && { prev }), content: other };
 }
 
 function recordEntry(record: EpochRecord, signer: DeviceKeys, at: Change): ChainEntry {

@@ -44,19 +44,21 @@ export class Governing {
   /** A page's admin. */
   steward(client: RoomClient): Steward {
     const { device, local } = client.store.identity;
-    const api = { ...this.#server.api(device), ...this.#calls() } as unknown as Api;
+    const api = { ...this.#server.api(device), ...this.api() } as unknown as Api;
     const hash = (password: Uint8Array<ArrayBuffer>) => sha256(password);
     const wait = (run: () => void) => setTimeout(run, 0);
     const now = () => this.#server.atMs + this.aheadMs;
     return new Steward(client.room, { api, device, local, hash, now, setTimeout: wait });
   }
 
-  #calls() {
-    return {
+  /** The calls of an admin. */
+  api(): Api {
+    const calls = {
       step: (_: string, { envelope }: StepRequest) => this.#call("step", () => this.#append(envelope)),
       stageKeys: (_: string, __: number, keys: StageKeys) => this.#call("stageKeys", () => this.#stage(keys)),
       newEpoch: (_: string, epoch: NewEpoch) => this.#call("newEpoch", () => this.#begin(epoch)),
     };
+    return calls as unknown as Api;
   }
 
   async #call<T>(name: string, take: () => T | Promise<T>): Promise<T> {

@@ -106,6 +106,7 @@ export class House {
       join: (request: JoinRequest) => call("join", () => this.#join(device, request)),
       chain: (id: string, before: number | undefined, limit: number) =>
         call("chain", () => inside(id).room.api(device).chain(id, before, limit)),
+      members: (id: string) => call("members", () => inside(id).room.api(device).members(id)),
       history: (id: string, before: number, limit: number) =>
         call("history", () => inside(id).room.api(device).history(id, before, limit)),
       epochKeys: (id: string, epoch: number) =>

@@ -2,8 +2,9 @@
 
 import { vi } from "vitest";
 
+import { b64 } from "../base64url.ts";
 import { profileBody } from "../bodies.ts";
-import { type Bytes } from "../bytes.ts";
+import { random, type Bytes } from "../bytes.ts";
 import { EntryType } from "../crypto/envelope.ts";
 import { keepRoomKey } from "../crypto/room-key.ts";
 import { type RawEntry } from "../frames.ts";
@@ -51,7 +52,7 @@ export class RoomClient {
     const { epoch, hash } = server.chain.pin;
     const key = await keepRoomKey(store.identity.local, server.bytes, epoch, server.keys[epoch] as Bytes);
     const keys = [...(known?.keys ?? []), key];
-    const { ended: _ended, ...kept } = known ?? { readSeq: 0 };
+    const { ended: _ended, ...kept } = known ?? { readSeq: 0, life: b64(random(16)) };
     return { ...kept, room: server.id, name: "Garden", role: "member", keys, pinned: { epoch, hash } };
   }
 

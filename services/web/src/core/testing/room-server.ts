@@ -175,6 +175,27 @@ export class RoomServer {
     return this.append(record);
   }
 
+  /** An admin begins an epoch with a record that nobody can open, and hands out noise as its keys. */
+  async spoil(by: Author, to: readonly Device[]): Promise<number> {
+    const epoch = this.epoch + 1;
+    const record = await sealEnvelope(await hkdfKey(random(32)), {
+      type: EntryType.epochRecord,
+      room: this.bytes,
+      epoch,
+      device: by.device,
+      deviceBytes: fromB64(by.device.id),
+      instance: random(16),
+      counter: 0,
+      targetSeq: this.chain.newest.seq,
+      prev: { seq: 0, hash: random(32) },
+      sentAtMs: this.atMs,
+      body: "{}",
+    });
+    this.keys.push(random(32));
+    this.sealed.set(epoch, new Map(to.map(({ id }) => [id, b64(random(80))])));
+    return this.append(record);
+  }
+
   /** Appends without a question, and delivers. Answers with the seq. */
   append(envelope: Bytes): Promise<number> {
     const seq = this.#turn.then(() => this.#append(envelope));

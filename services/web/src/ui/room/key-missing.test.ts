@@ -76,6 +76,29 @@ test("that is gone once the key is there, and is not said in a room that has end
   expect(said()).not.toContain("The room has a new key that this device does not have");
 });
 
+test(
+  "an owner of a room whose newest key cannot be used is led to close the history, and nobody else is",
+  { timeout: 20_000 },
+  async () => {
+    const says = "The newest key of this room cannot be used";
+    // A record that no key here opens; the right to go on is the chain's to give.
+    const { room } = open((each) => ([each.stalled, each.keyMissing] = [true, true]));
+    expect(said()).toContain(says);
+    expect(said()).toContain("or the server withholds it. Ask the others first");
+    expect(buttons(REJOIN)).toHaveLength(0);
+    press("Close the history");
+    const dialog = () => document.querySelector("dialog")?.textContent ?? "";
+    await vi.waitFor(() => expect(dialog()).toContain("cannot be taken back"), { timeout: 10_000 });
+    room.may = { ...room.may, history: false };
+    flushSync();
+    expect(said()).not.toContain(says);
+    expect(buttons(REJOIN)).toHaveLength(1);
+    room.keyMissing = false;
+    flushSync();
+    expect(said()).toContain("You cannot write until an owner has gone on from the newest key");
+  },
+);
+
 test("whom the server does not know is told so, and not that there is no connection", () => {
   const { view, room } = open((each) => (each.contradicted = "device"));
   view.connection = { state: "waiting", sinceMs: 0, retryAtMs: Date.now() + 9_000 };

@@ -29,6 +29,13 @@ export const keyMissing = {
   action: "Join again",
 } as const;
 
+/** An admin replaced the key by a record that counts for nothing here. */
+export const stalled = {
+  heading: "The newest key of this room cannot be used",
+  body: "An admin replaced the key in a way that is not allowed or that this device cannot open, or the server withholds it. Ask the others first: if they cannot write either, go on by closing the history, which replaces it.",
+  action: "Close the history",
+} as const;
+
 const ANEW = "Forget and join anew";
 
 /** The server has not what this device knows: the record of the newest key, or the device itself. */

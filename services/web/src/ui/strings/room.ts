@@ -41,7 +41,9 @@ export const composer = {
   muted: "You cannot write here until somebody lets you again. Your text stays here.",
   slowWait: (seconds: number) => `Slow mode: you can send in ${seconds} s`,
   slowOver: "You can send again",
-  keyMissing: "You can write again once you have joined with the new password. Your text stays here.",
+  key: "You can write again once you have joined with the new password. Your text stays here.",
+  stalled:
+    "You cannot write until an owner has gone on from the newest key, which cannot be used. Your text stays here.",
   contradicted: "You cannot write while the server does not know what this device knows. Your text stays here.",
   mention: "People to mention",
   mentionsFound: (n: number) => (n === 0 ? "Nobody by that name" : count(n, "person", "people")),

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { hindranceOf } from "./hindrance.ts";
 
 const NOW = 1_000_000;
-const free = { keyMissing: false, contradicted: null, mutedUntilMs: null, slowUntilMs: null };
+const free = { keyMissing: false, stalled: false, contradicted: null, mutedUntilMs: null, slowUntilMs: null };
 
 test("nothing hinders where nothing is set or its time is over", () => {
   expect(hindranceOf(free, false, NOW)).toBeNull();
@@ -10,10 +10,17 @@ test("nothing hinders where nothing is set or its time is over", () => {
 });
 
 test("the one that lasts longest is told", () => {
-  const all = { ...free, keyMissing: true, mutedUntilMs: Number.POSITIVE_INFINITY, slowUntilMs: NOW + 1 };
+  const all = {
+    ...free,
+    keyMissing: true,
+    stalled: true,
+    mutedUntilMs: Number.POSITIVE_INFINITY,
+    slowUntilMs: NOW + 1,
+  };
   expect(hindranceOf({ ...all, contradicted: "room" }, false, NOW)).toEqual({ kind: "contradicted" });
   expect(hindranceOf(all, false, NOW)).toEqual({ kind: "key" });
-  expect(hindranceOf({ ...all, keyMissing: false }, false, NOW)).toMatchObject({ kind: "muted" });
+  expect(hindranceOf({ ...all, keyMissing: false }, false, NOW)).toEqual({ kind: "stalled" });
+  expect(hindranceOf({ ...all, keyMissing: false, stalled: false }, false, NOW)).toMatchObject({ kind: "muted" });
 });
 
 test("slow mode counts whole seconds and lets edits through", () => {
