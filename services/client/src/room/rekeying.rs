@@ -211,7 +211,7 @@ impl Room {
         let introduced = members.iter().filter(|member| has_introduced_itself(key, member));
         let introduced: BTreeSet<DeviceId> = introduced.map(|member| member.device).collect();
         let recipients = match governance.record().recipients {
-            Some(_) => self.inner.http.epoch_keys(self.id(), governance.epoch()).await?.recipients,
+            Some(_) => self.inner.http.epoch_keys(self.id(), governance.epoch(), &[]).await?.recipients,
             None => Vec::new(),
         };
         let members = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };

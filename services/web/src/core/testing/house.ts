@@ -108,8 +108,8 @@ export class House {
         call("chain", () => inside(id).room.api(device).chain(id, before, limit)),
       history: (id: string, before: number, limit: number) =>
         call("history", () => inside(id).room.api(device).history(id, before, limit)),
-      epochKeys: (id: string, epoch: number) =>
-        call("epochKeys", () => inside(id).room.api(device).epochKeys(id, epoch)),
+      epochKeys: (id: string, epoch: number, of: readonly string[] = []) =>
+        call("epochKeys", () => inside(id).room.api(device).epochKeys(id, epoch, of)),
       createInvite: (id: string, invite: CreateInvite) =>
         call("createInvite", () => createInvite(inside(id), invite, device)),
       revokeInvite: (id: string, grant: string) => call("revokeInvite", () => inside(id).invites.delete(grant)),
