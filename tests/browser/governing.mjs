@@ -195,15 +195,20 @@ export async function numbers(person) {
 }
 
 const plain = (number) => number.trim().split(/\s+/).join(" ");
-/** Takes the new recovery key that a dialog shows, ticks that it is saved, and closes it. Until then it cannot be closed. */
-export async function keepRecoveryKey(person, done) {
-  const key = await done.getByLabel("Recovery key", { exact: true }).inputValue();
-  const close = done.getByRole("button", { name: "Done" });
-  if (await close.isEnabled()) throw new Error("a new recovery key can be lost unsaved");
-  await person.page.keyboard.press("Escape");
-  await done.getByLabel("I saved the recovery key").check();
-  await close.click();
-  await done.waitFor({ state: "detached" });
+/**
+ * Takes the new recovery key that a dialog shows before it does what `submit` says, ticks that it is saved, and goes on until
+ * `done` is shown, which is closed. Until the tick nothing goes on.
+ */
+export async function keepRecoveryKey(person, submit, done) {
+  const shown = person.page.getByRole("dialog", { name: "Keep the new recovery key" });
+  const key = await shown.getByLabel("Recovery key", { exact: true }).inputValue();
+  const go = shown.getByRole("button", { name: submit, exact: true });
+  if (await go.isEnabled()) throw new Error("the old recovery key can go before the new one is saved");
+  await shown.getByLabel("I saved the recovery key").check();
+  await go.click();
+  const end = person.page.getByRole("dialog", { name: done });
+  await end.getByRole("button", { name: "Done" }).click();
+  await end.waitFor({ state: "detached" });
   return key;
 }
 
@@ -213,5 +218,5 @@ export async function replaceRecoveryKey(person, password, open) {
   const dialog = person.page.getByRole("dialog", { name: "Make a new recovery key?" });
   await fillPassword(dialog, password);
   await dialog.getByRole("button", { name: "Make a new key" }).click();
-  return keepRecoveryKey(person, person.page.getByRole("dialog", { name: "The room has a new recovery key" }));
+  return keepRecoveryKey(person, "Make a new key", "The room has a new recovery key");
 }

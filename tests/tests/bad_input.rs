@@ -325,6 +325,31 @@ async fn each_type_has_its_size_and_its_target() {
 }
 
 #[tokio::test]
+async fn a_device_to_which_nothing_can_be_sealed_holds_up_no_removal_since_it_does_not_get_in() {
+    let node = Node::start().await;
+    let (mut ana, ben) = (Guest::new(&node.url), Guest::new(&node.url));
+    let mut room = ana.create("Removals").await;
+    let mut one_and_a_bit = [0; 32];
+    (one_and_a_bit[0], one_and_a_bit[31]) = (1, 0x80);
+    for low in [[0; 32], one_and_a_bit] {
+        let mut join = ben.draft_join(room.room, room.grant, &room.secret).await;
+        join.sign_in.agree_key = low.into();
+        assert_eq!(ben.post("/api/join", &join).await.1["code"], "bad_request");
+        let (mut create, ..) = ben.draft_room("Low order").await;
+        create.recovery.agree_key = low.into();
+        assert_eq!(ben.post("/api/rooms", &create).await.1["code"], "bad_request");
+        let mut draft = ana.draft_epoch(&room, Seq(1), &[]);
+        draft.request.recovery = Some(create.recovery);
+        let (status, answer) = ana.stage(&room, &draft, &[ana.device.id()]).await;
+        assert_eq!(status, 204, "{answer}");
+        assert_eq!(ana.begin_epoch(&room, &draft).await.1["code"], "bad_request");
+    }
+    let mut eve = Guest::new(&node.url);
+    eve.join(&room).await;
+    ana.remove(&mut room, Seq(1), &[ana.device.id()], eve.device.id(), false).await;
+}
+
+#[tokio::test]
 async fn a_room_is_not_created_without_a_recovery_device_of_its_own() {
     let node = Node::start().await;
     let guest = Guest::new(&node.url);

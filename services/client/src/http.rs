@@ -284,9 +284,11 @@ impl Http {
         if goes_back && is_ascending(&page.entries) { Ok(page.entries) } else { Err(ClientError::Answer) }
     }
 
-    /// Whom an epoch's key was sealed to, and what was sealed to this device.
-    pub(crate) async fn epoch_keys(&self, room: RoomId, epoch: u32) -> Result<EpochKeys, ClientError> {
-        self.authorised::<(), _>(Method::GET, &format!("/api/rooms/{room}/epochs/{epoch}/keys"), None).await
+    /// Whom an epoch's key was sealed to, what was sealed to this device, and to those of `of`.
+    pub(crate) async fn epoch_keys(&self, room: RoomId, epoch: u32, of: &[DeviceId]) -> Result<EpochKeys, ClientError> {
+        let of: Vec<String> = of.iter().map(ToString::to_string).collect();
+        let query = if of.is_empty() { String::new() } else { format!("?of={}", of.join(",")) };
+        self.authorised::<(), _>(Method::GET, &format!("/api/rooms/{room}/epochs/{epoch}/keys{query}"), None).await
     }
 
     /// Members after a device id, in order.

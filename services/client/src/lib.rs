@@ -26,7 +26,7 @@ pub use config::{ClientConfig, Timing};
 pub use error::{ClientError, Field};
 pub use numbers::safety_number;
 pub use room::{
-    AuditEntry, Change, DeletedBy, EVENTS_MAX, Event, Events, History, LostMessage, OUTBOX_MAX, Progress, Reactions,
-    Rekey, RekeyCause, Rekeyed, Room, RoomMember, RoomSecrets, Sending, Sent,
+    AuditEntry, Change, DeletedBy, EVENTS_MAX, Event, Events, History, LostMessage, Misplaced, OUTBOX_MAX, Progress,
+    Reactions, Rekey, RekeyCause, Rekeyed, Room, RoomMember, RoomSecrets, Sending, Sent,
 };
 pub use snug_protocol as protocol;

@@ -7,7 +7,7 @@ use reqwest::Method;
 use snug_protocol::http::Role;
 use snug_protocol::{GrantId, RoomId};
 
-use crate::client::Client;
+use crate::client::{Client, all_members};
 use crate::crypto::{Cause, GrantKeys, InviteLink, RecoveryKey, Secret, Step, random};
 use crate::error::ClientError;
 use crate::http::Http;
@@ -107,8 +107,9 @@ impl Saviour {
         let (cause, sent_at_ms) = (Cause::History, now_ms());
         let refused = self.governance.chain.next_epoch().saturating_sub(1);
         // A device for which there is no key at all is no recovery device any more, or the server withholds it.
-        self.steward.http.epoch_keys(self.steward.room, refused).await?.key.ok_or(ClientError::KeyMissing)?;
-        let eligible = self.steward.eligible(&self.governance, &cause, None, sent_at_ms).await?;
+        self.steward.http.epoch_keys(self.steward.room, refused, &[]).await?.key.ok_or(ClientError::KeyMissing)?;
+        let members = all_members(&self.steward.http, self.steward.room).await?;
+        let eligible = self.steward.eligible(&self.governance, &cause, (None, &members), sent_at_ms).await?;
         let (grant, secret) = (GrantId(random()), Secret::generate());
         let grant_keys = GrantKeys::derive(&secret, self.steward.room, grant);
         let new = NewKey { cause, recovery: None, eligible: &eligible, sent_at_ms, grant, grant_keys: &grant_keys };

@@ -465,6 +465,8 @@ body! {
     pub struct EpochKeys {
         /// In order of device id.
         pub recipients: Vec<DeviceId>,
+        /// What was sealed to those that were asked for, as far as it was sealed to them.
+        pub seals: Vec<SealedKey>,
         /// The caller's own.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         #[cfg_attr(feature = "typescript", ts(optional))]

@@ -797,6 +797,10 @@ export type EpochKeys = {
  */
 recipients: Array<DeviceId>, 
 /**
+ * What was sealed to those that were asked for, as far as it was sealed to them.
+ */
+seals: Array<SealedKey>, 
+/**
  * The caller's own.
  */
 key?: Base64Bytes, };

@@ -235,6 +235,8 @@ export interface MemberView {
   readonly nameShared: boolean;
   readonly me: boolean;
   readonly role: Role;
+  /** The role that the server goes by, where it is another: the chain's counts, and giving it once more sets the server right. */
+  readonly serverRole: Role | null;
   readonly here: boolean;
   /** The whole device id as groups of digits, to be compared by another channel. */
   readonly safetyNumber: string;
@@ -496,8 +498,6 @@ export interface Rekeyed {
   readonly revoked: readonly InviteView[];
   /** Members who never proved that they had the old key; they come back by the new password. */
   readonly excluded: readonly string[];
-  /** The room's new recovery key, shown once; null where it was not replaced. */
-  readonly recoveryKey: string | null;
 }
 
 /** A file for the user to save. */
@@ -582,8 +582,10 @@ export interface Actions {
   setRole(room: RoomId, device: DeviceId, role: Role): Promise<Result>;
   transfer(room: RoomId, device: DeviceId): Promise<Result>;
   changePassword(room: RoomId, password: string, onStep: (step: EnterStep) => void): Promise<Result>;
+  /** A fresh recovery key, to be saved before `rekey` puts it in the place of the one there is. */
+  drawRecoveryKey(): Promise<Result<string>>;
   /**
-   * A new key and password; everyone else stays in. `remove` may be empty: a new key only. `cutHistory` and `newRecovery`, another
+   * A new key and password; everyone else stays in. `remove` may be empty: a new key only. `cutHistory` and `recoveryKey`, another
    * recovery key in the place of the one there is, are the owner's.
    */
   rekey(
@@ -592,7 +594,7 @@ export interface Actions {
       readonly remove: readonly DeviceId[];
       readonly ban: boolean;
       readonly cutHistory: boolean;
-      readonly newRecovery: boolean;
+      readonly recoveryKey: string | null;
       readonly password: string;
     },
     onStep: (step: RekeyStep) => void,

@@ -83,7 +83,7 @@ describe("the recovery key", () => {
     const removal = await beginRemoval(ben, "Ana", "fifth velvet canyon seven lantern", { ban: true });
     assert.ok(await removal.getByLabel("Make a new recovery key too").isChecked());
     await removal.getByRole("button", { name: "Ban", exact: true }).click();
-    const newest = await keepRecoveryKey(ben, ben.page.getByRole("dialog", { name: "Ana is banned" }));
+    const newest = await keepRecoveryKey(ben, "Ban", "Ana is banned");
     for (const key of [old, second, third]) {
       const eve = await Person.arrive("Eve", snug.url);
       await recover(eve, "Handed over", key);

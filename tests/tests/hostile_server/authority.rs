@@ -77,7 +77,9 @@ async fn a_record_by_who_is_no_admin_counts_for_nothing_though_its_key_is_handed
             let sealed = handed_out.lock().expect("no panic");
             if let Some(key) = sealed.as_ref().filter(|_| answer.path.ends_with("/epochs/1/keys")) {
                 let key = snug_protocol::encode_base64(key);
-                answer.rewrite(|json| *json = serde_json::json!({ "recipients": [victim.id()], "key": key }));
+                answer.rewrite(|json| {
+                    *json = serde_json::json!({ "recipients": [victim.id()], "seals": [], "key": key })
+                });
             }
         });
         let id = mallory.id();
@@ -118,7 +120,7 @@ async fn a_recovery_device_that_a_moderator_names_takes_nobodys_place_though_its
         let sealed = handed_out.lock().expect("no panic");
         if let Some(key) = sealed.as_ref().filter(|_| answer.path.ends_with("/epochs/1/keys")) {
             let key = snug_protocol::encode_base64(key);
-            answer.rewrite(|json| *json = serde_json::json!({ "recipients": [victim.id()], "key": key }));
+            answer.rewrite(|json| *json = serde_json::json!({ "recipients": [victim.id()], "seals": [], "key": key }));
         }
     });
     let place = scene

@@ -4,8 +4,8 @@ use snug_client::crypto::{Cause, ChainPlace, Device, NextEpoch, Prev, RoomKey, n
 use snug_client::log::ViolationCode;
 use snug_client::{Client, Event, Room};
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::http::Role;
-use snug_protocol::{DeviceId, EntryKind, Envelope};
+use snug_protocol::http::{Role, SealedKey};
+use snug_protocol::{DeviceId, EntryKind, Envelope, ErrorBody, ErrorCode};
 use snug_tests::hostile::scene::{NAME, PASSWORD, Scene, client, say, until, violation};
 use snug_tests::{eventually, in_time};
 
@@ -22,8 +22,24 @@ async fn moderator(scene: &Scene, victims: &Room) -> (Client, Room) {
     (mallory, room)
 }
 
-/// Mallory's record for a new key that is sealed to these devices, as the victim is shown it; the server shows `listed` as its recipients.
-async fn put_out(scene: &Scene, mallory: &Client, room: &Room, to: Vec<DeviceId>, listed: Vec<DeviceId>) {
+/// What the server shows of a key.
+struct Shown {
+    /// Whom it was sealed to.
+    listed: Vec<DeviceId>,
+    /// Who has got something else.
+    deceived: Option<DeviceId>,
+    /// What is answered to who asks for more than its own key: anything else but that.
+    refusal: Option<&'static str>,
+}
+
+impl Shown {
+    fn all(listed: Vec<DeviceId>) -> Self {
+        Self { listed, deceived: None, refusal: None }
+    }
+}
+
+/// Mallory's record for a new key that is sealed to these devices, as the victim is shown it.
+async fn put_out(scene: &Scene, mallory: &Client, room: &Room, to: Vec<DeviceId>, shown: Shown) {
     assert!(to.contains(&scene.victim.device().id()));
     let (secrets, state) = (room.secrets(), room.state());
     let newest = room.audit().pop().expect("a step at least");
@@ -32,12 +48,30 @@ async fn put_out(scene: &Scene, mallory: &Client, room: &Room, to: Vec<DeviceId>
     let device = Device::import(&mallory.device().export());
     let key = RoomKey::generate(room.id(), 1);
     let sealed = seal_room_key(&key, scene.victim.device().keys()).expect("usual keys");
+    let Shown { mut listed, deceived, refusal } = shown;
+    listed.sort_unstable();
+    let seals: Vec<SealedKey> = state
+        .admins
+        .iter()
+        .map(|admin| (admin.device(), admin.keys))
+        .filter_map(|(device, keys)| {
+            let is_deceived = deceived == Some(device);
+            let key = if is_deceived { [7; 80] } else { seal_room_key(&key, &keys).expect("usual keys") };
+            listed.contains(&device).then(|| SealedKey { device, key: key.into() })
+        })
+        .collect();
     scene.server.on_http(move |answer| {
-        if answer.path.ends_with("/epochs/1/keys") {
-            let (mut listed, key) = (listed.clone(), snug_protocol::encode_base64(&sealed));
-            listed.sort_unstable();
-            answer.rewrite(|json| *json = serde_json::json!({ "recipients": listed, "key": key }));
-        }
+        let Some((_, query)) = answer.path.split_once("/epochs/1/keys") else { return };
+        let key = snug_protocol::encode_base64(&sealed);
+        let refusal = refusal.filter(|_| !query.is_empty());
+        answer.rewrite(|json| {
+            *json = serde_json::json!({ "recipients": listed, "seals": seals, "key": key });
+            if let Some(code) = refusal {
+                let code: ErrorCode = serde_json::from_value(code.into()).expect("a code");
+                *json = serde_json::to_value(ErrorBody::from(code)).expect("JSON");
+            }
+        });
+        answer.status = if refusal.is_some() { 404 } else { 200 };
     });
     let mut done = false;
     scene.server.on_entry(move |entry| {
@@ -84,12 +118,49 @@ async fn a_moderator_who_puts_out_an_owner_or_the_recovery_key_is_flagged() {
         let gone = |device: &DeviceId| room.state().is_recovery(*device) == recovery && (recovery || *device == owner);
         let to: Vec<DeviceId> = all.iter().copied().filter(|device| !gone(device)).collect();
         assert_eq!(to.len(), 3);
-        put_out(&scene, &mallory, &mallorys, to.clone(), to).await;
+        put_out(&scene, &mallory, &mallorys, to.clone(), Shown::all(to)).await;
         let found = violation(&mut events).await;
         assert_eq!(found.code, ViolationCode::Authority);
         assert_eq!(found.evidence.len(), 2, "the record, and the one before it");
         assert_eq!(found.evidence[1].seq, found.seq);
         assert_eq!(room.epoch(), 1, "the key is the room's all the same");
+    }
+}
+
+#[tokio::test]
+async fn a_moderator_who_gives_an_owner_or_the_recovery_key_something_else_than_the_key_is_flagged() {
+    for recovery in [false, true] {
+        let scene = Scene::set().await;
+        let (room, mut events) = scene.joined().await;
+        let (mallory, mallorys) = moderator(&scene, &room).await;
+        let owner = scene.ana.device().id();
+        let all = everyone(&scene, &mallory, &room);
+        let governs = |device: &DeviceId| if recovery { room.state().is_recovery(*device) } else { *device == owner };
+        let deceived = all.iter().copied().find(governs);
+        assert!(deceived.is_some());
+        let shown = Shown { deceived, ..Shown::all(all.clone()) };
+        put_out(&scene, &mallory, &mallorys, all, shown).await;
+        let found = violation(&mut events).await;
+        assert_eq!(found.code, ViolationCode::Authority);
+        assert_eq!(found.evidence.len(), 2, "the record, and the one before it");
+        assert_eq!(room.epoch(), 1, "the key is the room's all the same");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_out_the_new_key_and_will_not_say_who_got_it_is_flagged() {
+    // At once, after a while, and also where it says that this device has no part in the room, which it goes on serving.
+    for refusal in ["not_found", "unavailable", "not_a_member"] {
+        let scene = Scene::set().await;
+        let (room, mut events) = scene.joined().await;
+        let (mallory, mallorys) = moderator(&scene, &room).await;
+        let owner = scene.ana.device().id();
+        let all = everyone(&scene, &mallory, &room);
+        let to: Vec<DeviceId> = all.into_iter().filter(|device| *device != owner).collect();
+        let shown = Shown { refusal: Some(refusal), ..Shown::all(to.clone()) };
+        put_out(&scene, &mallory, &mallorys, to, shown).await;
+        let found = violation(&mut events).await;
+        assert_eq!((found.code, room.epoch()), (ViolationCode::Authority, 1), "{refusal}");
     }
 }
 
@@ -101,7 +172,7 @@ async fn a_server_that_hides_who_was_put_out_is_flagged() {
     let all = everyone(&scene, &mallory, &room);
     let owner = scene.ana.device().id();
     let to: Vec<DeviceId> = all.iter().copied().filter(|device| *device != owner).collect();
-    put_out(&scene, &mallory, &mallorys, to, all).await;
+    put_out(&scene, &mallory, &mallorys, to, Shown::all(all)).await;
     let found = violation(&mut events).await;
     assert_eq!(found.code, ViolationCode::Authority);
 }
@@ -112,7 +183,7 @@ async fn a_record_that_is_sealed_to_everyone_is_not_flagged_and_tells_who_droppe
     let (room, mut events) = scene.joined().await;
     let (mallory, mallorys) = moderator(&scene, &room).await;
     let all = everyone(&scene, &mallory, &room);
-    put_out(&scene, &mallory, &mallorys, all.clone(), all).await;
+    put_out(&scene, &mallory, &mallorys, all.clone(), Shown::all(all)).await;
     until(&mut events, |event| matches!(event, Event::Administered(entry) if entry.seq > room.audit()[1].seq)).await;
     eventually("the epoch is known", async || (room.epoch() == 1).then_some(())).await;
     assert_eq!(room.violations().await.expect("open"), []);

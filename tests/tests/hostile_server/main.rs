@@ -8,6 +8,7 @@ mod joining;
 mod keys;
 mod log;
 mod messages;
+mod misplaced;
 mod own;
 mod pages;
 mod removal;

@@ -284,6 +284,23 @@ fn a_record_that_nobody_could_have_made_is_not_adopted() {
 }
 
 #[test]
+fn a_room_that_begins_with_a_recovery_key_to_which_nothing_can_be_sealed_is_none() {
+    for low in 0..2 {
+        let mut founding = founding();
+        if let Some(Body::EpochRecord(record)) = founding.opened.as_mut().map(|opened| &mut opened.body) {
+            let keys = |keys: PublicKeys, at| if at == low { PublicKeys { agree_key: [0; 32], ..keys } } else { keys };
+            let (owner, recovery) = (keys(owner(), 0), keys(recovery(), 1));
+            record.state = RoomState::founding(&owner, &recovery);
+            founding.header.device = owner.id();
+        }
+        if let Some(opened) = &mut founding.opened {
+            opened.header = founding.header;
+        }
+        assert_eq!(Chain::found(founding).map(|_| ()), Err(ChainFault::OutOfBounds));
+    }
+}
+
+#[test]
 fn a_full_list_takes_nobody_more() {
     let mut play = Play::new();
     for name in 10..28 {

@@ -103,6 +103,8 @@ impl EpochRecord {
             && reads_back == self.previous_key.is_some()
             && history_from
             && self.recovery.is_none_or(|keys| !founding && keys.can_agree())
+            // Else its admins could not be sealed to, and the server would let nobody leave them out.
+            && (!founding || self.state.admins.iter().all(|admin| admin.keys.can_agree()))
             && self.cause.is_in_bounds()
             && self.state.is_in_bounds()
     }

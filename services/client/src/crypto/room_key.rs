@@ -66,6 +66,14 @@ impl RoomKey {
         *hkdf(self.bytes.as_ref(), &[], &info)
     }
 
+    /// What the ephemeral key derives from by which this key is sealed to a device: so whoever has this key can tell whether what was sealed
+    /// is this key.
+    pub(super) fn ephemeral_for(&self, device: DeviceId) -> Key {
+        let epoch = self.epoch.to_be_bytes();
+        let info: [&[u8]; 4] = [b"snug/v1/epoch-key-eph", self.room.as_bytes(), &epoch, device.as_bytes()];
+        hkdf(self.bytes.as_ref(), &[], &info)
+    }
+
     /// The key before, sealed under this one, so that who gets in here can read back. `None` if it is not the key before.
     pub(super) fn seal_previous(&self, previous: &Self, iv: [u8; IV_BYTES]) -> Option<[u8; PREVIOUS_KEY_BYTES]> {
         if previous.room != self.room || previous.epoch.checked_add(1) != Some(self.epoch) {

@@ -1,6 +1,9 @@
 //! Bytes sealed to one device by HPKE (RFC 9180, base mode): a room key for a member, the answer to a move.
 //!
 //! HPKE's base mode says nothing of who sealed. What is opened counts only after a signed record or a compared code has confirmed it.
+//!
+//! A room key is sealed to a device in one way only: the ephemeral key derives from it. So whoever has the key can see of whoever else's sealed
+//! bytes that they are that key's, and nobody can be given others without being found out.
 
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
@@ -38,6 +41,29 @@ impl TryRng for System {
 }
 
 impl TryCryptoRng for System {}
+
+/// Keying material for one ephemeral key, as HPKE asks for it: its key generation derives the pair from 32 bytes (RFC 9180 section 7.1.3).
+pub(super) struct Material(pub(super) Zeroizing<[u8; 32]>);
+
+impl TryRng for Material {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        unreachable!("HPKE asks for bytes")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        unreachable!("HPKE asks for bytes")
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        // Another length would be another derivation; the vectors, which the browser's library checks, would show it as well.
+        bytes.copy_from_slice(self.0.as_slice());
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Material {}
 
 /// `enc ‖ ct`.
 ///
@@ -95,18 +121,14 @@ fn info(room: RoomId, epoch: u32) -> Vec<u8> {
     [b"snug/v1/epoch-key".as_slice(), room.as_bytes(), &epoch.to_be_bytes()].concat()
 }
 
-/// Seals a room key to a device: 80 bytes.
+/// Seals a room key to a device: 80 bytes, the same each time.
 ///
 /// # Errors
 /// `device_keys_refused` if nothing can be sealed to the device's keys: see [`PublicKeys::can_agree`].
 pub fn seal_room_key(key: &RoomKey, to: &PublicKeys) -> Result<[u8; EPOCH_KEY_BYTES], ClientError> {
-    seal_to(to, &info(key.room(), key.epoch()), key.export().as_slice())
+    let mut ephemeral = Material(key.ephemeral_for(to.id()));
+    seal_with(to, &info(key.room(), key.epoch()), key.export().as_slice(), &mut ephemeral)
         .and_then(|sealed| sealed.try_into().map_err(|_| ClientError::DeviceKeysRefused))
-}
-
-#[cfg(test)]
-pub(super) fn seal_room_key_with(key: &RoomKey, to: &PublicKeys, rng: &mut impl CryptoRng) -> Vec<u8> {
-    seal_with(to, &info(key.room(), key.epoch()), key.export().as_slice(), rng).expect("keys that can agree")
 }
 
 /// Opens the key of an epoch that was sealed to this device. It is good only if that epoch's record opens with it
@@ -161,6 +183,25 @@ mod tests {
             changed[at] ^= 1;
             assert_eq!(open(&device, ROOM, 3, &changed), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn whoever_has_a_room_key_can_tell_what_of_it_was_sealed_to_another_device() {
+        let (device, other) = (Device::generate(), Device::generate());
+        let key = RoomKey::generate(ROOM, 3);
+        let seal = |key: &RoomKey, to: &Device| seal_room_key(key, to.keys()).expect("usual keys");
+        assert_eq!(seal(&key, &device), seal(&key, &device));
+        // No ephemeral key serves twice: not for another device, epoch, room or key.
+        let enc = |sealed: [u8; EPOCH_KEY_BYTES]| sealed[..ENC_BYTES].to_vec();
+        let mut seen = std::collections::BTreeSet::from([enc(seal(&key, &device)), enc(seal(&key, &other))]);
+        for again in [
+            RoomKey::import(ROOM, 4, key.export()),
+            RoomKey::import(RoomId([2; 16]), 3, key.export()),
+            RoomKey::generate(ROOM, 3),
+        ] {
+            seen.insert(enc(seal(&again, &device)));
+        }
+        assert_eq!(seen.len(), 5);
     }
 
     #[test]

@@ -109,6 +109,7 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
     // Where the newest link of the chain was shown, the log must have it.
     let newest = parts.governance.chain.newest();
     log.acknowledge(newest.seq, newest.hash);
+    let recipients = Recipients::new(&parts.config.timing);
     let mut actor = Actor {
         room: parts.room,
         device: parts.device,
@@ -118,7 +119,7 @@ pub(crate) async fn start(parts: ActorParts, stop: CancellationToken) -> Result<
         log,
         governance: parts.governance,
         published: parts.published,
-        recipients: Recipients::default(),
+        recipients,
         margin: Margin::default(),
         directory: Directory::new(parts.room),
         own_name: parts.own_name,

@@ -125,7 +125,7 @@ impl Room {
         if keys.id() == device { Ok(keys) } else { Err(ClientError::DeviceKeysRefused) }
     }
 
-    async fn take(&self, step: Step) -> Result<(), ClientError> {
+    pub(super) async fn take(&self, step: Step) -> Result<(), ClientError> {
         if !step.is_in_bounds() {
             return Err(ErrorCode::BadRequest.into());
         }

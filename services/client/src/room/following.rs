@@ -338,7 +338,8 @@ impl Actor {
         };
         let answer = self.outbox.waiting_since().map(|since| since + self.config.timing.answer_limit);
         let arrival = self.overdue.filter(|_| self.following == Following::Live).map(|overdue| overdue.at);
-        let times = [following, answer, arrival, self.outbox.resume_at()];
+        let recipients = self.recipients.again_at().filter(|_| self.following == Following::Live);
+        let times = [following, answer, arrival, recipients, self.outbox.resume_at()];
         times.into_iter().flatten().min().filter(|_| self.session.is_some())
     }
 
@@ -355,6 +356,9 @@ impl Actor {
         }
         if let Some(overdue) = self.overdue.filter(|overdue| overdue.at <= now && self.following == Following::Live) {
             self.overdue_passed(overdue).await;
+        }
+        if self.following == Following::Live && self.recipients.again_at().is_some_and(|at| at <= now) {
+            self.check_records().await;
         }
     }
 

@@ -14,6 +14,7 @@ mod governing;
 mod inviting;
 mod keyring;
 mod marks;
+mod misplacing;
 mod outbox;
 #[cfg(test)]
 mod outbox_tests;
@@ -49,6 +50,7 @@ pub use governance::{AuditEntry, Change};
 pub(crate) use inviting::make_invite;
 pub(crate) use keyring::Keyring;
 pub use marks::Reactions;
+pub use misplacing::Misplaced;
 pub(crate) use outbox::Draft;
 pub use rekeying::{Progress, Rekey, RekeyCause, Rekeyed};
 pub use saying::{Sending, Sent};

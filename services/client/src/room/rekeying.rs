@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use snug_protocol::http::{Invite, Member, MemberState};
-use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, Seq};
+use snug_protocol::{DeviceId, Envelope, ErrorCode, GrantId, Retry, Seq};
 
 use super::administering::TRIES_MAX;
 use super::stewarding::NewKey;
@@ -86,7 +86,9 @@ impl Room {
     /// # Errors
     /// `password_…`, `bad_request` for none or too many devices, `not_allowed`, `key_missing`, `chain_moved`, `members_changed` (this device
     /// begins another epoch at the same time), `too_many_entries`, `closed`, `network` (then it may be done, and [`Room::epoch`] will tell), or another server's
-    /// code.
+    /// code. An owner has the server's roles set right first ([`Room::misplaced`]); `not_allowed` or `members_changed` all the same means
+    /// that the server holds another recovery device than the chain, or that the chain's is to be an old one: [`Room::rekey_with_recovery`]
+    /// ends that.
     pub async fn rekey(&self, rekey: Rekey<'_>, progress: impl FnMut(Progress) + Send) -> Result<Rekeyed, ClientError> {
         self.rekey_and(rekey, None, progress).await
     }
@@ -122,14 +124,18 @@ impl Room {
         seen.chain.next_state_with(self.inner.device.id(), &cause, recovery.as_ref(), super::now_ms())?;
         let (room, grant) = (self.id(), GrantId(random()));
         let grant_keys = GrantKeys::derive(&hash_password(rekey.password, room, grant).await?, room, grant);
-        let (steward, mut tries, mut ahead_ms) = (self.steward(), 1, 0);
+        let (steward, mut tries, mut ahead_ms, mut is_set_right) = (self.steward(), 1, 0, false);
         loop {
+            let members = all_members(&self.inner.http, self.id()).await?;
+            if !std::mem::replace(&mut is_set_right, true) {
+                self.set_roles_right(&members).await;
+            }
             let governance = self.governance();
             if !leaves_alone(&seen, &governance) {
                 return Err(ErrorCode::ChainMoved.into());
             }
             let sent_at_ms = super::now_ms().saturating_sub(ahead_ms);
-            let eligible = steward.eligible(&governance, &cause, recovery.as_ref(), sent_at_ms).await?;
+            let eligible = steward.eligible(&governance, &cause, (recovery.as_ref(), &members), sent_at_ms).await?;
             let new = NewKey {
                 cause: cause.clone(),
                 recovery,
@@ -181,9 +187,9 @@ impl Room {
                 self.govern(frame, Some(begun.key)).await;
                 Ok((epoch, seq, revoked))
             }
-            // The answer may be lost and the epoch begun: the chain tells.
-            Err(error @ (ClientError::Network(_) | ClientError::Answer)) => {
-                self.read_chain().await?;
+            // The answer may be lost, or the server not know itself, and the epoch begun: the chain tells, if it can be had.
+            Err(error) if may_be_done(&error) => {
+                let _ = self.read_chain().await;
                 let newest = self.governance();
                 let place = newest.chain.newest();
                 if newest.chain.pin() == (epoch, begun.record.hash()) {
@@ -205,23 +211,31 @@ impl Steward {
         &self,
         governance: &Governance,
         cause: &Cause,
-        recovery: Option<&PublicKeys>,
+        (recovery, members): (Option<&PublicKeys>, &[Member]),
         sent_at_ms: u64,
     ) -> Result<Eligible, ClientError> {
         let own = self.device.id();
         let next = governance.chain.next_state_with(own, cause, recovery, sent_at_ms)?;
         let key = governance.key_before(cause).ok_or(ClientError::KeyMissing)?;
-        let members = all_members(&self.http, self.room).await?;
         let present = members.iter().filter(|member| member.state == MemberState::Member);
         let listed: Vec<(DeviceId, PublicKeys)> = present.map(|member| (member.device, keys_of(member))).collect();
         let introduced = members.iter().filter(|member| has_introduced_itself(key, member));
         let introduced: BTreeSet<DeviceId> = introduced.map(|member| member.device).collect();
         let recipients = match governance.record().recipients {
-            Some(_) => self.http.epoch_keys(self.room, governance.epoch()).await?.recipients,
+            Some(_) => self.http.epoch_keys(self.room, governance.epoch(), &[]).await?.recipients,
             None => Vec::new(),
         };
         let members = Membership { listed: &listed, recipients: &recipients, introduced: &introduced };
         Ok(eligible(governance.record(), &next, own, cause, members))
+    }
+}
+
+/// Whether what was asked for may have been done all the same.
+fn may_be_done(error: &ClientError) -> bool {
+    match error {
+        ClientError::Network(_) | ClientError::Answer => true,
+        ClientError::Server(error) => error.retry == Retry::Later,
+        _ => false,
     }
 }
 

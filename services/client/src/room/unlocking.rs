@@ -131,7 +131,7 @@ impl Reader {
 
     /// The key of an epoch, if it was sealed to this device. It proves nothing by itself.
     async fn key_of(&self, epoch: u32) -> Result<Option<RoomKey>, ClientError> {
-        match self.http.epoch_keys(self.room, epoch).await {
+        match self.http.epoch_keys(self.room, epoch, &[]).await {
             Ok(answer) => {
                 let sealed = answer.key.filter(|sealed| !sealed.0.is_empty());
                 Ok(sealed.and_then(|sealed| open_room_key(&self.device, self.room, epoch, &sealed.0).ok()))

@@ -98,7 +98,7 @@ pub(super) fn recovery_device(
 ) -> Result<(DeviceKeys, [u8; EPOCH_KEY_BYTES]), ErrorCode> {
     let (sign_key, agree_key) =
         recovery.sign_key.array().zip(recovery.agree_key.array()).ok_or(ErrorCode::BadRequest)?;
-    let keys = device_keys(sign_key, agree_key);
+    let keys = device_keys(sign_key, agree_key).ok_or(ErrorCode::BadRequest)?;
     let key = recovery.key.array().ok_or(ErrorCode::BadRequest)?;
     if keys.device == named_by { Err(ErrorCode::BadRequest) } else { Ok((keys, key)) }
 }

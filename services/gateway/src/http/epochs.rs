@@ -7,16 +7,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use snug_protocol::http::{Committed, EpochKeys, NewEpoch, StageKeys};
-use snug_protocol::limits::{EPOCH_KEY_BYTES, EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX};
+use serde::Deserialize;
+use snug_protocol::http::{Committed, EpochKeys, NewEpoch, SealedKey, StageKeys};
+use snug_protocol::limits::{ADMINS_MAX, EPOCH_KEY_BYTES, EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX};
 use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, ErrorCode, RoomId};
 use snug_store::Store;
+use utoipa::IntoParams;
 
 use super::Door;
 use super::address::ClientAddress;
 use super::create::recovery_device;
 use super::error::ApiError;
-use super::extract::{At, Body};
+use super::extract::{Asked, At, Body};
 use super::password::NewPassword;
 use super::steps::{chain_entry, committed, in_range};
 use super::{invites, right};
@@ -52,17 +54,36 @@ pub async fn stage(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whom an epoch's key was sealed to, and the caller's own.
+/// Which keys are asked for.
+#[derive(Deserialize, IntoParams)]
+pub struct KeysQuery {
+    /// Devices, at most 20, joined by commas: what was sealed to them as well.
+    of: Option<String>,
+}
+
+impl KeysQuery {
+    fn devices(&self) -> Result<Vec<DeviceId>, ErrorCode> {
+        let of = self.of.as_deref().into_iter().flat_map(|of| of.split(','));
+        let of: Result<Vec<DeviceId>, _> = of.take(ADMINS_MAX + 1).map(str::parse).collect();
+        of.ok().filter(|of| of.len() <= ADMINS_MAX).ok_or(ErrorCode::BadRequest)
+    }
+}
+
+/// Whom an epoch's key was sealed to, the caller's own, and those that are asked for: whoever has the key can tell whether they are it.
 #[utoipa::path(get, path = "/api/rooms/{room}/epochs/{epoch}/keys", tag = "administration",
-    params(("room" = RoomId, Path), ("epoch" = u32, Path)), responses((status = 200, body = EpochKeys)))]
+    params(("room" = RoomId, Path), ("epoch" = u32, Path), KeysQuery), responses((status = 200, body = EpochKeys)))]
 pub async fn keys(
     State(store): State<Store>,
     caller: Authenticated,
     At((room, epoch)): At<(RoomId, u32)>,
+    Asked(query): Asked<KeysQuery>,
 ) -> Result<Json<EpochKeys>, ApiError> {
+    let of = query.devices()?;
     right::role(&store, room, caller.device()).await?;
     let found = store.epoch_keys(room, epoch, caller.device()).await?;
-    Ok(Json(EpochKeys { recipients: found.recipients, key: found.key.map(Into::into) }))
+    let seals = store.epoch_seals(room, epoch, &of).await?;
+    let seals = seals.into_iter().map(|(device, key)| SealedKey { device, key: key.into() }).collect();
+    Ok(Json(EpochKeys { recipients: found.recipients, seals, key: found.key.map(Into::into) }))
 }
 
 /// Begins the next epoch. Admins only.

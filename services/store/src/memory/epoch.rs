@@ -55,6 +55,17 @@ impl Memory {
         Ok(begun)
     }
 
+    pub fn epoch_seals(
+        &self,
+        room: RoomId,
+        epoch: u32,
+        of: &[DeviceId],
+    ) -> Result<Vec<(DeviceId, [u8; EPOCH_KEY_BYTES])>, StoreError> {
+        let state = self.open()?;
+        let keys = state.log(room).and_then(|log| log.keys.get(log.epochs.get(&epoch)?));
+        Ok(of.iter().filter_map(|device| Some((*device, *keys?.get(device)?))).collect())
+    }
+
     pub fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
         let state = self.open()?;
         let keys = state.log(room).and_then(|log| log.keys.get(log.epochs.get(&epoch)?));

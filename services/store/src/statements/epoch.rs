@@ -25,6 +25,8 @@ const STAGED: &str = "select device from epoch_key where room = $1 and record = 
 const KEYS: &str = "select epoch_key.device, case when epoch_key.device = $3 then epoch_key.sealed end as sealed
      from epoch join epoch_key on epoch_key.room = epoch.room and epoch_key.record = epoch.record
      where epoch.room = $1 and epoch.epoch = $2 order by epoch_key.device";
+const SEAL: &str = "select epoch_key.sealed from epoch join epoch_key on epoch_key.room = epoch.room and epoch_key.record = epoch.record
+     where epoch.room = $1 and epoch.epoch = $2 and epoch_key.device = $3";
 const EXCLUDE: &str = "update member set state = 2 where room = $1 and state = 1 and not exists (
          select 1 from epoch_key where epoch_key.room = $1 and epoch_key.record = $2 and epoch_key.device = member.device)";
 /// Of who was never heard nothing is kept: its keys verify nothing, and it may neither be muted nor have a role to come back to.
@@ -69,6 +71,17 @@ impl Database {
                 Box::pin(async move { begin(connection, new).await })
             })
             .await
+    }
+
+    pub async fn epoch_seals(&self, room: RoomId, epoch: u32, of: &[DeviceId]) -> Result<Vec<SealedKey>, StoreError> {
+        let mut seals = Vec::with_capacity(of.len());
+        for device in of {
+            let query = sqlx::query(SEAL).bind(&room.0[..]).bind(i64::from(epoch)).bind(&device.0[..]);
+            if let Some(found) = query.fetch_optional(&self.readers).await? {
+                seals.push((*device, row::bytes(&found, "sealed")?));
+            }
+        }
+        Ok(seals)
     }
 
     pub async fn epoch_keys(&self, room: RoomId, epoch: u32, device: DeviceId) -> Result<EpochKeys, StoreError> {
@@ -296,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_and_members_are_found_by_key() {
-        for statement in [SUBJECTS, STAGED, KEYS, EXCLUDE, FORGET].into_iter().chain(INSERT_KEYS.texts()) {
+        for statement in [SUBJECTS, STAGED, KEYS, SEAL, EXCLUDE, FORGET].into_iter().chain(INSERT_KEYS.texts()) {
             assert_searches(statement).await;
         }
     }

@@ -70,6 +70,19 @@ impl Store {
         Ok(keys)
     }
 
+    /// What of the key of `epoch` was sealed to these devices, in their order, without those that nothing was sealed to.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn epoch_seals(
+        &self,
+        room: RoomId,
+        epoch: u32,
+        of: &[DeviceId],
+    ) -> Result<Vec<(DeviceId, [u8; EPOCH_KEY_BYTES])>, StoreError> {
+        on!(self, backend => backend.epoch_seals(room, epoch, of))
+    }
+
     /// The newest chain entries before `before` (default: all), at most `limit`, and as many as fit into `HISTORY_PAGE_BYTES_MAX` bytes
     /// of frames, but at least one if there is one. `from` and `to` are the first one's seq and the last one's. `None`: no such room.
     ///

@@ -16,6 +16,7 @@ use crate::fixture::{
 contract![
     the_first_epochs_key_is_the_recovery_devices,
     an_epoch_begins_with_keys_for_all_who_remain,
+    what_was_sealed_to_others_is_shown_to_who_asks,
     the_same_record_again_is_answered_and_begins_nothing,
     keys_that_are_not_those_that_were_meant_stop_an_epoch,
     whoever_gets_no_key_is_put_out_and_nobody_who_comes_or_goes_stops_an_epoch,
@@ -95,6 +96,17 @@ async fn an_epoch_begins_with_keys_for_all_who_remain(store: Store) {
     assert!(matches!(stale, Err(AppendError::StaleEpoch { epoch: 1 })), "{stale:?}");
     let header = Instance::new(room, device(1), 1).header(EntryKind::Message, 0, 0);
     store.append(envelope(&Header { epoch: 1, ..header })).await.unwrap();
+}
+
+async fn what_was_sealed_to_others_is_shown_to_who_asks(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let new = epoch(&store, room, device(1), 5).await;
+    let of = [device(2), device(9), recovery(1)].map(|keys| keys.device);
+    assert_eq!(store.epoch_seals(room, 1, &of).await.unwrap(), []);
+    begin(&store, new, &[device(1), device(2)]).await.unwrap();
+    let seals = [device(2), recovery(1)].map(|keys| (keys.device, sealed(keys)));
+    assert_eq!(store.epoch_seals(room, 1, &of).await.unwrap(), seals);
+    assert_eq!(store.epoch_seals(room, 2, &of).await.unwrap(), []);
 }
 
 async fn the_same_record_again_is_answered_and_begins_nothing(store: Store) {

@@ -6,7 +6,7 @@ import { changePassword, setRole, take, transfer } from "../core/administration/
 import { type Step } from "../core/chain/step.ts";
 import { auditEntries, droppedOut } from "../core/drawing/admin.ts";
 import { fingerprint } from "../core/crypto/device.ts";
-import { refused } from "../core/problems.ts";
+import { refused, resultOf } from "../core/problems.ts";
 import { type Room } from "../core/room.ts";
 import { type Session } from "../core/session.ts";
 import { topicFault, typedTopic } from "../core/text.ts";
@@ -27,6 +27,7 @@ type Administration = Pick<
   | "setRole"
   | "transfer"
   | "changePassword"
+  | "drawRecoveryKey"
   | "rekey"
   | "audit"
 >;
@@ -81,16 +82,22 @@ export function administration(page: PageSession): Administration {
       return problem === null ? govern(id, (steward) => changePassword(steward, password, onStep)) : refused(problem);
     },
 
+    drawRecoveryKey: () => resultOf(Date.now, async () => (await rekeying()).drawRecoveryKey()),
+
     async rekey(id, change, onStep) {
       const problem = await passwordProblem(id, change.password);
       if (problem !== null) return refused(problem);
       return govern(id, async (steward, room) => {
         const { rekey } = await rekeying();
-        const { revoked, excluded, recoveryKey } = await rekey(steward, change, onStep);
+        const { recoveryKey, ...others } = change;
+        const { revoked, excluded } = await rekey(
+          steward,
+          { ...others, ...(recoveryKey !== null && { recoveryKey }) },
+          onStep,
+        );
         return {
           revoked: revoked.map((invite) => inviteView(room, invite)),
           excluded: excluded.map((device) => room.directory.newestName(device) ?? fingerprint(device)),
-          recoveryKey: recoveryKey ?? null,
         };
       });
     },

@@ -156,9 +156,10 @@ export class Api {
     return this.#authorised(() => this.#json("POST", `/api/rooms/${room}/steps`, step));
   }
 
-  /** Whom an epoch's key was sealed to, and this device's own. */
-  epochKeys(room: string, epoch: number): Promise<EpochKeys> {
-    return this.#authorised(() => this.#json("GET", `/api/rooms/${room}/epochs/${epoch}/keys`));
+  /** Whom an epoch's key was sealed to, this device's own, and what was sealed to the devices `of`. */
+  epochKeys(room: string, epoch: number, of: readonly string[] = []): Promise<EpochKeys> {
+    const query = of.length === 0 ? "" : `?of=${of.join(",")}`;
+    return this.#authorised(() => this.#json("GET", `/api/rooms/${room}/epochs/${epoch}/keys${query}`));
   }
 
   /** Stages sealed keys for a new epoch. */

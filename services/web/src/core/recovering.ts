@@ -118,6 +118,7 @@ async function stewardOf(
     change: (change) => (record = change(record)),
     logChanged: () => undefined,
     changed: () => undefined,
+    followed: () => false,
     reload: () => undefined,
   });
   await reading.chain.load();

@@ -447,6 +447,39 @@ describe("who gets a new key", () => {
     expect(keyOf(page)).toBe(1);
   });
 
+  it.each(["the owner", "the recovery key"])("is flagged when a moderator gives %s something else", async (whom) => {
+    const page = await enter();
+    server.deceived = whom === "the owner" ? ana.device.id : recovery.id;
+    const to = [ana.device, recovery, mia.device, ben.device, page.device];
+    const at = await server.rekey(mia, { type: "rotate" }, to);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${at}`]), 5_000);
+    expect(page.room.log.violations[0]?.entries.map(({ seq }) => seq)).toEqual([1, at]);
+    expect(keyOf(page)).toBe(1);
+  });
+
+  // At once, after a while, and also where it says that this device has no part in the room, which it goes on serving.
+  it.each(["not_found", "unavailable", "not_a_member"] as const)(
+    "is flagged when the server hands the key out and answers %s to who asks who got it",
+    async (code) => {
+      const page = await enter();
+      server.hiding = code;
+      const at = await server.rekey(mia, { type: "rotate" }, [recovery, mia.device, page.device]);
+      await vi.waitFor(() => expect(found(page)).toEqual([`authority ${at}`]), 10_000);
+      expect(keyOf(page)).toBe(1);
+    },
+    15_000,
+  );
+
+  it("is not flagged when the server could not say for a while", async () => {
+    const page = await enter();
+    server.hiding = "unavailable";
+    await server.rekey(mia, { type: "rotate" }, [ana.device, recovery, mia.device, page.device]);
+    await vi.waitFor(() => expect(keyOf(page)).toBe(1), 5_000);
+    server.hiding = undefined;
+    const at = await server.rekey(mia, { type: "rotate" }, [ana.device, mia.device, page.device]);
+    await vi.waitFor(() => expect(found(page)).toEqual([`authority ${at}`]), 5_000);
+  });
+
   it("is flagged when the server hides who was left out", async () => {
     const page = await enter();
     const at = await server.rekey(mia, { type: "rotate" }, [recovery, mia.device, page.device]);

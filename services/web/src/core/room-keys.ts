@@ -8,7 +8,7 @@ import { type Device } from "./crypto/device.ts";
 import { EntryType, readHeader, type Header } from "./crypto/envelope.ts";
 import { openRecord, previousRoomKey, RecordRefused, type VerifiedRecord } from "./crypto/epoch-record.ts";
 import { hkdfKey } from "./crypto/primitives.ts";
-import { keepRoomKey, type RoomKey } from "./crypto/room-key.ts";
+import { keepRoomKey, rawRoomKey, type RoomKey } from "./crypto/room-key.ts";
 import { openRoomKey } from "./crypto/sealed-key.ts";
 import { type RawEntry } from "./frames.ts";
 import { type RoomRecord } from "./store.ts";
@@ -88,6 +88,12 @@ export class RoomKeys {
 
   #kept(epoch: number): RoomKey | undefined {
     return this.#world.record().keys.find((key) => key.epoch === epoch);
+  }
+
+  /** The 32 raw bytes of an epoch's key, to see whether it is what was sealed to others. */
+  async raw(epoch: number): Promise<Bytes | undefined> {
+    const key = this.#kept(epoch);
+    return key && (await rawRoomKey(this.#world.local, this.#bytes, key));
   }
 
   /** The key to seal under now; `undefined` while it is not the room's newest. */

@@ -6,7 +6,7 @@ import { type Directory } from "./directory.ts";
 import { type RawEntry } from "./frames.ts";
 import { type LogEntry } from "./log-entry.ts";
 import { type EntryOpener } from "./open-entry.ts";
-import { type Entry, type Member, type MemberState } from "../protocol.gen.ts";
+import { type Entry, type Member, type MemberState, type Role } from "../protocol.gen.ts";
 
 export interface MembersWorld {
   readonly api: Pick<Api, "members">;
@@ -17,10 +17,18 @@ export interface MembersWorld {
   readonly changed: () => void;
 }
 
+/** What the server says of members, and what they say of themselves. */
+export interface MemberList {
+  readonly members: readonly Member[];
+  readonly profiles: readonly LogEntry[];
+}
+
 export class RoomMembers {
   readonly #room: string;
   readonly #world: MembersWorld;
   #states = new Map<string, MemberState>();
+  /** As the server's list has them; without those who have got another role since. */
+  #roles = new Map<string, Role>();
 
   constructor(room: string, world: MembersWorld) {
     this.#room = room;
@@ -38,6 +46,11 @@ export class RoomMembers {
     return [...this.#states].flatMap(([device, state]) => (state === "member" ? [device] : []));
   }
 
+  /** The role that the server goes by, which is not what counts; `undefined` where that is not known. */
+  serverRole(device: string): Role | undefined {
+    return this.#roles.get(device);
+  }
+
   /** Fetches who is and was a member. Failing is no harm: what is missing is asked for when it is needed. */
   async load(): Promise<void> {
     try {
@@ -52,13 +65,14 @@ export class RoomMembers {
    * Fetches everybody, and opens the profiles that come with them. Keys that are not their device's are left out.
    * Rejects with `ApiError`.
    */
-  async fetch(): Promise<{ readonly members: readonly Member[]; readonly profiles: readonly LogEntry[] }> {
+  async fetch(): Promise<MemberList> {
     const members: Member[] = [];
     for (const member of await this.#world.api.members(this.#room)) {
       const keys = { signKey: fromB64(member.sign_key, 32), agreeKey: fromB64(member.agree_key, 32) };
       if (!(await this.#world.directory.learnKeys(member.device, keys))) continue;
       members.push(member);
       this.#states.set(member.device, member.state);
+      this.#roles.set(member.device, member.role);
     }
     const raws = members.flatMap(({ profile }) => (profile === undefined ? [] : [rawOf(profile)]));
     return { members, profiles: await this.#world.opener.openAll(raws) };
@@ -69,9 +83,15 @@ export class RoomMembers {
     if (header === undefined) return;
     if (content.kind === "profile") this.#states.set(header.device, "member");
     if (content.kind === "leave" && this.#states.has(header.device)) this.#states.set(header.device, "left");
+    if (content.kind === "step" && (content.step.type === "role" || content.step.type === "transfer")) {
+      for (const device of [content.step.device, header.device]) this.#roles.delete(device);
+    }
     if (content.kind !== "epoch_record" || content.record.cause.type !== "remove") return;
     const { devices, ban } = content.record.cause;
-    for (const device of devices) this.#states.set(device, ban ? "banned" : "removed");
+    for (const device of devices) {
+      this.#states.set(device, ban ? "banned" : "removed");
+      this.#roles.delete(device);
+    }
   }
 }
 

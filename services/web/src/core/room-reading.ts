@@ -29,6 +29,8 @@ export interface ReadingWorld extends Omit<KeysWorld, "api"> {
   readonly logChanged: () => void;
   /** Something else that is shown has changed. */
   readonly changed: () => void;
+  /** Whether the server serves the room at present. */
+  readonly followed: () => boolean;
   /** A key has come too late for what was read without it. */
   readonly reload: () => void;
 }
@@ -78,6 +80,9 @@ export class RoomReading {
     this.recipients = new RoomRecipients(room, epoch < 0 ? Infinity : epoch - 1, {
       api,
       links: () => this.chain.links,
+      key: (epoch) => keys.raw(epoch),
+      followed: world.followed,
+      setTimeout: world.setTimeout,
       report: ({ seq, shown }) => {
         log.report("authority", seq, shown);
         changed();

@@ -74,7 +74,8 @@ export class Room {
     const reload = () => {
       if (!this.#stopped) world.reload();
     };
-    const outside = { api, device, local, setTimeout, changed };
+    const followed = () => this.#connected && !this.#stopped && this.record.ended === undefined;
+    const outside = { api, device, local, setTimeout, changed, followed };
     const reading = new RoomReading(id, { ...outside, record, change, logChanged, reload });
     const { log, directory } = reading;
     this.#reading = reading;
@@ -172,6 +173,7 @@ export class Room {
     this.#connected = true;
     this.outbox.connected();
     this.quotes.retry();
+    void this.recipients.check();
     // A key that could not be had may be there by now.
     if (this.keys.behind) void this.chain.load().catch(() => undefined);
   }

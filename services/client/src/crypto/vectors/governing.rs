@@ -1,11 +1,10 @@
 //! Vectors of what governs a room: the chain, sealed keys, moves, and which short texts are taken.
 
-use hpke::rand_core::{TryCryptoRng, TryRng};
 use snug_protocol::http::Role;
 
 use super::*;
 use crate::chain::{Admin, Chain, ChainEntry};
-use crate::crypto::sealed_key::{seal_room_key_with, seal_with};
+use crate::crypto::sealed_key::{Material, seal_with};
 
 /// A new epoch's record, and what it holds beside its state.
 #[derive(Serialize, Deserialize)]
@@ -19,14 +18,12 @@ pub(super) struct RecordVector {
     pub(super) envelope: Base64Bytes,
 }
 
-/// A room key sealed to `device`; `ikm_e` is what HPKE's ephemeral key derives from.
+/// A room key sealed to `device`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SealedKeyVector {
     pub(super) room: RoomId,
     pub(super) epoch: u32,
     pub(super) room_key: Base64Bytes,
-    #[serde(default)]
-    pub(super) ikm_e: Option<Base64Bytes>,
     pub(super) sealed: Base64Bytes,
 }
 
@@ -73,28 +70,6 @@ pub(super) struct Accepted {
     pub(super) accepted: Vec<String>,
     pub(super) refused: Vec<String>,
 }
-
-/// Gives HPKE the same bytes at every run.
-pub(super) struct Same(pub(super) [u8; 32]);
-
-impl TryRng for Same {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        unreachable!("HPKE asks for bytes")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        unreachable!("HPKE asks for bytes")
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        bytes.copy_from_slice(&self.0[..bytes.len()]);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Same {}
 
 fn key_of(epoch: u32) -> RoomKey {
     if epoch == 0 { room_key() } else { RoomKey::import(room(), epoch, secret(&format!("room key {epoch}"))) }
@@ -151,13 +126,12 @@ pub(super) fn epoch_record(first: &Sealed) -> (RecordVector, Sealed) {
 }
 
 pub(super) fn sealed_key() -> SealedKeyVector {
-    let ikm = fixed("ephemeral");
+    let key = key_of(1);
     SealedKeyVector {
         room: room(),
         epoch: 1,
-        room_key: (*key_of(1).export()).into(),
-        ikm_e: Some(ikm.into()),
-        sealed: seal_room_key_with(&key_of(1), device().keys(), &mut Same(ikm)).into(),
+        room_key: (*key.export()).into(),
+        sealed: seal_room_key(&key, device().keys()).expect("usual keys").into(),
     }
 }
 
@@ -183,7 +157,7 @@ pub(super) fn moving() -> MoveVector {
         nonce: moving.nonce(&own.commitment(), &nonce).into(),
         reveal: moving.reveal(&own, &nonce).into(),
         code: moving.code(&own, &nonce),
-        answer: seal_with(device().keys(), &moving.info(), plain.as_bytes(), &mut Same(ikm))
+        answer: seal_with(device().keys(), &moving.info(), plain.as_bytes(), &mut Material(ikm.into()))
             .expect("usual keys")
             .into(),
         answer_plain: plain,

@@ -17,7 +17,7 @@ import { Governing } from "../testing/governed-room.ts";
 import { RoomClient } from "../testing/room-client.ts";
 import { author, RoomServer, type Author } from "../testing/room-server.ts";
 import { EPOCH_KEYS_PAGE_MAX } from "../../protocol.gen.ts";
-import { rekey, type Rekey } from "./rekey.ts";
+import { drawRecoveryKey, rekey, type Rekey } from "./rekey.ts";
 import { changePassword, setRole, take } from "./steps.ts";
 
 const NOT_HEARD = () => undefined;
@@ -46,6 +46,10 @@ beforeEach(async () => {
 afterEach(() => {
   for (const client of [owner, member]) client.close();
 });
+
+function deviceOf(recoveryKey: string): Promise<Device> {
+  return recoveryDevice(parseRecovery(recoveryKey) ?? new Uint8Array(32));
+}
 
 async function remainsReadable(...clients: RoomClient[]): Promise<void> {
   const seq = await server.say(ana, EntryType.message, messageBody("after that"));
@@ -319,10 +323,33 @@ describe("a new key", () => {
   });
 });
 
+describe("powers that a demoted owner left in the server's state", () => {
+  it("are taken from whom they were given to before a key is replaced, which they would have kept from it", async () => {
+    const puppet = await generateDevice();
+    server.join(puppet);
+    server.roles.set(puppet.id, "owner");
+    await owner.room.members.load();
+    expect(owner.room.members.serverRole(puppet.id)).toBe("owner");
+    const before = server.chain.state;
+    const { excluded } = await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+    expect(excluded).toEqual([puppet.id]);
+    expect([server.roles.size, server.epoch]).toEqual([0, 1]);
+    expect(server.chain.state.admins).toEqual(before.admins);
+    await remainsReadable(owner, member);
+  });
+
+  it("are given back to whom they were taken from", async () => {
+    server.roles.set(ana.device.id, "member");
+    await rekey(governing.steward(owner), ROTATE, NOT_HEARD);
+    expect([server.roles.size, server.epoch, server.chain.role(ana.device.id)]).toEqual([0, 1, "owner"]);
+  });
+});
+
 describe("a new recovery key", () => {
   it("takes the place of the old one, whose device is sealed to no more", async () => {
-    const { recoveryKey } = await rekey(governing.steward(owner), { ...ROTATE, newRecovery: true }, NOT_HEARD);
-    const fresh = await recoveryDevice(parseRecovery(recoveryKey ?? "") ?? new Uint8Array(32));
+    const recoveryKey = drawRecoveryKey();
+    await rekey(governing.steward(owner), { ...ROTATE, recoveryKey }, NOT_HEARD);
+    const fresh = await deviceOf(recoveryKey);
     expect(governing.recipients).toContain(fresh.id);
     expect(governing.recipients).not.toContain(recovery.id);
     const { admins, recoveryBy } = server.chain.state;
@@ -342,8 +369,9 @@ describe("a new recovery key", () => {
   });
 
   it("comes with a removal in one commit", async () => {
-    const wanted = { ...ROTATE, remove: [member.device.id], ban: true, newRecovery: true };
-    const { recoveryKey } = await rekey(governing.steward(owner), wanted, NOT_HEARD);
+    const recoveryKey = drawRecoveryKey();
+    const wanted = { ...ROTATE, remove: [member.device.id], ban: true, recoveryKey };
+    await rekey(governing.steward(owner), wanted, NOT_HEARD);
     expect(recoveryKey).toMatch(/^snug-recovery(-[a-z2-7]{4}){13}$/);
     expect([server.epoch, governing.epoch?.remove]).toEqual([1, [member.device.id]]);
     expect(governing.recipients).not.toContain(recovery.id);
@@ -352,15 +380,32 @@ describe("a new recovery key", () => {
   it("is an owner's to make", async () => {
     await setRole(governing.steward(owner), member.device.id, "moderator");
     await member.settled();
-    const wanted = rekey(governing.steward(member), { ...ROTATE, newRecovery: true }, NOT_HEARD);
+    const wanted = rekey(governing.steward(member), { ...ROTATE, recoveryKey: drawRecoveryKey() }, NOT_HEARD);
     await expect(wanted).rejects.toMatchObject({ code: "not_allowed" });
     expect(governing.calls).toEqual(["step"]);
   });
 
-  it("is told also where the server's answer was lost", async () => {
+  it.each(["offline", "unavailable"] as const)("is found in place where the server answered %s", async (code) => {
+    governing.after = (call) => (call === "newEpoch" ? code : undefined);
+    const recoveryKey = drawRecoveryKey();
+    await rekey(governing.steward(owner), { ...ROTATE, recoveryKey }, NOT_HEARD);
+    expect(governing.recipients).toContain((await deviceOf(recoveryKey)).id);
+  });
+
+  it("is not lost with the answer and the network: trying again goes on with the same one", async () => {
+    const recoveryKey = drawRecoveryKey();
     governing.after = (call) => (call === "newEpoch" ? "offline" : undefined);
-    const { recoveryKey } = await rekey(governing.steward(owner), { ...ROTATE, newRecovery: true }, NOT_HEARD);
-    const fresh = await recoveryDevice(parseRecovery(recoveryKey ?? "") ?? new Uint8Array(32));
-    expect(governing.recipients).toContain(fresh.id);
+    owner.disconnect();
+    server.down = (call) => call === "chain";
+    const lost = rekey(governing.steward(owner), { ...ROTATE, recoveryKey }, NOT_HEARD);
+    await expect(lost).rejects.toMatchObject({ code: "offline" });
+    expect(server.epoch).toBe(1);
+    server.down = () => false;
+    governing.after = () => undefined;
+    await owner.room.chain.refresh();
+    await rekey(governing.steward(owner), { ...ROTATE, recoveryKey }, NOT_HEARD);
+    const fresh = await deviceOf(recoveryKey);
+    expect([server.epoch, governing.recipients.includes(fresh.id)]).toEqual([2, true]);
+    expect(server.chain.state.admins.filter((admin) => admin.recovery).map(({ device }) => device)).toEqual([fresh.id]);
   });
 });

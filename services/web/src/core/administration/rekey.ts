@@ -13,11 +13,13 @@ import { envelopeHash } from "../crypto/envelope.ts";
 import { deviceKeys, sealNextRecord } from "../crypto/epoch-record.ts";
 import { grantKeys, KDF, passwordIkm, sealGrant, type GrantKeys } from "../crypto/grant.ts";
 import { hkdfKey } from "../crypto/primitives.ts";
-import { generateRecoverySecret, recoveryDevice, recoveryText } from "../crypto/recovery.ts";
+import { generateRecoverySecret, parseRecovery, recoveryDevice, recoveryText } from "../crypto/recovery.ts";
 import { sealRoomKey } from "../crypto/sealed-key.ts";
 import { PageProblem } from "../page-problem.ts";
 import { EPOCH_KEYS_PAGE_MAX, REMOVALS_MAX, type Invite, type RecoveryDevice } from "../../protocol.gen.ts";
+import { type MemberList } from "../room-members.ts";
 import { repeated } from "./repeated.ts";
+import { setRolesRight } from "./roles.ts";
 import { hasMoved, refusal, TRIES_MAX, type Steward } from "./steward.ts";
 
 export type RekeyStep =
@@ -31,8 +33,11 @@ export interface Rekey {
   /** Newcomers shall not read what was said before. Not together with a removal: one commit has one cause. */
   readonly cutHistory: boolean;
   readonly password: string;
-  /** Another recovery key takes the place of the one there is. Owners. */
-  readonly newRecovery?: boolean;
+  /**
+   * Another recovery key, which takes the place of the one there is. Owners. It is drawn and saved first (`drawRecoveryKey`): once
+   * the commit is on its way the old one may be good for nothing, and nobody else has this one.
+   */
+  readonly recoveryKey?: string;
 }
 
 export interface Rekeyed {
@@ -40,8 +45,11 @@ export interface Rekeyed {
   readonly revoked: readonly Invite[];
   /** Members that had never shown that they have the room's key; they may join by the new password. */
   readonly excluded: readonly string[];
-  /** With `newRecovery`: the text of the new one, which is nowhere else. */
-  readonly recoveryKey: string | undefined;
+}
+
+/** A fresh recovery key, as people keep it. It is of no use before a `rekey` with it. */
+export function drawRecoveryKey(): string {
+  return recoveryText(generateRecoverySecret());
 }
 
 /** Why, and what changes with it. */
@@ -65,27 +73,29 @@ interface Password {
  */
 export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: RekeyStep) => void): Promise<Rekeyed> {
   const { room, world, bytes } = steward;
-  const secret = wanted.newRecovery === true ? generateRecoverySecret() : undefined;
-  const recovery = secret && (await deviceKeys(await recoveryDevice(secret)));
-  const change = { cause: causeOf(wanted), recovery };
   const seen = await steward.fold();
+  const change = { cause: causeOf(wanted), recovery: await recoveryOf(wanted, seen) };
   const seenAt = seen.newest.seq;
   demandState(seen, world.device.id, change, world.now());
   onStep({ step: "deriving" });
   const grant = random(16);
   const ikm = await passwordIkm(wanted.password, bytes, grant, world.hash);
   const password = { grant, keys: await grantKeys(ikm, bytes, grant) };
-  let aheadMs = 0;
+  let [aheadMs, isSetRight] = [0, false];
   for (let attempt = 1; ; attempt++) {
     const before = (await steward.fold()).newest.seq;
     try {
       if (!leftAlone(steward, seenAt)) throw refusal("unlinked");
       onStep({ step: "collecting" });
+      const list = await room.members.fetch();
+      if (!isSetRight) await setRolesRight(steward, list.members);
+      isSetRight = true;
       const sentAtMs = world.now() - aheadMs;
-      const members = await membersOf(steward, change, sentAtMs);
+      const members = await membersOf(steward, change, sentAtMs, list);
       const revoked = await begin(steward, { change, members, password, sentAtMs }, onStep);
-      await room.members.load();
-      return { revoked, excluded: members.excluded, recoveryKey: secret && recoveryText(secret) };
+      // It is done, whether the list can be had or not.
+      await room.members.load().catch(() => undefined);
+      return { revoked, excluded: members.excluded };
     } catch (error) {
       // Server and chain are to forget the same mutes, so the record's time is one that both can believe.
       if (error instanceof ApiError && error.serverAtMs !== undefined && aheadMs === 0) {
@@ -99,6 +109,16 @@ export async function rekey(steward: Steward, wanted: Rekey, onStep: (step: Reke
       if (!isLost && (room.chain.fold?.newest.seq ?? 0) <= before) throw error;
     }
   }
+}
+
+/** The recovery device that shall be; `undefined` also where it is it already, since the answer to an earlier try was lost. */
+async function recoveryOf({ recoveryKey }: Rekey, { state }: Chain): Promise<DeviceKeys | undefined> {
+  if (recoveryKey === undefined) return undefined;
+  const secret = parseRecovery(recoveryKey);
+  if (secret === undefined) throw new ApiError({ code: "bad_request", retry: "never" });
+  const keys = await deviceKeys(await recoveryDevice(secret));
+  const isDone = state.admins.some(({ device, recovery }) => recovery && device === keys.device);
+  return isDone ? undefined : keys;
 }
 
 function causeOf({ remove, ban, cutHistory }: Rekey): Cause {
@@ -125,12 +145,16 @@ function leftAlone({ room }: Steward, seen: number): boolean {
 }
 
 /** To whom the new key is sealed: nobody whom the server merely lists. */
-async function membersOf(steward: Steward, change: Change, sentAtMs: number): Promise<Eligible> {
-  const { room, world } = steward;
+async function membersOf(
+  steward: Steward,
+  change: Change,
+  sentAtMs: number,
+  { members, profiles }: MemberList,
+): Promise<Eligible> {
+  const { world } = steward;
   const fold = await steward.fold();
   const { cause } = change;
   const next = demandState(fold, world.device.id, change, sentAtMs);
-  const { members, profiles } = await room.members.fetch();
   const introduced = profiles.flatMap(({ content, header }) =>
     content.kind === "profile" && header?.epoch === fold.epoch ? [header.device] : [],
   );
@@ -218,9 +242,9 @@ async function begin(
     await steward.committed(committed.seq);
     return committed.revoked ?? [];
   } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== "offline") throw error;
-    // The answer may be lost and the epoch begun: the chain tells.
-    await room.chain.load();
+    if (!(error instanceof ApiError) || error.retry !== "later") throw error;
+    // The answer may be lost, or the server not know itself, and the epoch begun: the chain tells, if it can be had.
+    await room.chain.refresh().catch(() => undefined);
     if (room.chain.fold?.pin.hash === b64(recordHash)) return [];
     throw error;
   }

@@ -74,6 +74,12 @@ function agrees(record: EpochRecord): boolean {
   );
 }
 
+/** Else its admins could not be sealed to, and the server would let nobody leave them out. */
+async function demandUsable({ admins }: RoomState): Promise<void> {
+  const usable = await Promise.all(admins.map(({ agreeKey }) => canAgree(fromB64(agreeKey))));
+  if (!usable.every(Boolean)) throw new TypeError("not the keys of a device");
+}
+
 /** Reads a record's body. Throws on what is not well formed, out of bounds or contradicts itself. */
 export async function parseRecord(json: unknown): Promise<EpochRecord> {
   const fields = fieldsOf(json);
@@ -88,6 +94,7 @@ export async function parseRecord(json: unknown): Promise<EpochRecord> {
     state: await parseState(fields["state"]),
   };
   if (!agrees(record)) throw new TypeError("the record contradicts itself");
+  if (record.epoch === 0) await demandUsable(record.state);
   return record;
 }
 

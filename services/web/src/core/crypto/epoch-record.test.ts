@@ -61,6 +61,13 @@ async function next(cause: Cause, signer = ana): Promise<Bytes> {
   });
 }
 
+it("a room that begins with a recovery key to which nothing can be sealed is none", async () => {
+  const low = new Uint8Array(32);
+  const unusable = { signKey: recovery.signKey, agreeKey: low };
+  const record = await createEpochRecord(key(0), room, random(16), ana, unusable, 1_000);
+  await expect(openRecord(key(0), room, 0, record)).rejects.toThrow(RecordRefused);
+});
+
 it("a new epoch's record verifies, follows the chain, and lets who enters read back", async () => {
   const envelope = await next({ type: "remove", devices: [ben.id], ban: true });
   const verified = await verifyEpochRecord(key(1), room, 1, await envelopeHash(envelope), envelope);

@@ -44,7 +44,16 @@ it("a room key sealed to a device opens with its private key, which nobody can r
   const sealed = await sealRoomKey(recipient(ana), room, 3, roomKey);
   expect(sealed.length).toBe(80);
   expect(await openRoomKey(ana, room, 3, sealed)).toEqual(roomKey);
-  expect(await sealRoomKey(recipient(ana), room, 3, roomKey)).not.toEqual(sealed);
+});
+
+it("whoever has a room key can tell what of it was sealed to another device", async () => {
+  const roomKey = random(32);
+  const seal = (to: Device, at = room, epoch = 3, key = roomKey) => sealRoomKey(recipient(to), at, epoch, key);
+  expect(await seal(ana)).toEqual(await seal(ana));
+  // No ephemeral key serves twice: not for another device, room, epoch or key.
+  const others = [seal(ben), seal(ana, random(16)), seal(ana, room, 4), seal(ana, room, 3, random(32))];
+  const all = await Promise.all([seal(ana), ...others]);
+  expect(new Set(all.map((sealed) => b64(sealed.slice(0, 32)))).size).toBe(5);
 });
 
 it("a sealed room key opens for no other device, room, epoch or bytes", async () => {

@@ -2,10 +2,10 @@
 //! The library is loaded when it is first needed: most visits never seal to anybody.
 
 import { fromB64 } from "../base64url.ts";
-import { concat, copy, u32, utf8, type Bytes } from "../bytes.ts";
+import { concat, copy, u32, utf8, zeros, type Bytes } from "../bytes.ts";
 import { EPOCH_KEY_BYTES } from "../../protocol.gen.ts";
 import { type Device } from "./device.ts";
-import { KEY_BYTES } from "./primitives.ts";
+import { hkdf, hkdfKey, KEY_BYTES } from "./primitives.ts";
 
 const ENC_BYTES = 32;
 
@@ -39,7 +39,8 @@ function suite(): ReturnType<typeof loadSuite> {
 }
 
 /**
- * `enc ‖ ct` of `plaintext`. `ephemeral` is for test vectors: keying material of a key pair that must never be used twice.
+ * `enc ‖ ct` of `plaintext`. `ephemeral` is keying material of a key pair that must never serve for anything else: derived from
+ * what is sealed and for whom, or a test vector's.
  * Rejects when `agreeKey` is not a public key, or the library cannot be loaded.
  */
 export async function sealTo(
@@ -79,15 +80,14 @@ function epochInfo(room: Bytes, epoch: number): Bytes {
   return concat(utf8("snug/v1/epoch-key"), room, u32(epoch));
 }
 
-/** The raw room key of `epoch` sealed to a device, 80 bytes. `ephemeral` as in `sealTo`. */
-export function sealRoomKey(
-  recipient: Recipient,
-  room: Bytes,
-  epoch: number,
-  roomKey: Bytes,
-  ephemeral?: Bytes,
-): Promise<Bytes> {
+/**
+ * The raw room key of `epoch` sealed to a device, 80 bytes, the same each time: the ephemeral key derives from the room key, for
+ * this device and epoch alone. So whoever has the key can tell of what was sealed to another device whether it is that key.
+ */
+export async function sealRoomKey(recipient: Recipient, room: Bytes, epoch: number, roomKey: Bytes): Promise<Bytes> {
   const [agreeKey, device] = [fromB64(recipient.agreeKey, 32), fromB64(recipient.device, 16)];
+  const key = await hkdfKey(roomKey);
+  const ephemeral = await hkdf(key, zeros(0), "snug/v1/epoch-key-eph", room, u32(epoch), device);
   return sealTo(agreeKey, epochInfo(room, epoch), device, roomKey, ephemeral);
 }
 

@@ -54,13 +54,12 @@ describe.each(["web-v1.json", "sdk-v1.json"])("what governs a room in the vector
 
   it("a room key sealed to a device opens, and is sealed to the same bytes", async () => {
     expect(vectors.sealed_keys.length).toBeGreaterThan(0);
-    for (const { room, epoch, room_key, ikm_e, sealed } of vectors.sealed_keys) {
+    for (const { room, epoch, room_key, sealed } of vectors.sealed_keys) {
       const own = await device;
       const [roomId, bytes] = [fromB64(room), fromB64(sealed)];
       expect(b64(await openRoomKey(own, roomId, epoch, bytes))).toBe(room_key);
-      if (ikm_e === undefined) continue;
       const to = { device: own.id, agreeKey: b64(own.agreeKey) };
-      expect(b64(await sealRoomKey(to, roomId, epoch, fromB64(room_key), fromB64(ikm_e)))).toBe(sealed);
+      expect(b64(await sealRoomKey(to, roomId, epoch, fromB64(room_key)))).toBe(sealed);
     }
   });
 

@@ -28,6 +28,17 @@ describe("members", () => {
     expect(members.some(({ device }) => device === recovery.device)).toBe(false);
   });
 
+  test("are shown where the server goes by another role than the chain", () => {
+    room.members.present = [owner.device, other.device];
+    room.members.serverRoles.set(owner.device, "owner").set(other.device, "owner");
+    const shown = room.now().members();
+    expect(shown.map(({ name, role, serverRole }) => [name, role, serverRole])).toEqual([
+      ["Mei", "member", null],
+      ["Olga", "owner", null],
+      ["Otto", "member", "owner"],
+    ]);
+  });
+
   test("whose names look alike are told apart, in the list and beside what they wrote", () => {
     const [before] = [room.message(other, "hello")];
     expect(room.shown(before).fingerprint).toBeNull();

@@ -19,13 +19,16 @@ export function drawMembers(room: Room, names: Names, rights: Rights): MemberVie
 function drawMember(room: Room, device: string, names: Names, rights: Rights): MemberView {
   const name = names.newest(device);
   const me = device === room.me;
+  const role = me ? rights.role : rights.roleOf(device);
+  const serverRole = room.members.serverRole(device) ?? role;
   return {
     device,
     name,
     fingerprint: fingerprint(device),
     nameShared: names.isShared(device, name),
     me,
-    role: me ? rights.role : rights.roleOf(device),
+    role,
+    serverRole: serverRole === role ? null : serverRole,
     here: me || room.presence.isHere(device),
     safetyNumber: safetyNumber(device),
     mutedUntilMs: rights.mutedUntilMs(device),

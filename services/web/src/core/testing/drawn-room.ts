@@ -59,7 +59,11 @@ export class DrawnRoom {
     oldest: 0,
     of: (epoch: number) => (epoch >= this.keys.oldest && epoch <= this.keys.epoch ? "a key" : undefined),
   };
-  readonly members: { present: string[] } = { present: [] };
+  readonly members = {
+    present: [] as string[],
+    serverRoles: new Map<string, Role>(),
+    serverRole: (device: string): Role | undefined => this.members.serverRoles.get(device),
+  };
   readonly pages = { holes: new Map<number, "loading" | "failed">(), older: "idle" };
   readonly localNames = new Map<string, string>();
   readonly outbox: { items: OutboxItem[] } = { items: [] };

@@ -8,7 +8,14 @@ import { deviceId, type Device } from "../crypto/device.ts";
 import { envelopeHash, readHeader } from "../crypto/envelope.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { openRoomKey } from "../crypto/sealed-key.ts";
-import { type Committed, type ErrorCode, type NewEpoch, type StageKeys, type StepRequest } from "../../protocol.gen.ts";
+import {
+  type Committed,
+  type Effect,
+  type ErrorCode,
+  type NewEpoch,
+  type StageKeys,
+  type StepRequest,
+} from "../../protocol.gen.ts";
 import { type RoomClient } from "./room-client.ts";
 import { type RoomServer } from "./room-server.ts";
 
@@ -54,7 +61,7 @@ export class Governing {
   /** The calls of an admin. */
   api(): Api {
     const calls = {
-      step: (_: string, { envelope }: StepRequest) => this.#call("step", () => this.#append(envelope)),
+      step: (_: string, { envelope, effect }: StepRequest) => this.#call("step", () => this.#take(envelope, effect)),
       stageKeys: (_: string, __: number, keys: StageKeys) => this.#call("stageKeys", () => this.#stage(keys)),
       newEpoch: (_: string, epoch: NewEpoch) => this.#call("newEpoch", () => this.#begin(epoch)),
     };
@@ -67,6 +74,11 @@ export class Governing {
     const taken = await take();
     fail(this.after(name));
     return taken;
+  }
+
+  #take(envelope: string, effect: Effect): Promise<Committed> {
+    if (effect.type === "role") this.#server.roles.delete(effect.device);
+    return this.#append(envelope);
   }
 
   async #append(text: string): Promise<Committed> {
@@ -102,6 +114,9 @@ export class Governing {
       staged.set(await deviceId({ signKey: fromB64(signKey, 32), agreeKey: fromB64(agreeKey, 32) }), key);
     }
     if ((await recipientsHash(staged.keys())) !== epoch.recipients) fail("members_changed");
+    // As on the server: an owner by its own list must get the key.
+    const owners = [...this.#server.roles].flatMap(([device, role]) => (role === "owner" ? [device] : []));
+    if (owners.some((device) => !staged.has(device))) throw new ApiError({ code: "not_allowed", retry: "never" });
     if (epoch.sent_at_ms > this.#server.atMs + CLOCK_AHEAD_MAX_MS) {
       throw new ApiError({ code: "clock_ahead", retry: "changed", server_at_ms: this.#server.atMs });
     }

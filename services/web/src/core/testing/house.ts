@@ -109,8 +109,8 @@ export class House {
       members: (id: string) => call("members", () => inside(id).room.api(device).members(id)),
       history: (id: string, before: number, limit: number) =>
         call("history", () => inside(id).room.api(device).history(id, before, limit)),
-      epochKeys: (id: string, epoch: number) =>
-        call("epochKeys", () => inside(id).room.api(device).epochKeys(id, epoch)),
+      epochKeys: (id: string, epoch: number, of: readonly string[] = []) =>
+        call("epochKeys", () => inside(id).room.api(device).epochKeys(id, epoch, of)),
       createInvite: (id: string, invite: CreateInvite) =>
         call("createInvite", () => createInvite(inside(id), invite, device)),
       revokeInvite: (id: string, grant: string) => call("revokeInvite", () => inside(id).invites.delete(grant)),

@@ -17,7 +17,7 @@ import { type RawEntry } from "../frames.ts";
 import { type LogEntry } from "../log-entry.ts";
 import { EntryOpener } from "../open-entry.ts";
 import { type Answer } from "../outbox-world.ts";
-import { type Entry, type Member, type MemberState } from "../../protocol.gen.ts";
+import { type Entry, type ErrorCode, type Member, type MemberState, type Role } from "../../protocol.gen.ts";
 
 /** Somebody who writes into the room. */
 export interface Author {
@@ -49,6 +49,10 @@ export class RoomServer {
   tamper: (call: string, entries: readonly RawEntry[]) => readonly RawEntry[] = (_, entries) => entries;
   /** Whether a call gets no answer. */
   down: (call: string) => boolean = () => false;
+  /** Who is given other bytes than a new key, sealed as it is. */
+  deceived: string | undefined;
+  /** What is said to who asks for the keys of others. */
+  hiding: ErrorCode | undefined;
   /** What an answer waits for once it has been decided. */
   late: (call: string) => Promise<unknown> = () => Promise.resolve();
   /** Refuses an envelope. */
@@ -91,6 +95,9 @@ export class RoomServer {
   get head(): number {
     return this.log.length;
   }
+
+  /** The roles that the server goes by, where they are not the chain's. */
+  readonly roles = new Map<string, Role>();
 
   join(device: Device, state: MemberState = "member"): void {
     const { id, signKey, agreeKey } = device;
@@ -163,7 +170,8 @@ export class RoomServer {
     this.keys.push(key);
     const keys = new Map<string, string>();
     for (const device of to) {
-      keys.set(device.id, b64(await sealRoomKey(await deviceKeys(device), this.bytes, epoch, key)));
+      const given = device.id === this.deceived ? random(32) : key;
+      keys.set(device.id, b64(await sealRoomKey(await deviceKeys(device), this.bytes, epoch, given)));
     }
     this.sealed.set(epoch, keys);
     if (cause.type === "remove") {
@@ -277,24 +285,30 @@ export class RoomServer {
       history: (_: string, before: number, limit: number) => answer("history", () => this.#history(before, limit)),
       chain: (_: string, before = Infinity, limit: number) => answer("chain", () => this.#chainPage(before, limit)),
       pins: () => answer("pins", () => this.#sparse("pins", this.#pins())),
-      members: () => answer("members", () => [...this.#members.values()].map((member) => this.#withProfile(member))),
+      members: () => answer("members", () => [...this.#members.values()].map((member) => this.#shown(member))),
       member: (_: string, of: string) =>
         answer("member", () => {
           const member = this.#members.get(of);
           if (member === undefined) throw new ApiError({ code: "not_found", retry: "never" });
           return member;
         }),
-      epochKeys: (_: string, epoch: number) =>
+      epochKeys: (_: string, epoch: number, of: readonly string[] = []) =>
         answer("epochKeys", () => {
+          if (of.length > 0 && this.hiding !== undefined) throw new ApiError({ code: this.hiding });
           const keys = this.sealed.get(epoch);
           const key = keys?.get(device.id);
-          return { recipients: [...(keys?.keys() ?? [])], ...(key !== undefined && { key }) };
+          const seals = of.flatMap((one) => {
+            const sealed = keys?.get(one);
+            return sealed === undefined ? [] : [{ device: one, key: sealed }];
+          });
+          return { recipients: [...(keys?.keys() ?? [])], seals, ...(key !== undefined && { key }) };
         }),
     };
     return calls as unknown as Api;
   }
 
-  #withProfile(member: Member): Member {
+  #shown(of: Member): Member {
+    const member = { ...of, role: this.roles.get(of.device) ?? this.#chain?.role(of.device) ?? "member" };
     const profile = this.log.findLast(
       ({ header }) => header?.type === EntryType.profile && header.device === member.device,
     );

@@ -31,12 +31,11 @@ export interface RecordVector {
   envelope: string;
 }
 
-/** A room key sealed to `device`; `ikm_e` is what HPKE's ephemeral key derives from. */
+/** A room key sealed to `device`. */
 export interface SealedKeyVector {
   room: string;
   epoch: number;
   room_key: string;
-  ikm_e?: string;
   sealed: string;
 }
 
@@ -104,14 +103,13 @@ async function epochRecord(scene: Scene, first: Bytes): Promise<RecordVector> {
 }
 
 async function sealedKey(scene: Scene): Promise<SealedKeyVector> {
-  const [roomKey, ikm] = [await keyOf(scene, 1), await fixed("ephemeral")];
+  const roomKey = await keyOf(scene, 1);
   const to = { device: scene.device.id, agreeKey: b64(scene.device.agreeKey) };
   return {
     room: b64(scene.room),
     epoch: 1,
     room_key: b64(roomKey),
-    ikm_e: b64(ikm),
-    sealed: b64(await sealRoomKey(to, scene.room, 1, roomKey, ikm)),
+    sealed: b64(await sealRoomKey(to, scene.room, 1, roomKey)),
   };
 }
 

@@ -235,23 +235,81 @@ test("the progress of a new key begins at its first line and never goes back", a
   expect(shown).toEqual([0, 1, 2, 3]);
 });
 
-test("a new recovery key must be saved before it goes away", async () => {
+const shownKey = () => document.querySelector<HTMLTextAreaElement>("textarea")?.value;
+
+function tickSaved(): void {
+  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
+  flushSync();
+}
+
+test("a new recovery key is saved before the old one stops working", async () => {
   const { actions, onclose, room } = open(RekeyDialog, { dialog: "recovery", set: (of) => (of.recoveryAstray = true) });
   expect(said()).toContain("The old recovery key stops working");
   await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
   press("Make a new key");
-  await vi.waitFor(() => expect(said()).toContain("The room has a new recovery key"), { timeout: 5000 });
-  expect(actions.calls).toEqual(["rekey remove  and recovery"]);
-  expect(document.querySelector<HTMLTextAreaElement>("textarea")?.value).toBe(RECOVERY_KEY);
+  await vi.waitFor(() => expect(shownKey()).toBe(RECOVERY_KEY));
   const leaves = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));
-  expect([buttons("Done")[0]?.disabled, leaves()]).toEqual([true, true]);
-  document.querySelector("dialog")?.close();
-  expect(onclose).not.toHaveBeenCalled();
-  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
-  flushSync();
-  expect([buttons("Done")[0]?.disabled, leaves(), room.recoveryAstray]).toEqual([false, false, false]);
+  expect([buttons("Make a new key")[0]?.disabled, leaves(), actions.calls]).toEqual([true, true, []]);
+  tickSaved();
+  expect([buttons("Make a new key")[0]?.disabled, leaves()]).toEqual([false, false]);
+  press("Make a new key");
+  await vi.waitFor(() => expect(said()).toContain("The room has a new recovery key"), { timeout: 5000 });
+  expect(said()).toContain("The recovery key that you saved is this room's from now on");
+  expect(actions.calls).toEqual(["rekey remove  and recovery"]);
+  expect(room.recoveryAstray).toBe(false);
   press("Done");
   expect(onclose).toHaveBeenCalled();
+});
+
+test("a new recovery key stays to be seen when nobody can say whether the room has it", async () => {
+  const { actions } = open(RekeyDialog, { dialog: "recovery" });
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  actions.refusal = { code: "offline" };
+  press("Make a new key");
+  await vi.waitFor(() => expect(shownKey()).toBe(RECOVERY_KEY));
+  tickSaved();
+  press("Make a new key");
+  await vi.waitFor(() => expect(said()).toContain("Keep both"), { timeout: 5000 });
+  expect(shownKey()).toBe(RECOVERY_KEY);
+  expect(!window.dispatchEvent(new Event("beforeunload", { cancelable: true }))).toBe(true);
+  // Trying again takes the same one, which is saved already.
+  actions.refusal = null;
+  press("Make a new key");
+  await vi.waitFor(() => expect(said()).toContain("The room has a new recovery key"), { timeout: 5000 });
+  expect(actions.calls).toEqual(["rekey remove  and recovery", "rekey remove  and recovery"]);
+});
+
+test("a server that holds another recovery key than the room's keeps nobody from being removed", async () => {
+  const { actions } = open(RekeyDialog, { dialog: "rotate" });
+  await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  expect(document.querySelector('input[type="checkbox"]')).toBeNull();
+  actions.refusal = { code: "not_allowed" };
+  press("Replace the key");
+  await vi.waitFor(() => expect(said()).toContain("It may hold another recovery key"), { timeout: 5000 });
+  expect(document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.checked).toBe(true);
+  actions.refusal = null;
+  press("Replace the key");
+  await vi.waitFor(() => expect(shownKey()).toBe(RECOVERY_KEY));
+  tickSaved();
+  press("Replace the key");
+  await vi.waitFor(() => expect(said()).toContain("The room has a new key"), { timeout: 5000 });
+  expect(actions.calls).toEqual(["rekey remove ", "rekey remove  and recovery"]);
+});
+
+test("whom the server treats as an owner though nobody made it one is shown, and can be set right", async () => {
+  const set = (of: FixtureRoom) => {
+    governed(of);
+    const shown = { ...LINH, serverRole: "owner" as const };
+    of.members = of.members.map((each) => (each.device === LINH.device ? shown : each));
+  };
+  const { actions } = open(MemberDialog, { dialog: { about: "member", device: LINH.device }, set });
+  expect(said()).toContain("The server treats Linh as an owner");
+  buttons("Change role")[0]?.click();
+  flushSync();
+  const submit = () => buttons("Change role").find(({ type }) => type === "submit");
+  expect(submit()?.disabled).toBe(false);
+  submit()?.click();
+  await vi.waitFor(() => expect(actions.calls).toEqual([`role ${LINH.device} member`]));
 });
 
 test("removing who may have the recovery key replaces it unless that is switched off", async () => {
@@ -264,6 +322,9 @@ test("removing who may have the recovery key replaces it unless that is switched
   const { actions } = open(RekeyDialog, { dialog: { about: "ban", device: LINH.device }, set });
   expect([tick()?.checked, said().includes("Linh may have the recovery key")]).toEqual([true, true]);
   await vi.waitFor(() => expect(document.querySelector("input")?.value).not.toBe(""));
+  press("Ban");
+  await vi.waitFor(() => expect(shownKey()).toBe(RECOVERY_KEY));
+  tickSaved();
   press("Ban");
   await vi.waitFor(() => expect(said()).toContain("Linh is banned"), { timeout: 5000 });
   expect(actions.calls).toEqual([`rekey ban ${LINH.device} and recovery`]);

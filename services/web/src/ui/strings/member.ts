@@ -3,12 +3,21 @@
 import type { Role } from "../../view.ts";
 import { roles } from "./membership.ts";
 
+const asRole: Readonly<Record<Role, string>> = {
+  owner: "an owner",
+  moderator: "a moderator",
+  member: "a plain member",
+};
+
 export const member = {
   heading: "Member",
   mutedUntil: (when: string) => `Muted until ${when}`,
   mutedForGood: "Muted until someone lifts it",
   here: "Here now",
   away: "Not here",
+  misplaced: (name: string, role: Role, server: Role) =>
+    `The server treats ${name} as ${asRole[server]}, though by what this room's owners have decided ${name} is ${asRole[role]}.`,
+  misplacedMend: "Choose the role once more below, and the server takes it over.",
   sharedName: "Somebody else here goes by this name. The device letters tell the two apart.",
 
   safetyHeading: "Safety number",

@@ -20,7 +20,7 @@ export const rekey = {
     history: () =>
       "Whoever comes in from now on cannot read what was written before. People who are inside keep reading all of it. This cannot be taken back.",
     recovery: () =>
-      "The old recovery key stops working: whoever has it cannot come back with it, and cannot read anything written from now on. The new one is shown to you, once.",
+      "The old recovery key stops working: whoever has it cannot come back with it, and cannot read anything written from now on. The new one is shown to you first, once.",
   },
   whatHappens: "What happens",
   points: {
@@ -63,11 +63,16 @@ export const rekey = {
   revokedBody: "Whoever has one of these cannot use it any more. Make a new one where it is still wanted.",
   renew: "Make a new recovery key too",
   renewBody: (name: string) =>
-    `${name} may have the recovery key of this room, and could come back with it as an owner. The new one is shown to you.`,
-  renewSpare: "The old one stops working, whoever has it. The new one is shown to you.",
+    `${name} may have the recovery key of this room, and could come back with it as an owner. The new one is shown to you first.`,
+  renewStuck:
+    "The server refuses the new key. It may hold another recovery key for this room than the one its owners know; a new one ends that.",
+  renewSpare: "The old one stops working, whoever has it. The new one is shown to you first.",
   recoveryHeading: "Keep the new recovery key",
   recoveryBody:
-    "The old one opens nothing any more. If this browser's data is ever lost, this key is the only proof that the room is yours. Keep it like a spare key: off this device, shown to nobody. It is shown this once.",
+    "The next step puts it in the place of the old one, which opens nothing from then on. If this browser's data is ever lost, this key is the only proof that the room is yours. Keep it like a spare key: off this device, shown to nobody. It is shown this once.",
+  recoveryUncertain:
+    "The server has not said whether the new recovery key has taken the place of the old one. Keep both: one of them opens this room. Trying again uses the same new one.",
+  renewed: "The recovery key that you saved is this room's from now on. The old one opens nothing any more.",
   replace: "New link",
   replaceLabel: (name: string, when: string) => `Make a new link in place of the one made by ${name}, ${when}`,
   done: "Done",

@@ -24,5 +24,7 @@ export const trust = {
   more: (n: number) => `${count(n, "more person", "more people")}: type a part of the name`,
   findingsHeading: "What the checks found",
   noFindings: "Your browser checks every message and every change. It has found nothing wrong.",
+  misplacedMend:
+    "An owner can set that right in their entry in the list of people; the room's next new key does it too.",
   serverHeading: "The server",
 } as const;

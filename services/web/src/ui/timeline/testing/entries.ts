@@ -81,6 +81,7 @@ export function member(name: string, change: Partial<MemberView> = {}): MemberVi
     nameShared: false,
     me: false,
     role: "member",
+    serverRole: null,
     here: true,
     safetyNumber: "",
     mutedUntilMs: null,
