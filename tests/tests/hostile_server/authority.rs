@@ -78,7 +78,7 @@ async fn a_record_by_who_is_no_admin_counts_for_nothing_though_its_key_is_handed
             if let Some(key) = sealed.as_ref().filter(|_| answer.path.ends_with("/epochs/1/keys")) {
                 let key = snug_protocol::encode_base64(key);
                 answer.rewrite(|json| {
-                    *json = serde_json::json!({ "recipients": [victim.id()], "seals": [], "key": key })
+                    *json = serde_json::json!({ "recipients": [victim.id()], "seals": [], "key": key });
                 });
             }
         });

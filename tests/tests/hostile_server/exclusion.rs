@@ -28,7 +28,7 @@ struct Shown {
     listed: Vec<DeviceId>,
     /// Who has got something else.
     deceived: Option<DeviceId>,
-    /// What is answered to who asks for more than its own key: anything else but that.
+    /// What is answered to who has got its own key and asks again.
     refusal: Option<&'static str>,
 }
 
@@ -60,10 +60,13 @@ async fn put_out(scene: &Scene, mallory: &Client, room: &Room, to: Vec<DeviceId>
             listed.contains(&device).then(|| SealedKey { device, key: key.into() })
         })
         .collect();
+    let mut asked = false;
     scene.server.on_http(move |answer| {
-        let Some((_, query)) = answer.path.split_once("/epochs/1/keys") else { return };
+        if !answer.path.contains("/epochs/1/keys") {
+            return;
+        }
         let key = snug_protocol::encode_base64(&sealed);
-        let refusal = refusal.filter(|_| !query.is_empty());
+        let refusal = refusal.filter(|_| std::mem::replace(&mut asked, true));
         answer.rewrite(|json| {
             *json = serde_json::json!({ "recipients": listed, "seals": seals, "key": key });
             if let Some(code) = refusal {

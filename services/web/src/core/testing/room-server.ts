@@ -51,7 +51,7 @@ export class RoomServer {
   down: (call: string) => boolean = () => false;
   /** Who is given other bytes than a new key, sealed as it is. */
   deceived: string | undefined;
-  /** What is said to who asks for the keys of others. */
+  /** What is said to who asks about the keys of an epoch a second time, having got its own. */
   hiding: ErrorCode | undefined;
   /** What an answer waits for once it has been decided. */
   late: (call: string) => Promise<unknown> = () => Promise.resolve();
@@ -281,6 +281,7 @@ export class RoomServer {
       await this.late(call);
       return given;
     };
+    const asked = new Set<number>();
     const calls = {
       history: (_: string, before: number, limit: number) => answer("history", () => this.#history(before, limit)),
       chain: (_: string, before = Infinity, limit: number) => answer("chain", () => this.#chainPage(before, limit)),
@@ -294,7 +295,8 @@ export class RoomServer {
         }),
       epochKeys: (_: string, epoch: number, of: readonly string[] = []) =>
         answer("epochKeys", () => {
-          if (of.length > 0 && this.hiding !== undefined) throw new ApiError({ code: this.hiding });
+          if (asked.has(epoch) && this.hiding !== undefined) throw new ApiError({ code: this.hiding });
+          asked.add(epoch);
           const keys = this.sealed.get(epoch);
           const key = keys?.get(device.id);
           const seals = of.flatMap((one) => {
