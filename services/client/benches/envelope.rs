@@ -21,7 +21,7 @@ fn scene() -> (Device, RoomKey, Header, Vec<u8>) {
         counter: 0,
         target: Seq::ZERO,
     };
-    (device, RoomKey::generate(room, 0), header, Body::Message(Message::of(&"x".repeat(CHARACTERS))).to_json())
+    (device, RoomKey::generate(room, 0), header, Body::Message(Message::of("x".repeat(CHARACTERS))).to_json())
 }
 
 #[divan::bench]

@@ -46,7 +46,9 @@ fn decode_a_send(bencher: Bencher) {
     let mut incoming = Incoming::new(FRAME_BYTES_MAX, BytesMut::new());
     bencher.bench_local(|| {
         incoming.take_in(black_box(&bytes));
-        let Ok(Some(snug_gateway::wire::Message::Binary(message))) = incoming.next() else { panic!("a message") };
+        let Ok(Some(snug_gateway::wire::Message::Binary(message))) = incoming.next_message() else {
+            panic!("a message")
+        };
         SendFrame::parse(&message)
     });
 }

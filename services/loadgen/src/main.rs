@@ -208,15 +208,16 @@ fn measure(run: &Run) -> anyhow::Result<bool> {
     Ok(!report.results.iter().any(report::Result::is_wrong))
 }
 
+fn keep(scene: &mut Scene, result: report::Result) {
+    eprintln!("{}", report::text::result(&result));
+    scene.results.push(result);
+}
+
 fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Result<()> {
     let sizes = scene.sizes.clone();
     if sizes.members < 2 || sizes.room_members < 2 || sizes.rooms == 0 {
         bail!("a room has two members at least");
     }
-    let keep = |scene: &mut Scene, result: report::Result| {
-        eprintln!("{}", report::text::result(&result));
-        scene.results.push(result);
-    };
     if [Scenario::Ping, Scenario::Steady, Scenario::Big, Scenario::Slow, Scenario::Joins, Scenario::History]
         .into_iter()
         .any(wants)
@@ -254,6 +255,12 @@ fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Res
             keep(scene, result);
         }
     }
+    small_rooms(scene, wants)
+}
+
+/// What is measured in many small rooms.
+fn small_rooms(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Result<()> {
+    let sizes = scene.sizes.clone();
     if [Scenario::SteadySmall, Scenario::Small, Scenario::Idle, Scenario::Resume].into_iter().any(wants) {
         let small = scene.rooms(sizes.rooms, sizes.room_members)?;
         if wants(Scenario::SteadySmall) {

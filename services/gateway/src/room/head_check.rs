@@ -4,8 +4,8 @@
 //! one task, so that two checks are never made at one time; what is asked for during one is checked once more after it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use snug_protocol::{RoomId, Seq};
@@ -104,7 +104,7 @@ impl Rooms {
     }
 
     /// Somebody's access has changed, and nobody knows whose: all followers ask the database, but not at one moment.
-    fn recheck_bit_by_bit(&self, room: Arc<Room>) {
+    fn recheck_bit_by_bit(&self, room: &Room) {
         let followers = room.followers.list();
         let stop = self.shared.stop.clone();
         self.shared.tasks.spawn(async move {
@@ -127,7 +127,7 @@ impl Rooms {
                     self.change_tail(&room, |tail| tail.announce(head.head));
                     self.repair_if_behind(&room, Behind::Lost(FoundBy::HeadCheck));
                     if room.access_version.swap(head.access_version, Ordering::AcqRel) != head.access_version {
-                        self.recheck_bit_by_bit(room);
+                        self.recheck_bit_by_bit(&room);
                     }
                 }
                 Some(_) => self.replace(&room),

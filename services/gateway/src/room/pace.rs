@@ -32,7 +32,7 @@ pub(super) struct Pace(Mutex<State>);
 /// What is to be done about news.
 enum Next {
     Now,
-    NextRound,
+    WithRound,
     /// Somebody sees to them already.
     Nothing,
 }
@@ -53,7 +53,7 @@ impl Pace {
             return Next::Now;
         }
         state.waits = true;
-        Next::NextRound
+        Next::WithRound
     }
 
     /// A round has come.
@@ -89,7 +89,7 @@ impl Rooms {
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
         match room.pace.grown(Instant::now()) {
             Next::Now => self.spawn_fan_out(Arc::clone(room)),
-            Next::NextRound => self.shared.round.join(Arc::clone(room)),
+            Next::WithRound => self.shared.round.join(Arc::clone(room)),
             Next::Nothing => {}
         }
     }
@@ -133,7 +133,7 @@ mod tests {
         assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::Nothing), "it waits already");
         pace.begin();
         assert!(!pace.end(began + GATHER_LIMIT));
-        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::NextRound));
+        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::WithRound));
         pace.begin();
         assert!(!pace.end(began + GATHER_LIMIT));
         assert!(matches!(pace.grown(began + GATHER_LIMIT * 2), Next::Now));

@@ -53,7 +53,7 @@ impl Incoming {
     ///
     /// # Errors
     /// Not what a client may send; nothing more is to be read then.
-    pub fn next(&mut self) -> Result<Option<Message>, Broken> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, Broken> {
         while let Some((header, payload)) = self.frame()? {
             let message = match header.opcode {
                 Opcode::Ping => Message::Ping(payload.freeze()),
@@ -168,7 +168,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Vec<Message>, Broken> {
         let mut incoming = Incoming::new(1000, BytesMut::new());
         incoming.take_in(bytes);
-        std::iter::from_fn(|| incoming.next().transpose()).collect()
+        std::iter::from_fn(|| incoming.next_message().transpose()).collect()
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
                 let (now, later) = rest.split_at(rest.len().min(*cuts.next().expect("endless")));
                 incoming.take_in(now);
                 rest = later;
-                while let Some(message) = incoming.next().expect("sound") {
+                while let Some(message) = incoming.next_message().expect("sound") {
                     messages.push(message);
                 }
             }

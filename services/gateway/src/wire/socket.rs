@@ -38,7 +38,7 @@ impl Socket {
     /// The next message. Pings are answered with the next [`Socket::poll_flush`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Broken>> {
         loop {
-            if let Some(message) = self.incoming.next()? {
+            if let Some(message) = self.incoming.next_message()? {
                 if let Message::Ping(payload) = &message {
                     self.lane.lock().answer(framed(Opcode::Pong, payload));
                 }
