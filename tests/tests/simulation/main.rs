@@ -2,7 +2,23 @@
 //! store in memory) over a simulated bus, network and clock, with clients by the protocol's rules. A seed decides everything.
 //!
 //! `SNUG_SIM_SEED=n` plays one seed and prints all that happens, `SNUG_SIM_FROM=n` and `SNUG_SIM_SEEDS=n` say how many from which one,
-//! `SNUG_SIM_PLANT=name` puts one of `Plant`'s bugs into the world. What is not covered: ARCHITECTURE.md, "The simulation".
+//! `SNUG_SIM_PLANT=name` puts one of `Plant`'s bugs into the world.
+//!
+//! It plays a cluster in simulated time: one thread, tokio's paused clock, a minute in some hundredths of a second. Real are the whole node
+//! (`Server`: accept loop, hyper, axum's routes, WebSockets, sessions, rooms, chat, presence, drain), the store's rules and its Memory
+//! backend, and tungstenite on the client's side. Simulated are the network (`cable`: latency, slow, cut, half open at either end), the bus
+//! (`fabric`: keeps a publisher's order in a room; delays, drops, repeats; a node away, or deaf), the database's moods (`gate`: slow,
+//! failing, answers lost, absent, per node), death (whatever the node was about to do never happens), a store that goes back to an older
+//! copy, and the clients, which follow PROTOCOL.md without keys. A nemesis draws faults; then all is well, and `checker` holds everybody to
+//! the promises of `journal::Promise`. `SNUG_SIM_SEED=n` replays a seed and prints all that happens; the same seed gives the same log in
+//! every process.
+//!
+//! That a seed decides everything needs no seam in the product. What is random in a process (ids, jitter, masks, the order of hash maps)
+//! comes from the C library's `getrandom`, which `tests/entropy` stands before, in the seed's thread only; `select!` draws from a generator
+//! whose seed `stage` fixes. Not simulated: wall-clock time (log times, token expiry, rates and retention go by the real clock, and nothing
+//! in a scenario comes near them), SQL, Redis, TLS, real sockets, passwords and joins by HTTP, the SDK's and the page's own code, more than
+//! one runtime thread. On other systems than Linux a replay is only likely to be the same. Not promised, and so not played: a store that
+//! goes back while hints are lost too. The node may then go on with the other log; a client notices by the `prev` of the next message.
 
 mod cable;
 mod checker;
