@@ -485,6 +485,8 @@ export interface RecoverRoom {
   readonly myName: string;
   readonly roomName: string;
   readonly recoveryKey: string;
+  /** Where the newest key cannot be used (`key_missing`): close the history and go on from before it. */
+  readonly goOn?: boolean;
 }
 
 /** What is being done while a room gets a new key, in this order; again from `collecting` where people came or went meanwhile. */

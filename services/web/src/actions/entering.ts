@@ -70,7 +70,8 @@ export function entering(page: PageSession, opened: OpenedInvite) {
         const { recoverRoom } = await import("../core/recovering.ts");
         const { myName, name } = names.value;
         try {
-          const record = await recoverRoom(session.recoverWorld, { name, secret, myName }, onStep);
+          const goOn = wanted.goOn === true;
+          const record = await recoverRoom(session.recoverWorld, { name, secret, myName, goOn }, onStep);
           await entered(session, record, myName);
           return record.room;
         } catch (error) {

@@ -68,3 +68,24 @@ test("a recovery key that belongs to another room is said at its field", async (
   press("Recover the room");
   await vi.waitFor(() => expect(onrecovered).toHaveBeenCalledWith("sunday"));
 });
+
+test("where the newest key cannot be used, the recovery key goes on by closing the history, once that is chosen", async () => {
+  const { view, actions } = stage();
+  actions.refusal = { code: "key_missing" };
+  const onrecovered = vi.fn();
+  const component = mount(Recover, { target: document.body, props: { view, actions, onback: vi.fn(), onrecovered } });
+  flushSync();
+  cleanUp = () => void unmount(component);
+  type("Room name", "Kitchen");
+  type("Recovery key", "snug-recovery-aaaa");
+  press("Recover the room");
+  await vi.waitFor(() => expect(said()).toContain("The newest key of this room cannot be used"));
+  expect(onrecovered).not.toHaveBeenCalled();
+  expect(actions.calls).not.toContain("recover by closing the history");
+  actions.refusal = null;
+  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
+  flushSync();
+  press("Recover the room");
+  await vi.waitFor(() => expect(onrecovered).toHaveBeenCalledWith("sunday"));
+  expect(actions.calls).toContain("recover by closing the history");
+});
