@@ -42,7 +42,7 @@ impl Database {
             .bind(&room.0[..])
             .bind(stored(after.0))
             .bind(row::limit(limit))
-            .bind(row::limit(bytes_max));
+            .bind(row::limit(bytes_max.max(1)));
         let mut connection = self.readers.acquire().await?;
         let entries = read_entries(&mut connection, query, bytes_max).await?;
         if (1..).zip(&entries).any(|(nth, entry)| entry.seq().0 != after.0 + nth) {
