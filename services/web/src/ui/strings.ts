@@ -5,7 +5,7 @@
 
 import type { Problem } from "../view.ts";
 import { blocked } from "./strings/blocked.ts";
-import { create, join, myName, password, recover, roomName, share, start, steps } from "./strings/entering.ts";
+import { create, join, myName, password, roomName, share, start, steps } from "./strings/entering.ts";
 import { invites } from "./strings/invites.ts";
 import {
   contradicted,
@@ -56,7 +56,6 @@ export const strings = {
   create,
   password,
   join,
-  recover,
   steps,
   share,
 
