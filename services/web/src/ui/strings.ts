@@ -6,7 +6,6 @@
 import type { Problem } from "../view.ts";
 import { blocked } from "./strings/blocked.ts";
 import { create, join, myName, password, roomName, share, start, steps } from "./strings/entering.ts";
-import { invites } from "./strings/invites.ts";
 import {
   contradicted,
   ended,
@@ -18,18 +17,7 @@ import {
   stalled,
 } from "./strings/membership.ts";
 import { problems } from "./strings/problems.ts";
-import {
-  acts,
-  composer,
-  connection,
-  deleting,
-  deletingMessage,
-  leave,
-  people,
-  pins,
-  rename,
-  room,
-} from "./strings/room.ts";
+import { acts, composer, connection, deletingMessage, people, pins, room } from "./strings/room.ts";
 import { security, violation } from "./strings/security.ts";
 import { timeline } from "./strings/timeline.ts";
 import { count, LANGUAGE } from "./strings/wording.ts";
@@ -67,10 +55,6 @@ export const strings = {
   pins,
   people,
   connection,
-  rename,
-  leave,
-  delete: deleting,
-  invites,
   security,
   violation,
 
