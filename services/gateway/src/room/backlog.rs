@@ -16,24 +16,25 @@ use crate::wire::Entries;
 
 type Reading = Shared<BoxFuture<'static, Option<Entries>>>;
 
-/// Reads that are under way, by the cursor they begin at.
+/// Reads that are under way, by the version of the tail when they began and the cursor they begin at: whoever has heard of an erasure must
+/// not be given what was read before it.
 #[derive(Default)]
-pub(super) struct Backlogs(Mutex<HashMap<Seq, Reading>>);
+pub(super) struct Backlogs(Mutex<HashMap<(u64, Seq), Reading>>);
 
 impl Backlogs {
     /// The next entries after `cursor`, about one flush of them, from a read that others may have begun; `None`: not now. Cancel-safe:
     /// whoever waits for the same read goes on with it.
-    pub(super) async fn read(&self, store: &Store, room: RoomId, cursor: Seq) -> Option<Entries> {
-        let begin = || {
+    pub(super) async fn read(&self, store: &Store, room: RoomId, version: u64, cursor: Seq) -> Option<Entries> {
+        let (place, begin) = ((version, cursor), || {
             let store = store.clone();
             async move { read(&store, room, cursor).await }.boxed().shared()
-        };
-        let reading = lock(&self.0).entry(cursor).or_insert_with(begin).clone();
+        });
+        let reading = lock(&self.0).entry(place).or_insert_with(begin).clone();
         let outcome = reading.clone().await;
         // Whoever comes from now on reads anew: something may have been erased meanwhile.
         let mut under_way = lock(&self.0);
-        if under_way.get(&cursor).is_some_and(|known| known.ptr_eq(&reading)) {
-            under_way.remove(&cursor);
+        if under_way.get(&place).is_some_and(|known| known.ptr_eq(&reading)) {
+            under_way.remove(&place);
         }
         outcome
     }

@@ -97,7 +97,7 @@ impl Following {
             // What others read may be from before an erasure that this session must not have heard of in vain.
             backlog::read(store, room.id, cursor).await
         } else {
-            room.backlogs.read(store, room.id, cursor).await
+            room.backlogs.read(store, room.id, version, cursor).await
         }?;
         lock(&room.tail).keep(version, cursor, &entries);
         Some(entries)

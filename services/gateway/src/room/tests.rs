@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use snug_bus::{Bus, BusError, BusEvent, BusHealth, LocalBus};
 use snug_protocol::envelope::{HEADER_BYTES, Header};
 use snug_protocol::frame::{PresenceState, ServerFrame};
@@ -254,8 +255,8 @@ impl Gate for Counting {
     }
 }
 
-#[tokio::test]
-async fn all_who_are_behind_at_one_place_cost_one_read() {
+/// A room with five messages, over a store that counts and can be held back.
+async fn counted_rooms() -> (Rooms, Arc<Counting>) {
     let (memory, open) = (MemoryStore::default(), tokio::sync::watch::channel(true).0);
     let counting = Arc::new(Counting { reads: AtomicUsize::new(0), open });
     let store = memory.behind(Arc::clone(&counting) as Arc<dyn Gate>);
@@ -263,24 +264,53 @@ async fn all_who_are_behind_at_one_place_cost_one_read() {
     for counter in 0..5 {
         store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message");
     }
-    let (rooms, _bus) = rooms_over(&store).await;
-    let before = counting.reads.load(Ordering::Relaxed) + 1;
-    let (began, tasks) = (Arc::<AtomicUsize>::default(), TaskTracker::new());
-    let mut readers = Vec::new();
+    (rooms_over(&store).await.0, counting)
+}
+
+#[tokio::test]
+async fn all_who_are_behind_at_one_place_cost_one_read() {
+    let (rooms, counting) = counted_rooms().await;
+    let mut followings = Vec::new();
     for _ in 0..50 {
-        let (following, began) = (follow(&rooms, ANA, &Arc::default()).await, Arc::clone(&began));
-        let open = counting.open.subscribe();
-        readers.push(tasks.spawn(async move {
-            open.clone().wait_for(|open| !*open).await.expect("it is there");
+        followings.push(follow(&rooms, ANA, &Arc::default()).await);
+    }
+    until("all is told", || followings[0].room().told() == Seq(6)).await;
+    let before = counting.reads.load(Ordering::Relaxed);
+    counting.open.send_replace(false);
+    let (began, tasks) = (Arc::<AtomicUsize>::default(), TaskTracker::new());
+    let readers = followings.into_iter().map(|following| {
+        let began = Arc::clone(&began);
+        tasks.spawn(async move {
             began.fetch_add(1, Ordering::Relaxed);
             following.backlog(Seq(2)).await.map(|entries| entries.last)
-        }));
-    }
-    counting.open.send_replace(false);
+        })
+    });
+    let readers: Vec<_> = readers.collect();
     until("all ask", || began.load(Ordering::Relaxed) == 50).await;
     counting.open.send_replace(true);
     for reader in readers {
         assert_eq!(reader.await.expect("no panic"), Some(Seq(6)));
     }
-    assert_eq!(counting.reads.load(Ordering::Relaxed) - before, 1, "besides the one that began the tail");
+    assert_eq!(counting.reads.load(Ordering::Relaxed) - before, 1);
+}
+
+#[tokio::test]
+async fn who_has_heard_of_an_erasure_is_not_given_what_was_read_before_it() {
+    let (rooms, counting) = counted_rooms().await;
+    let (first, second) = (follow(&rooms, ANA, &Arc::default()).await, follow(&rooms, ANA, &Arc::default()).await);
+    until("all is told", || first.room().told() == Seq(6)).await;
+    let before = counting.reads.load(Ordering::Relaxed);
+    counting.open.send_replace(false);
+    // Asked in this order; neither gets further than the gate.
+    let reading = first.backlog(Seq(2));
+    tokio::pin!(reading);
+    assert!((&mut reading).now_or_never().is_none());
+    rooms.forget_old(u64::MAX);
+    let later = second.backlog(Seq(2));
+    tokio::pin!(later);
+    assert!((&mut later).now_or_never().is_none());
+    counting.open.send_replace(true);
+    let (one, other) = tokio::join!(reading, later);
+    assert!(one.is_some() && other.is_some());
+    assert_eq!(counting.reads.load(Ordering::Relaxed) - before, 2);
 }

@@ -3,6 +3,7 @@ import { flushSync, mount, unmount } from "svelte";
 import { afterEach, expect, test, vi } from "vitest";
 import { MOVES } from "../../fixture/administration.ts";
 import { FixtureActions, FixtureRoom, FixtureView } from "../../fixture/fixture.svelte.ts";
+import type { ProblemCode } from "../../view.ts";
 import MoveOld from "./MoveOld.svelte";
 import Recover from "./Recover.svelte";
 
@@ -31,6 +32,20 @@ function type(label: string, text: string) {
   flushSync();
 }
 
+/** The key was tried, and refused. */
+function recover(code: ProblemCode) {
+  const { view, actions } = stage();
+  actions.refusal = { code };
+  const onrecovered = vi.fn();
+  const component = mount(Recover, { target: document.body, props: { view, actions, onback: vi.fn(), onrecovered } });
+  flushSync();
+  cleanUp = () => void unmount(component);
+  type("Room name", "Kitchen");
+  type("Recovery key", "snug-recovery-aaaa");
+  press("Recover the room");
+  return { actions, onrecovered };
+}
+
 afterEach(() => {
   cleanUp();
   document.body.replaceChildren();
@@ -53,15 +68,7 @@ test("a move lasts as long as one looks at it, and hands over once the numbers w
 });
 
 test("a recovery key that belongs to another room is said at its field", async () => {
-  const { view, actions } = stage();
-  actions.refusal = { code: "wrong_credentials" };
-  const onrecovered = vi.fn();
-  const component = mount(Recover, { target: document.body, props: { view, actions, onback: vi.fn(), onrecovered } });
-  flushSync();
-  cleanUp = () => void unmount(component);
-  type("Room name", "Kitchen");
-  type("Recovery key", "snug-recovery-aaaa");
-  press("Recover the room");
+  const { actions, onrecovered } = recover("wrong_credentials");
   await vi.waitFor(() => expect(said()).toContain("does not belong to a room with that name"));
   expect(onrecovered).not.toHaveBeenCalled();
   actions.refusal = null;
@@ -70,15 +77,7 @@ test("a recovery key that belongs to another room is said at its field", async (
 });
 
 test("where the newest key cannot be used, the recovery key goes on by closing the history, once that is chosen", async () => {
-  const { view, actions } = stage();
-  actions.refusal = { code: "key_missing" };
-  const onrecovered = vi.fn();
-  const component = mount(Recover, { target: document.body, props: { view, actions, onback: vi.fn(), onrecovered } });
-  flushSync();
-  cleanUp = () => void unmount(component);
-  type("Room name", "Kitchen");
-  type("Recovery key", "snug-recovery-aaaa");
-  press("Recover the room");
+  const { actions, onrecovered } = recover("key_missing");
   await vi.waitFor(() => expect(said()).toContain("The newest key of this room cannot be used"));
   expect(onrecovered).not.toHaveBeenCalled();
   expect(actions.calls).not.toContain("recover by closing the history");
