@@ -67,29 +67,6 @@ export const strings = {
   ended,
   rejoin,
 
-  switcher: {
-    heading: "Switch room",
-    label: "Find a room",
-    empty: "No room of yours has that name.",
-    current: "current",
-  },
-
-  shortcuts: {
-    heading: "Keyboard shortcuts",
-    items: [
-      { keys: ["Ctrl", "K"], does: "Switch room" },
-      { keys: ["Enter"], does: "Send the message" },
-      { keys: ["Shift", "Enter"], does: "Break the line" },
-      { keys: ["↑", "↓"], does: "From message to message" },
-      { keys: ["Enter", "Menu"], does: "What can be done with a message" },
-      { keys: ["↑"], does: "Edit your last message, in an empty composer" },
-      { keys: ["@"], does: "Mention someone" },
-      { keys: ["Home", "End"], does: "Oldest loaded, latest message" },
-      { keys: ["Esc"], does: "To the composer; cancel a reply or an edit; close a dialog" },
-      { keys: ["?"], does: "This sheet" },
-    ],
-  },
-
   theme: {
     label: "Theme",
     auto: "Like the system",

@@ -88,3 +88,16 @@ test("where the newest key cannot be used, the recovery key goes on by closing t
   await vi.waitFor(() => expect(onrecovered).toHaveBeenCalledWith("sunday"));
   expect(actions.calls).toContain("recover by closing the history");
 });
+
+test("agreeing to close the history of one room is not agreeing to it for another", async () => {
+  const { actions, onrecovered } = recover("key_missing");
+  await vi.waitFor(() => expect(said()).toContain("The newest key of this room cannot be used"));
+  document.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();
+  flushSync();
+  actions.refusal = null;
+  type("Room name", "Garden");
+  expect(said()).not.toContain("The newest key of this room cannot be used");
+  press("Recover the room");
+  await vi.waitFor(() => expect(onrecovered).toHaveBeenCalledWith("sunday"));
+  expect(actions.calls).not.toContain("recover by closing the history");
+});

@@ -36,7 +36,8 @@ export const stalled = {
   action: "Close the history",
 } as const;
 
-const ANEW = "Forget and join anew";
+/** Also what the dialog's button says. */
+export const ANEW = "Forget and join anew";
 
 /** The server has not what this device knows: the record of the newest key, or the device itself. */
 export const contradicted = {
@@ -52,12 +53,6 @@ export const contradicted = {
       action: ANEW,
     },
   } satisfies Record<Contradiction, object>,
-  action: ANEW,
-  anewHeading: "Forget this room and join anew?",
-  anewBody:
-    "Do this only if the server was restored from a backup. You join the room as it is there, with the password that it had then: whoever was removed since may be in it again.",
-  anewLost:
-    "This device forgets the room's keys and what it knows of its past, with what waits to be sent here. What was written after the backup stays lost.",
 } as const;
 
 /** All on the server's word: what a room's admins sign when they remove somebody is sealed under a key that those do not get. */
