@@ -31,15 +31,15 @@ const FILL: &str = "
     from room, generate_series(1, 20) g;
     analyze";
 
-static PLANS: AtomicU32 = AtomicU32::new(0);
+static SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
-/// How Postgres goes about a statement, whatever its parameters are.
-async fn plan(statement: &str) -> Vec<String> {
+/// A schema of its own with rows in all tables, in a transaction that goes with the connection.
+pub(super) async fn filled() -> Connection {
     let mut connection = Connection::connect(&server::postgres_server().await).await.expect("the server is there");
     session::prepare(&mut connection).await.expect("the session is set");
     // Other tests analyze the same catalogs at the same time, and are waited for.
     // Names of their own: a name that another transaction is about to take is waited for until that one ends.
-    let schema = format!("explained_{}_{}", std::process::id(), PLANS.fetch_add(1, Ordering::Relaxed));
+    let schema = format!("explained_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
     let begin = format!(
         "begin; set local statement_timeout = 0; set local lock_timeout = 0; create schema {schema}; set local search_path = {schema}"
     );
@@ -48,6 +48,12 @@ async fn plan(statement: &str) -> Vec<String> {
         sqlx::raw_sql(migration.sql.clone()).execute(&mut connection).await.expect("the migrations run");
     }
     sqlx::raw_sql(FILL).execute(&mut connection).await.expect("rows for the tables");
+    connection
+}
+
+/// How Postgres goes about a statement, whatever its parameters are.
+async fn plan(statement: &str) -> Vec<String> {
+    let mut connection = filled().await;
     let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
     let nulls = if parameters == 0 { String::new() } else { format!("({})", vec!["null"; parameters].join(", ")) };
     let explain = format!("prepare it as {statement}; explain (costs off) execute it{nulls}");

@@ -16,7 +16,7 @@ pub(super) struct Lists {
 impl Lists {
     /// `text` makes the statement around a query of a list's rows, whose columns hold these kinds of values.
     pub fn new(columns: &[Kind], text: impl Fn(&str) -> String) -> Self {
-        Self { text: text(&unnested(columns)), columns: columns.to_vec() }
+        Self { text: text(&unnested(columns, 1)), columns: columns.to_vec() }
     }
 
     /// Runs the statement for all of `rows`, in order, and returns what it finds.
@@ -44,15 +44,7 @@ impl Lists {
     }
 
     fn query<'q, const COLUMNS: usize>(&'static self, rows: &[[Value<'q>; COLUMNS]]) -> Query<'q> {
-        let mut query = sqlx::query(self.text.as_str());
-        for (at, kind) in self.columns.iter().enumerate() {
-            let column = rows.iter().map(|row| row[at]);
-            query = match kind {
-                Kind::Bytes => query.bind(column.filter_map(bytes).collect::<Vec<_>>()),
-                Kind::Number => query.bind(column.filter_map(number).collect::<Vec<_>>()),
-            };
-        }
-        query
+        bind(sqlx::query(self.text.as_str()), &self.columns, rows)
     }
 
     /// The text.
@@ -60,6 +52,22 @@ impl Lists {
     pub fn texts(&self) -> [&str; 1] {
         [&self.text]
     }
+}
+
+/// Binds a list's rows, an array for each column.
+pub(super) fn bind<'q, const COLUMNS: usize>(
+    mut query: Query<'q>,
+    columns: &[Kind],
+    rows: &[[Value<'q>; COLUMNS]],
+) -> Query<'q> {
+    for (at, kind) in columns.iter().enumerate() {
+        let column = rows.iter().map(|row| row[at]);
+        query = match kind {
+            Kind::Bytes => query.bind(column.filter_map(bytes).collect::<Vec<_>>()),
+            Kind::Number => query.bind(column.filter_map(number).collect::<Vec<_>>()),
+        };
+    }
+    query
 }
 
 fn bytes(value: Value<'_>) -> Option<&[u8]> {
@@ -78,17 +86,17 @@ fn number(value: Value<'_>) -> Option<i64> {
     Some(number)
 }
 
-/// `select c1, c2 from unnest($1::bytea[], $2::bigint[]) as list (c1, c2)`
-fn unnested(columns: &[Kind]) -> String {
+/// `select c1, c2 from unnest($1::bytea[], $2::bigint[]) as list (c1, c2)`, with parameters from `first` on.
+pub(super) fn unnested(columns: &[Kind], first: usize) -> String {
     let (mut names, mut arrays) = (String::new(), String::new());
-    for (at, kind) in (1..).zip(columns) {
-        let comma = if at == 1 { "" } else { ", " };
+    for (at, kind) in columns.iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
         let array = match kind {
             Kind::Bytes => "bytea[]",
             Kind::Number => "bigint[]",
         };
-        write!(names, "{comma}c{at}").expect("a string takes everything");
-        write!(arrays, "{comma}${at}::{array}").expect("a string takes everything");
+        write!(names, "{comma}c{}", at + 1).expect("a string takes everything");
+        write!(arrays, "{comma}${}::{array}", at + first).expect("a string takes everything");
     }
     format!("select {names} from unnest({arrays}) as list ({names})")
 }
@@ -99,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_list_is_an_array_for_each_column() {
-        let list = unnested(&[Kind::Bytes, Kind::Number]);
-        assert_eq!(list, "select c1, c2 from unnest($1::bytea[], $2::bigint[]) as list (c1, c2)");
+        let list = unnested(&[Kind::Bytes, Kind::Number], 3);
+        assert_eq!(list, "select c1, c2 from unnest($3::bytea[], $4::bigint[]) as list (c1, c2)");
     }
 }

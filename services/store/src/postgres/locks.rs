@@ -62,7 +62,8 @@ async fn select(
     found.iter().map(room_of).collect()
 }
 
-fn room_of(row: &Row) -> Result<RoomId, StoreError> {
+/// A row's room.
+pub(super) fn room_of(row: &Row) -> Result<RoomId, StoreError> {
     let id: &[u8] = row.try_get("room")?;
     id.try_into().map(RoomId).map_err(|_| StoreError::corrupt("a room's id is not 16 bytes"))
 }

@@ -1,6 +1,6 @@
 //! The store in Postgres: a few writer tasks with a connection each, and a pool of readers, on each of any number of nodes.
 //!
-//! Here is what is Postgres's own: reading an address, opening and checking a database, sessions, locks of rows, lists of rows, and the
+//! Here is what is Postgres's own: reading an address, opening and checking a database, sessions, locks of rows, lists of rows, how a batch is written, and the
 //! words in which its SQL differs. The statements and the writer are those of `statements/`, compiled for Postgres.
 
 #[macro_use]
@@ -9,6 +9,7 @@ mod address;
 mod durability;
 #[cfg(test)]
 mod explain;
+mod growth;
 mod lists;
 mod locks;
 mod open;

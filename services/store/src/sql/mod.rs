@@ -4,6 +4,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod error;
+pub(crate) mod growth;
 pub(crate) mod list;
 pub(crate) mod plan;
 

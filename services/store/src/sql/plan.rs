@@ -52,6 +52,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether more is to be written than entries, counters and heads.
+    pub fn does_more_than_grow(&self) -> bool {
+        let members = self.profiles.len() + self.leavers.len() + self.slowed.len();
+        members + self.deleted.len() > 0
+    }
+
     /// Decides on the next message of the batch and notes its effects for those after it.
     pub fn decide(&mut self, header: &Header) -> Decision {
         let Some(room) = self.rooms.get(&header.room).copied() else {

@@ -1,6 +1,6 @@
 //! The store in SQLite: one writer connection owned by one task, and a pool of readers.
 //!
-//! Here is what is SQLite's own: opening a file, backing it up and putting it back, lists of rows, and the words in which its SQL differs. The statements and the writer
+//! Here is what is SQLite's own: opening a file, backing it up and putting it back, lists of rows, how a batch is written, and the words in which its SQL differs. The statements and the writer
 //! are those of `statements/`, compiled for SQLite.
 
 #[macro_use]
@@ -8,6 +8,7 @@ mod dialect;
 mod backup;
 #[cfg(test)]
 mod explain;
+mod growth;
 mod lists;
 mod locks;
 mod open;

@@ -1,6 +1,9 @@
-//! The transaction of group commit: read what decides, decide, write. A handful of statements, however many rooms and messages.
+//! Group commit: read what decides, decide, write. A handful of statements, however many rooms and messages.
+//!
+//! A batch is written under locks, in a transaction ([`append_free`]), or, where a way to the database is what costs, first without any:
+//! read, decide, and one statement that writes to those rooms that are still as they were read ([`append_at_once`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use snug_protocol::frame::EntryFrame;
@@ -9,9 +12,11 @@ use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, RoomId, Seq};
 use sqlx::Row as _;
 
 use super::lists::Lists;
-use super::{Connection, Row, locks, row, tombstone};
+use super::texts::{COUNTERS, ENTRIES};
+use super::{Connection, Row, growth, locks, row, tombstone};
 use crate::rules::append::{Author, Headcount, Target, Terms};
 use crate::sql::batch::Draft;
+use crate::sql::growth::{EntryRow, Grown, Growth};
 use crate::sql::list::Kind::{Bytes, Number};
 use crate::sql::list::{Value, number, stored};
 use crate::sql::plan::{Decision, Plan, RoomState, Sender};
@@ -60,32 +65,6 @@ static TARGETS: LazyLock<Lists> = LazyLock::new(|| {
 });
 const HEADCOUNT: &str = "select count(*) as members, count(*) filter (where role = 1) as owners
      from member where room = $1 and state = 1";
-static ENTRIES: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Number, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes], |rows| {
-        format!(
-            "insert into entry (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope)
-             {rows}"
-        )
-    })
-});
-static COUNTERS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Bytes, Bytes, Number], |rows| {
-        format!(
-            "insert into sender_instance (room, device, instance, next) {rows}
-             on conflict (room, device, instance) do update set next = excluded.next"
-        )
-    })
-});
-static HEADS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Number, Number], |rows| {
-        format!(
-            "with grown (room, head, access_version) as ({rows})
-             update room set head = grown.head, access_version = grown.access_version
-             from grown where room.room = grown.room"
-        )
-    })
-});
-
 /// Where an entry that was appended before stands; `None` if it has been erased.
 type Known = HashMap<(Sender, u64), Option<(Seq, u64)>>;
 
@@ -102,27 +81,55 @@ pub(super) async fn append_free(
     drafts: &[Draft],
     awaited: Option<RoomId>,
 ) -> Result<Vec<Option<Answer>>, StoreError> {
-    let room = |draft: &Draft| draft.envelope.header().room;
-    let free = locks::free_rooms(connection, awaited, distinct(drafts.iter().map(room))).await?;
-    let ours: Vec<&Draft> = drafts.iter().filter(|draft| free.locked.contains(&room(draft))).collect();
-    let mut answers = append(connection, &ours).await?.into_iter();
+    let free = locks::free_rooms(connection, awaited, distinct(drafts.iter().map(room_of))).await?;
+    let ours: Vec<&Draft> = drafts.iter().filter(|draft| free.locked.contains(&room_of(draft))).collect();
+    let mut answers = append(connection, &ours, Hold::Locks).await?.into_iter();
     let answer = |draft| {
-        if free.missing.contains(&room(draft)) {
+        if free.missing.contains(&room_of(draft)) {
             return Some(Err(AppendError::NotAMember));
         }
-        if free.locked.contains(&room(draft)) { answers.next() } else { None }
+        if free.locked.contains(&room_of(draft)) { answers.next().flatten() } else { None }
     };
     Ok(drafts.iter().map(answer).collect())
 }
 
-/// Appends `drafts` in order and applies their effects. The answers are the drafts', in their order; a refused one changes nothing.
+/// Appends messages without a transaction around it and without a lock, as far as nobody writes to their rooms meanwhile: what was decided
+/// holds if the room's head and its `access_version` are still what they were. The answers are the drafts', in their order; `None` is for
+/// those that must come again, with locks.
+///
+/// # Errors
+/// The database failed. Nothing was written, or it is not known whether all was.
+pub(super) async fn append_at_once(
+    connection: &mut Connection,
+    drafts: &[Draft],
+) -> Result<Vec<Option<Answer>>, StoreError> {
+    append(connection, &drafts.iter().collect::<Vec<_>>(), Hold::Nothing).await
+}
+
+/// Whether a batch may go by [`append_at_once`]. What is about another entry, or changes more than the log, depends on rows that can
+/// change while the room's own stays.
+pub(super) fn can_go_at_once(kind: EntryKind) -> bool {
+    growth::AT_ONCE && kind == EntryKind::Message
+}
+
+/// What keeps others from the rooms of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Locks, until the transaction ends.
+    Locks,
+    Nothing,
+}
+
+/// Appends `drafts` in order and applies their effects. The answers are the drafts', in their order; a refused one changes nothing. `None`:
+/// somebody else wrote to the room, which nothing held.
 ///
 /// # Errors
 /// The database failed: the transaction must be rolled back, and all of them with it.
-async fn append(connection: &mut Connection, drafts: &[&Draft]) -> Result<Vec<Answer>, StoreError> {
+async fn append(connection: &mut Connection, drafts: &[&Draft], hold: Hold) -> Result<Vec<Option<Answer>>, StoreError> {
     let mut plan = read(connection, drafts).await?;
     read_targets(connection, drafts, &mut plan).await?;
     read_headcounts(connection, drafts, &mut plan).await?;
+    let seen = plan.rooms.clone();
     let decisions: Vec<Decision> = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
     let mut new: Vec<(&Draft, Seq)> = Vec::with_capacity(drafts.len());
     for (draft, decision) in drafts.iter().zip(&decisions) {
@@ -130,15 +137,51 @@ async fn append(connection: &mut Connection, drafts: &[&Draft]) -> Result<Vec<An
             new.push((*draft, *seq));
         }
     }
-    if !new.is_empty() {
-        new.sort_by_key(|(draft, seq)| (draft.envelope.header().room, *seq));
-        insert_entries(connection, &new, plan.now_ms).await?;
-        write_effects(connection, &plan, &new).await?;
+    if hold == Hold::Nothing && plan.does_more_than_grow() {
+        return Ok(vec![None; drafts.len()]);
+    }
+    new.sort_by_key(|(draft, seq)| (room_of(draft), *seq));
+    let left_out = grow(connection, &plan, &seen, &new).await?;
+    if hold == Hold::Locks {
+        if !left_out.is_empty() {
+            return Err(StoreError::unavailable("a room changed under its lock"));
+        }
+        write_effects(connection, &plan).await?;
     }
     // Only now: what it repeats may stand in this batch, or have been erased by it.
     let known = read_known(connection, drafts, &decisions).await?;
-    let answers = drafts.iter().zip(decisions).map(|(draft, decision)| answer(draft, decision, &known, plan.now_ms));
+    let answers = drafts.iter().zip(decisions).map(|(draft, decision)| {
+        // What was decided about the others of such a room counted on those that were not written.
+        let is_decided = !left_out.contains(&room_of(draft));
+        is_decided.then(|| answer(draft, decision, &known, plan.now_ms))
+    });
     Ok(answers.collect())
+}
+
+/// Writes new entries, counters and heads. The rooms that were left out, because they are not as they were `seen`.
+async fn grow(
+    connection: &mut Connection,
+    plan: &Plan,
+    seen: &BTreeMap<RoomId, RoomState>,
+    new: &[(&Draft, Seq)],
+) -> Result<BTreeSet<RoomId>, StoreError> {
+    if new.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let senders = distinct(new.iter().map(|(draft, _)| sender(draft)));
+    let senders: Vec<(Sender, u64)> = senders.into_iter().map(|sender| (sender, plan.next[&sender])).collect();
+    let rooms = distinct(new.iter().map(|(draft, _)| room_of(draft)));
+    let grown = rooms.iter().map(|room| {
+        let place = |state: &RoomState| (state.head, state.access_version);
+        Grown { room, was: place(&seen[room]), is: place(&plan.rooms[room]) }
+    });
+    let growth = Growth {
+        entries: new.iter().map(|new| entry_values(new, plan.now_ms)).collect(),
+        counters: senders.iter().map(counter_values).collect(),
+        rooms: grown.collect(),
+    };
+    let written = growth::write(connection, &growth).await?;
+    Ok(rooms.into_iter().filter(|room| !written.contains(room)).collect())
 }
 
 fn answer(draft: &Draft, decision: Decision, known: &Known, now_ms: u64) -> Answer {
@@ -153,6 +196,10 @@ fn answer(draft: &Draft, decision: Decision, known: &Known, now_ms: u64) -> Answ
         }
         Decision::Refused(why) => Err(why),
     }
+}
+
+fn room_of(draft: &Draft) -> RoomId {
+    draft.envelope.header().room
 }
 
 fn sender(draft: &Draft) -> Sender {
@@ -262,28 +309,29 @@ async fn read_known(
     Ok(known)
 }
 
+fn entry_values<'d>((draft, seq): &(&'d Draft, Seq), at_ms: u64) -> EntryRow<'d> {
+    let header = draft.envelope.header();
+    [
+        Value::Bytes(&header.room.0),
+        number(seq.0),
+        number(at_ms),
+        Value::Number(i64::from(header.kind as u8)),
+        Value::Bytes(&header.device.0),
+        Value::Bytes(&header.instance.0),
+        number(header.counter),
+        number(header.target.0),
+        Value::Bytes(&draft.hash.0),
+        Value::Bytes(draft.envelope.bytes()),
+    ]
+}
+
 /// Inserts entries without looking at them.
-pub(super) async fn insert_entries<'d>(
+pub(super) async fn insert_entries(
     connection: &mut Connection,
-    new: &[(&'d Draft, Seq)],
+    new: &[(&Draft, Seq)],
     at_ms: u64,
 ) -> Result<(), StoreError> {
-    let values = |(draft, seq): &(&'d Draft, Seq)| {
-        let header = draft.envelope.header();
-        [
-            Value::Bytes(&header.room.0),
-            number(seq.0),
-            number(at_ms),
-            Value::Number(i64::from(header.kind as u8)),
-            Value::Bytes(&header.device.0),
-            Value::Bytes(&header.instance.0),
-            number(header.counter),
-            number(header.target.0),
-            Value::Bytes(&draft.hash.0),
-            Value::Bytes(draft.envelope.bytes()),
-        ]
-    };
-    let rows: Vec<_> = new.iter().map(values).collect();
+    let rows: Vec<_> = new.iter().map(|new| entry_values(new, at_ms)).collect();
     Ok(ENTRIES.execute(connection, &rows).await?)
 }
 
@@ -293,19 +341,8 @@ pub(super) async fn upsert_senders(connection: &mut Connection, senders: &[(Send
     Ok(COUNTERS.execute(connection, &rows).await?)
 }
 
-/// Writes everything but the entries: counters, heads, profiles, who has left or must wait, and what is deleted.
-async fn write_effects(connection: &mut Connection, plan: &Plan, new: &[(&Draft, Seq)]) -> Result<(), StoreError> {
-    let senders = distinct(new.iter().map(|(draft, _)| sender(draft)));
-    let senders: Vec<(Sender, u64)> = senders.into_iter().map(|sender| (sender, plan.next[&sender])).collect();
-    upsert_senders(connection, &senders).await?;
-
-    let rooms = distinct(new.iter().map(|(draft, _)| draft.envelope.header().room));
-    let grown = |room| {
-        let state: &RoomState = &plan.rooms[room];
-        [Value::Bytes(&room.0), number(state.head.0), number(state.access_version)]
-    };
-    let rooms: Vec<_> = rooms.iter().map(grown).collect();
-    HEADS.execute(connection, &rooms).await?;
+/// Writes what is more than growth: profiles, who has left or must wait, and what is deleted.
+async fn write_effects(connection: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     for ((room, device), seq) in &plan.profiles {
         sqlx::query("update member set profile_seq = $3 where room = $1 and device = $2")
             .bind(&room.0[..])
@@ -342,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_finds_its_rows_by_their_keys() {
-        for lists in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES, &COUNTERS, &HEADS] {
+        for lists in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES, &COUNTERS] {
             for text in lists.texts() {
                 assert_searches(text).await;
             }

@@ -2,7 +2,7 @@
 //! transaction, a file for each noun; `writer.rs` queues and commits, and `append.rs` is the transaction of group commit.
 //!
 //! This folder is compiled twice, as a child of `sqlite/` and of `postgres/`. They give it, by the names imported here, their driver's
-//! types, their locks, lists of rows, and (as macros) the few words in which their SQL differs. So neither a type parameter nor a
+//! types, their locks, lists of rows, how a batch is written, and (as macros) the few words in which their SQL differs. So neither a type parameter nor a
 //! driver that is chosen at run time goes through the statements.
 
 mod append;
@@ -17,6 +17,7 @@ mod operating;
 mod room;
 mod row;
 mod step;
+pub(super) mod texts;
 mod token;
 mod tombstone;
 mod writer;
@@ -27,7 +28,7 @@ use snug_protocol::Envelope;
 
 #[cfg(test)]
 use super::explain;
-use super::{Connection, Pool, Query, Row, dialect, lists, locks, open};
+use super::{Connection, Pool, Query, Row, dialect, growth, lists, locks, open};
 use crate::sql::Scope;
 use crate::{AppendError, Appended, Durability, StoreError, StoreMetrics};
 pub(super) use writer::Writer;

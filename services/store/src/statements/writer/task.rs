@@ -14,7 +14,7 @@ use super::super::{Connection, Pool, append};
 use super::{APPENDS_QUEUED_MAX, Write, transaction};
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
-use crate::sql::error::is_lock_timeout;
+use crate::sql::error::{is_conflict, is_lock_timeout};
 use crate::{StoreError, StoreMetrics};
 
 /// Other writes between two batches of messages, and how long they may take together before the last of them.
@@ -30,6 +30,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a message waits, before or in its turn, for a room that somebody else has locked. Longer than the server lets a silent client
 /// hold it.
 const ROOM_PATIENCE: Duration = Duration::from_secs(8);
+
+/// After others wrote to a room of a batch that went without locks: batches that go with them from the start.
+const LOCKED_BATCHES: u32 = 16;
 
 /// A room that somebody else had locked.
 #[derive(Clone, Copy)]
@@ -52,6 +55,8 @@ pub(super) struct Task {
     waiting: VecDeque<Waiting>,
     /// The room that the last batch found locked by somebody else: the next one waits for it, for a moment.
     awaited: Option<Awaited>,
+    /// The next so many batches go with locks: others write to the same rooms.
+    locked_batches: u32,
     /// `None` after a failure, until the next work.
     connection: Option<Connection>,
     used_at: Instant,
@@ -79,6 +84,7 @@ impl Task {
             writes,
             waiting: VecDeque::new(),
             awaited: None,
+            locked_batches: 0,
             connection: Some(connection),
             used_at: Instant::now(),
             away: None,
@@ -150,9 +156,16 @@ impl Task {
         let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
         self.metrics.batches.observe_things(batch.len());
         let began = Instant::now();
+        let mut is_plain = drafts.iter().map(|draft| draft.envelope.header().kind).all(append::can_go_at_once);
+        is_plain &= waited_for.is_none() && self.locked_batches == 0;
         let (result, is_usable) = match self.connection().await {
+            Ok(connection) if is_plain => append_at_once(connection, &drafts).await,
             Ok(connection) => append_batch(connection, &drafts, waited_for).await,
             Err(error) => (Err(error), true),
+        };
+        self.locked_batches = match &result {
+            Ok(answers) if is_plain && answers.iter().any(Option::is_none) => LOCKED_BATCHES,
+            _ => self.locked_batches.saturating_sub(1),
         };
         self.metrics.commits.observe(began.elapsed());
         let locked =
@@ -245,6 +258,22 @@ async fn append_batch(
         Box::pin(async move { append::append_free(connection, &drafts, awaited).await })
     })
     .await
+}
+
+/// The same, without a transaction and without locks.
+async fn append_at_once(
+    connection: &mut Connection,
+    drafts: &Arc<[Draft]>,
+) -> (Result<Vec<Option<append::Answer>>, StoreError>, bool) {
+    let drafts = Arc::clone(drafts);
+    let count = drafts.len();
+    let done = transaction::at_once(connection, |connection| {
+        Box::pin(async move { append::append_at_once(connection, &drafts).await })
+    });
+    match done.await {
+        (Err(error), true) if is_conflict(&error) => (Ok(vec![None; count]), true),
+        done => done,
+    }
 }
 
 fn room_of(waiting: &Waiting) -> RoomId {

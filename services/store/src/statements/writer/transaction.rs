@@ -34,13 +34,33 @@ fn is_worth_another(error: &StoreError, scope: Scope) -> bool {
     is_conflict(error) || (scope != Scope::Batch && is_lock_timeout(error))
 }
 
+/// Runs `work`, of which one statement writes and is a transaction by itself. Also returns whether the connection may be used again.
+pub(super) async fn at_once<T>(
+    connection: &mut Connection,
+    work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>>,
+) -> (Result<T, StoreError>, bool) {
+    limited(async {
+        let result = work(connection).await;
+        // Ends nothing, but shows whether the connection still leads anywhere.
+        let is_usable = match &result {
+            Ok(_) => true,
+            Err(error) => statement(connection, "rollback").await.is_ok() && !is_read_only(error),
+        };
+        (result, is_usable)
+    })
+    .await
+}
+
 /// Runs the transaction once, as long as one may take. A connection that was left in the middle is of no use any more.
 async fn attempt<T, E, F>(connection: &mut Connection, scope: Scope, work: &F) -> (Result<T, E>, bool)
 where
     E: Failure,
     F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, E>>,
 {
-    let attempt = begin_to_end(connection, scope, work);
+    limited(begin_to_end(connection, scope, work)).await
+}
+
+async fn limited<T, E: From<StoreError>>(attempt: impl Future<Output = (Result<T, E>, bool)>) -> (Result<T, E>, bool) {
     let Some(limit) = dialect::ATTEMPT_LIMIT else { return attempt.await };
     match tokio::time::timeout(limit, attempt).await {
         Ok(done) => done,

@@ -1,0 +1,26 @@
+//! What a batch adds to logs.
+
+use snug_protocol::{RoomId, Seq};
+
+use super::list::Value;
+
+/// Room, seq, time, kind, device, instance, counter, target, hash, envelope.
+pub(crate) type EntryRow<'v> = [Value<'v>; 10];
+/// Room, device, instance, next counter.
+pub(crate) type CounterRow<'v> = [Value<'v>; 4];
+
+/// A room that grows.
+pub(crate) struct Grown<'v> {
+    pub room: &'v RoomId,
+    /// Its head and its `access_version`, as the batch was decided upon them.
+    pub was: (Seq, u64),
+    /// What they become.
+    pub is: (Seq, u64),
+}
+
+/// The rows of it, ordered by room.
+pub(crate) struct Growth<'v> {
+    pub entries: Vec<EntryRow<'v>>,
+    pub counters: Vec<CounterRow<'v>>,
+    pub rooms: Vec<Grown<'v>>,
+}
