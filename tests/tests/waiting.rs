@@ -66,7 +66,7 @@ async fn a_message_is_heard_although_its_sender_waits_for_the_database() {
     let (mut anas, mut bens) = (ana.socket().await, ben.socket().await);
     anas.follow(room.room, None).await;
     bens.follow(room.room, None).await;
-    held.hold("standing");
+    held.hold("follow_state");
     // Her socket has both before it is read: the message must not wait for the room.
     let message = ana.message(&mut room, "hello");
     anas.send(1, &message).await;

@@ -12,6 +12,7 @@ pub mod chat;
 pub mod checkup;
 mod clock;
 pub mod config;
+pub mod events;
 pub mod healthcheck;
 pub mod http;
 pub mod limit;

@@ -25,6 +25,7 @@ use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
 use crate::clock::Clock;
 use crate::config::{ConfigError, Limits, Migrate, Settings};
+use crate::events::{self, Listener};
 use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;
@@ -194,6 +195,11 @@ fn door(peppers: &Arc<Peppers>, limits: &Limits, shared_limits: Option<Arc<dyn S
     }
 }
 
+/// Who hears the bus's events.
+fn listeners(session: &SessionParts) -> Vec<Arc<dyn Listener>> {
+    vec![Arc::new(session.rooms.clone()), Arc::new(session.table.clone()), Arc::new(session.presence.clone())]
+}
+
 impl Server {
     /// Opens everything a node needs and listens. Nothing is accepted before [`Server::run`].
     ///
@@ -261,12 +267,13 @@ impl<L: Listen> Server<L> {
             presence,
             tokens: tokens.clone(),
             store: store.clone(),
-            table: SessionTable::start(limits.clone(), &*bus, tasks.clone(), stop.clone()),
+            table: SessionTable::start(limits.clone(), tasks.clone(), stop.clone()),
             node: node.to_string().into(),
             follows: FollowRates::default(),
             clock: clock.clone(),
             stop: close_sockets.clone(),
         });
+        events::listen(&*bus, listeners(&session), &tasks, stop.clone());
         let door = door(&peppers, &limits, shared_limits, clock.clone());
         let proxies: Arc<[_]> = settings.trusted_proxies.clone().into();
         let http_counters = Arc::<HttpCounters>::default();

@@ -29,7 +29,7 @@ pub use sqlite::{BackedUp, BackupError, Restored, SqliteOptions, back_up, restor
 pub use store::Store;
 pub use transfer::{Progress, Stage, TransferError, TransferOptions, Transferred, transfer};
 pub use types::{
-    Appended, DeviceKeys, Durability, Entering, EpochBegun, EpochKeys, Grant, GrantKind, GrantSecret, Lookup, Member,
-    MovePart, NewEpoch, NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead, RoomSummary, SignIn,
-    Standing, StepEffect, Swept, Token,
+    Appended, DeviceKeys, Durability, Entering, EpochBegun, EpochKeys, FollowState, Grant, GrantKind, GrantSecret,
+    Lookup, Member, MovePart, NewEpoch, NewInvite, NewRoom, NewStep, OfferOutcome, Page, Quotas, Room, RoomHead,
+    RoomSummary, SignIn, Standing, StepEffect, Swept, Token,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use snug_protocol::http::{MemberState, Role};
 use snug_protocol::limits::{EPOCH_KEY_BYTES, INVITES_PER_ROOM_MAX, MEMBERS_PER_ROOM_MAX, ROOMS_PER_DEVICE_MAX};
-use snug_protocol::{DeviceId, Envelope, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
+use snug_protocol::{DeviceId, Envelope, EnvelopeHash, GrantId, HistoryId, RoomId, Seq, frame::EntryFrame};
 
 pub use administration::{EpochBegun, EpochKeys, MovePart, NewEpoch, NewStep, OfferOutcome, Standing, StepEffect};
 pub use operating::{RoomSummary, SignIn};
@@ -105,6 +105,17 @@ pub struct RoomHead {
     pub head: Seq,
     /// See [`Room::access_version`].
     pub access_version: u64,
+}
+
+/// What one who wants to follow a room must know, all of one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FollowState {
+    /// The room.
+    pub room: Room,
+    /// What its follower is in it.
+    pub standing: Option<Standing>,
+    /// The hash of the entry at the cursor, if there is one.
+    pub cursor_hash: Option<EnvelopeHash>,
 }
 
 /// A room to be created.

@@ -5,34 +5,17 @@ use std::time::Duration;
 
 use snug_bus::{BusEvent, LEASE_RENEWED_EVERY};
 use snug_protocol::RoomId;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{CALL_LIMIT, Presence, lock};
+use crate::events::Listener;
 
 /// From the first doubt about who is in a room until those who follow it are told how things stand: by then every node has noticed, and
 /// has written its entries again.
 const STAND_AFTER: Duration = LEASE_RENEWED_EVERY.saturating_add(Duration::from_secs(2));
 /// Rooms that are told in one go, between which the lease is looked after.
 const STANDS_MAX: usize = 200;
-
-/// Takes note of what may have been missed. A task of its own: who waits for the roster between two events falls behind them, and takes
-/// that for a loss.
-pub(super) async fn listen(presence: Presence, stop: CancellationToken) {
-    let mut events = presence.shared.bus.events();
-    loop {
-        let missed = tokio::select! {
-            () = stop.cancelled() => return,
-            missed = missed(&mut events) => missed,
-        };
-        match missed {
-            Some(room) => presence.missed(room),
-            None => return,
-        }
-    }
-}
 
 pub(super) async fn run(presence: Presence, stop: CancellationToken) {
     let mut lease = Lease { presence, held: false, lost: false };
@@ -60,18 +43,6 @@ pub(super) async fn run(presence: Presence, stop: CancellationToken) {
                 Stands::More => Some(now),
                 Stands::Away => Some(now + LEASE_RENEWED_EVERY),
             };
-        }
-    }
-}
-
-/// Waits until events may have been lost: of a room, or of any. `None`: there will be no more events. Cancel-safe.
-async fn missed(events: &mut Receiver<BusEvent>) -> Option<Option<RoomId>> {
-    loop {
-        match events.recv().await {
-            Ok(BusEvent::Missed { room }) => return Some(room),
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return Some(None),
-            Err(RecvError::Closed) => return None,
         }
     }
 }
@@ -116,6 +87,18 @@ impl Lease {
             Ok(Err(_)) | Err(_) => self.presence.went_away(),
         }
         self.presence.doubt(shared.roster.take_unsure());
+    }
+}
+
+impl Listener for Presence {
+    fn hear(&self, event: &BusEvent) {
+        if let BusEvent::Missed { room } = event {
+            self.missed(*room);
+        }
+    }
+
+    fn overrun(&self, _lost: u64) {
+        self.missed(None);
     }
 }
 

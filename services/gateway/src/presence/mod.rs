@@ -103,7 +103,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Presence {
-    /// An empty table and its tasks: one keeps the roster in step, one the lease.
+    /// An empty table and its tasks: one keeps the roster in step, one the lease. It is to hear the bus's events.
     #[must_use]
     pub fn start(node: NodeId, backplane: &Backplane, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
         let shared = Shared {
@@ -121,7 +121,6 @@ impl Presence {
         let presence = Self { shared: Arc::new(shared) };
         tasks.spawn(registrar::run(presence.clone(), stop.clone()));
         tasks.spawn(lease::run(presence.clone(), stop.clone()));
-        tasks.spawn(lease::listen(presence.clone(), stop.clone()));
         tasks.spawn(presence.clone().run_departures(stop.clone()));
         presence
     }

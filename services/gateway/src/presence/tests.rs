@@ -10,6 +10,7 @@ use snug_bus::{BusError, LocalBus, LocalRoster, Stand};
 use tokio::sync::broadcast::Receiver;
 
 use super::*;
+use crate::events;
 
 const ROOM: RoomId = RoomId([1; 16]);
 const ANA: DeviceId = DeviceId([2; 16]);
@@ -93,7 +94,12 @@ fn scene() -> Scene {
     let (bus, roster, stop) = (Arc::new(LocalBus::new()), Arc::new(Flaky::default()), CancellationToken::new());
     let told = bus.events();
     let backplane = Backplane { bus, roster: Arc::clone(&roster) as Arc<dyn Roster>, limits: None };
-    let node = |number| Presence::start(NodeId([number; 8]), &backplane, &TaskTracker::new(), &stop);
+    let node = |number| {
+        let tasks = TaskTracker::new();
+        let presence = Presence::start(NodeId([number; 8]), &backplane, &tasks, &stop);
+        events::listen(&*backplane.bus, vec![Arc::new(presence.clone())], &tasks, stop.clone());
+        presence
+    };
     Scene { here: node(1), there: node(2), roster, told, _stop: stop.clone().drop_guard() }
 }
 

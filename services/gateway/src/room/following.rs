@@ -9,7 +9,7 @@ use std::time::Duration;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::limits::{HISTORY_PAGE_BYTES_MAX, LATEST_PAGE};
 use snug_protocol::{DeviceId, HistoryId, RoomId, Seq};
-use snug_store::StoreError;
+use snug_store::{FollowState, StoreError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -135,7 +135,14 @@ impl Drop for Following {
 }
 
 impl Rooms {
-    /// Makes the session a follower of the room, and says how the room stands. When it returns, everything committed from now on wakes
+    /// Whether somebody on this node follows it.
+    #[must_use]
+    pub fn is_followed(&self, room: RoomId) -> bool {
+        self.get(room).is_some_and(|room| room.begun.initialized())
+    }
+
+    /// Makes the session a follower of the room, and says how the room stands, what `device` is in it, and which entry is at `cursor`:
+    /// whoever has no right to be there gives the following up. When it returns, everything committed from now on wakes
     /// the session; the head is the store's, so that it covers whatever was acknowledged before the call, though the tail may get
     /// there a moment later. Until it does, the session reads from the store: the tail may not have heard of a deletion yet.
     ///
@@ -145,8 +152,9 @@ impl Rooms {
         &self,
         id: RoomId,
         device: DeviceId,
+        cursor: Seq,
         wake: Arc<Wake>,
-    ) -> Result<Option<(Following, snug_store::Room)>, StoreError> {
+    ) -> Result<Option<(Following, FollowState)>, StoreError> {
         loop {
             let mut following = self.enter(id, device, Arc::clone(&wake));
             let room = &following.room;
@@ -156,7 +164,8 @@ impl Rooms {
                 Err(BeginError::Store(error)) => return Err(error),
             }
             let reached = room.reached();
-            let Some(row) = self.shared.store.room(id).await? else { return Ok(None) };
+            let Some(state) = self.shared.store.follow_state(id, device, cursor).await? else { return Ok(None) };
+            let row = &state.room;
             if row.history != room.history() || row.head < reached || room.is_replaced() {
                 self.replace(room);
                 self.shared.store.begin_new_life(id, room.history()).await?;
@@ -167,7 +176,7 @@ impl Rooms {
             if announced == Accepted::Gap {
                 following.store_until = row.head;
             }
-            return Ok(Some((following, row)));
+            return Ok(Some((following, state)));
         }
     }
 

@@ -29,7 +29,6 @@ use snug_protocol::limits::RETENTION_MIN;
 use snug_protocol::{DeviceId, HistoryId, RoomId, Seq};
 use snug_store::Store;
 use tokio::sync::OnceCell;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +41,7 @@ use head_check::Wanted;
 use pace::{Pace, Round};
 
 use crate::clock::Clock;
+use crate::events::Listener;
 use crate::telemetry::trace::{self, TracedEntries};
 
 pub use due::Due;
@@ -204,8 +204,8 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// An empty table, and its tasks: one takes events from the bus, one compares heads, one tells of
-    /// growth that was held back, one counts crowds.
+    /// An empty table, and its tasks: one compares heads, one tells of growth that was held back, one counts
+    /// crowds. It is to hear the bus's events.
     #[must_use]
     pub fn start(store: Store, bus: Arc<dyn Bus>, clock: Clock, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let shared = Shared {
@@ -222,8 +222,6 @@ impl Rooms {
             next_follower: AtomicU64::new(0),
         };
         let rooms = Self { shared: Arc::new(shared) };
-        let events = rooms.shared.bus.events();
-        rooms.shared.tasks.spawn(rooms.clone().run_events(events));
         rooms.shared.tasks.spawn(head_check::run(rooms.clone(), rooms.shared.stop.clone()));
         rooms.shared.tasks.spawn(rooms.clone().run_rounds());
         rooms.shared.tasks.spawn(rooms.clone().run_crowds());
@@ -297,29 +295,13 @@ impl Rooms {
             room.recheck_access(None);
         });
     }
+}
 
-    async fn run_events(self, mut events: tokio::sync::broadcast::Receiver<BusEvent>) {
-        loop {
-            let event = tokio::select! {
-                () = self.shared.stop.cancelled() => return,
-                event = events.recv() => event,
-            };
-            match event {
-                Ok(event) => self.apply(event),
-                Err(RecvError::Lagged(lost)) => {
-                    self.shared.counters.overruns.increment();
-                    tracing::warn!(lost, "fell behind the bus; checking all heads");
-                    self.shared.head_checks.ask(None);
-                }
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }
-
-    fn apply(&self, event: BusEvent) {
+impl Listener for Rooms {
+    fn hear(&self, event: &BusEvent) {
         match event {
             BusEvent::Hint { room, seq, frame, trace } => {
-                let Some(room) = self.get(room) else { return };
+                let (Some(room), seq) = (self.get(*room), *seq) else { return };
                 let heard = trace::hear(trace.as_ref(), seq);
                 let _entered = heard.as_ref().map(|heard| heard.span().enter());
                 if let Some(heard) = &heard {
@@ -329,7 +311,7 @@ impl Rooms {
                 let accepted = self.change_tail(&room, |tail| {
                     is_next = seq == tail.head().next();
                     match frame {
-                        Some(frame) => tail.accept(frame),
+                        Some(frame) => tail.accept(frame.clone()),
                         None => tail.announce(seq),
                     }
                 });
@@ -340,22 +322,27 @@ impl Rooms {
                 }
             }
             BusEvent::Access { room, device } => {
-                if let Some(room) = self.get(room) {
-                    room.recheck_access(device);
+                if let Some(room) = self.get(*room) {
+                    room.recheck_access(*device);
                 }
             }
             BusEvent::Ephemeral { room, frame, from } => {
-                if let Some(room) = self.get(room) {
-                    room.ephemeral(&frame, from);
+                if let Some(room) = self.get(*room) {
+                    room.ephemeral(frame, *from);
                 }
             }
             BusEvent::Missed { room } => {
                 tracing::debug!(room = room.map(tracing::field::display), "news may have been lost; checking heads");
-                self.shared.head_checks.ask(room);
+                self.shared.head_checks.ask(*room);
             }
             BusEvent::Checked => self.shared.head_checks.ask(None),
             // The session table's business.
             BusEvent::Token { .. } => {}
         }
+    }
+
+    fn overrun(&self, _lost: u64) {
+        self.shared.counters.overruns.increment();
+        self.shared.head_checks.ask(None);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
 //! within `GATHER_LIMIT` after that goes out together: a room that gets fewer messages than that never waits. While a room is still
-//! writing, what comes waits for the end of that, and then as long again; so the more there is to do, the more is done in one write.
+//! writing, or waits for its turn on a busy node, what comes waits for the end of that, and then as long again: so the more there is to
+//! do, in this room or in others, the more is done in one write.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,10 +16,14 @@ use super::{Room, Rooms, lock};
 /// How long news may be held back to go out with others, if nothing is being written.
 pub const GATHER_LIMIT: Duration = Duration::from_millis(3);
 
+/// The same, where to bring the last ones took longer than that.
+const BUSY_GATHER_LIMIT: Duration = Duration::from_millis(100);
+
 #[derive(Default)]
 struct State {
-    /// When the last fan-out began, or ended.
+    /// When the last fan-out was due, or ended; and how long news wait from then on.
     last: Option<Instant>,
+    gathers: Duration,
     /// One is under way.
     runs: bool,
     /// One more is to be, with the next round.
@@ -32,7 +37,8 @@ pub(super) struct Pace(Mutex<State>);
 /// What is to be done about news.
 enum Next {
     Now,
-    WithRound,
+    /// With the first round from then on.
+    WithRound(Instant),
     /// Somebody sees to them already.
     Nothing,
 }
@@ -48,39 +54,58 @@ impl Pace {
             state.waits = true;
             return Next::Nothing;
         }
-        if state.last.is_none_or(|last| now - last >= GATHER_LIMIT) {
-            (state.runs, state.last) = (true, Some(now));
-            return Next::Now;
+        let gathers = state.gathers.max(GATHER_LIMIT);
+        match state.last {
+            Some(last) if now < last + gathers => {
+                state.waits = true;
+                Next::WithRound(round_after(last, gathers))
+            }
+            _ => {
+                (state.runs, state.last) = (true, Some(now));
+                Next::Now
+            }
         }
-        state.waits = true;
-        Next::WithRound
     }
 
     /// A round has come.
-    fn begin(&self) {
+    fn begin(&self, now: Instant) {
         let mut state = lock(&self.0);
-        (state.waits, state.runs) = (false, true);
+        (state.waits, state.runs, state.last) = (false, true, Some(now));
     }
 
-    /// A fan-out has ended; whether there is to be one more.
-    fn end(&self, now: Instant) -> bool {
+    /// A fan-out has ended; when there is to be one more.
+    fn end(&self, now: Instant) -> Option<Instant> {
         let mut state = lock(&self.0);
-        (state.runs, state.last) = (false, Some(now));
-        state.waits
+        let took = state.last.map_or(Duration::ZERO, |due| now - due);
+        let gathers = took.clamp(GATHER_LIMIT, BUSY_GATHER_LIMIT);
+        (state.runs, state.last, state.gathers) = (false, Some(now), gathers);
+        state.waits.then(|| round_after(now, gathers))
     }
 }
 
-/// Rooms that bring what has come with the next round.
+/// The first moment of a round that ends a wait from `last` on: a round takes its rooms a `GATHER_LIMIT` after it began.
+fn round_after(last: Instant, gathers: Duration) -> Instant {
+    last + gathers.saturating_sub(GATHER_LIMIT)
+}
+
+/// Rooms that bring what has come with a round, each from its moment on.
 #[derive(Default)]
 pub(super) struct Round {
-    rooms: Mutex<Vec<Arc<Room>>>,
+    rooms: Mutex<Vec<(Instant, Arc<Room>)>>,
     begins: Notify,
 }
 
 impl Round {
-    fn join(&self, room: Arc<Room>) {
-        lock(&self.rooms).push(room);
+    fn join(&self, from: Instant, room: Arc<Room>) {
+        lock(&self.rooms).push((from, room));
         self.begins.notify_one();
+    }
+
+    /// Those whose moment has come, and whether others wait for theirs.
+    fn take(&self, now: Instant) -> (Vec<Arc<Room>>, bool) {
+        let mut rooms = lock(&self.rooms);
+        let due = rooms.extract_if(.., |(from, _)| *from <= now).map(|(_, room)| room).collect();
+        (due, !rooms.is_empty())
     }
 }
 
@@ -89,7 +114,7 @@ impl Rooms {
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
         match room.pace.grown(Instant::now()) {
             Next::Now => self.spawn_fan_out(Arc::clone(room)),
-            Next::WithRound => self.shared.round.join(Arc::clone(room)),
+            Next::WithRound(from) => self.shared.round.join(from, Arc::clone(room)),
             Next::Nothing => {}
         }
     }
@@ -98,22 +123,28 @@ impl Rooms {
         let rooms = self.clone();
         self.shared.tasks.spawn(async move {
             rooms.fan_out(&room).await;
-            if room.pace.end(Instant::now()) {
-                rooms.shared.round.join(room);
+            if let Some(from) = room.pace.end(Instant::now()) {
+                rooms.shared.round.join(from, room);
             }
         });
     }
 
     pub(super) async fn run_rounds(self) {
         let round = &self.shared.round;
+        let mut others_wait = false;
         loop {
-            tokio::select! {
-                () = self.shared.stop.cancelled() => return,
-                () = round.begins.notified() => {}
+            if !others_wait {
+                tokio::select! {
+                    () = self.shared.stop.cancelled() => return,
+                    () = round.begins.notified() => {}
+                }
             }
             sleep(GATHER_LIMIT).await;
-            for room in std::mem::take(&mut *lock(&round.rooms)) {
-                room.pace.begin();
+            let now = Instant::now();
+            let (due, rest) = round.take(now);
+            others_wait = rest && !self.shared.stop.is_cancelled();
+            for room in due {
+                room.pace.begin(now);
                 self.spawn_fan_out(room);
             }
         }
@@ -129,13 +160,32 @@ mod tests {
         let (pace, began) = (Pace::default(), Instant::now());
         assert!(matches!(pace.grown(began), Next::Now));
         assert!(matches!(pace.grown(began), Next::Nothing), "it is being written");
-        assert!(pace.end(began), "and what came meanwhile comes next");
+        assert_eq!(pace.end(began), Some(began), "and what came meanwhile comes with the next round");
         assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::Nothing), "it waits already");
-        pace.begin();
-        assert!(!pace.end(began + GATHER_LIMIT));
-        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::WithRound));
-        pace.begin();
-        assert!(!pace.end(began + GATHER_LIMIT));
+        pace.begin(began + GATHER_LIMIT);
+        assert_eq!(pace.end(began + GATHER_LIMIT), None);
+        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::WithRound(from) if from == began + GATHER_LIMIT));
+        pace.begin(began + GATHER_LIMIT);
+        assert_eq!(pace.end(began + GATHER_LIMIT), None);
         assert!(matches!(pace.grown(began + GATHER_LIMIT * 2), Next::Now));
+    }
+
+    #[test]
+    fn a_room_that_takes_long_to_write_to_or_to_get_its_turn_gathers_as_long_and_no_longer_than_a_limit() {
+        let (pace, began) = (Pace::default(), Instant::now());
+        let took = Duration::from_millis(40);
+        assert!(matches!(pace.grown(began), Next::Now));
+        assert_eq!(pace.end(began + took), None);
+        let from = began + took * 2 - GATHER_LIMIT;
+        assert!(matches!(pace.grown(began + took), Next::WithRound(moment) if moment == from));
+        pace.begin(from);
+        let ended = from + Duration::from_secs(9);
+        assert_eq!(pace.end(ended), None);
+        assert!(matches!(pace.grown(ended + BUSY_GATHER_LIMIT), Next::Now), "not nine seconds");
+        assert_eq!(pace.end(ended + BUSY_GATHER_LIMIT), None);
+        assert!(
+            matches!(pace.grown(ended + BUSY_GATHER_LIMIT + GATHER_LIMIT), Next::Now),
+            "quick again, at once again"
+        );
     }
 }

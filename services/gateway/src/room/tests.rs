@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Due, Following, Rooms, Wake};
 use crate::clock::Clock;
+use crate::events;
 
 const ROOM: RoomId = RoomId([1; 16]);
 const ANA: DeviceId = DeviceId([2; 16]);
@@ -61,8 +62,10 @@ async fn who_follows_before_the_news_of_a_deletion_reads_from_the_store() {
     let message = store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message").seq;
     // Nobody publishes on this bus.
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-    let rooms = Rooms::start(store.clone(), bus, clock(&store).await, TaskTracker::new(), CancellationToken::new());
-    let follow = async || rooms.follow(ROOM, ANA, Arc::<Wake>::default()).await.expect("memory").expect("it exists").0;
+    let rooms = start(&store, bus).await;
+    let follow = async || {
+        rooms.follow(ROOM, ANA, Seq::ZERO, Arc::<Wake>::default()).await.expect("memory").expect("it exists").0
+    };
     let earlier = follow().await;
     until("what there is may be sent", || earlier.room().told() == message).await;
     let kept = earlier.due(Seq(1));
@@ -80,15 +83,21 @@ async fn clock(store: &Store) -> Clock {
     Clock::set_by(store).await.expect("memory")
 }
 
+async fn start(store: &Store, bus: Arc<dyn Bus>) -> Rooms {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let rooms = Rooms::start(store.clone(), Arc::clone(&bus), clock(store).await, tasks.clone(), stop.clone());
+    events::listen(&*bus, vec![Arc::new(rooms.clone())], &tasks, stop);
+    rooms
+}
+
 async fn rooms_over(store: &Store) -> (Rooms, Arc<LocalBus>) {
     let bus = Arc::new(LocalBus::new());
-    let rooms =
-        Rooms::start(store.clone(), bus.clone(), clock(store).await, TaskTracker::new(), CancellationToken::new());
+    let rooms = start(store, bus.clone()).await;
     (rooms, bus)
 }
 
 async fn follow(rooms: &Rooms, device: DeviceId, wake: &Arc<Wake>) -> Following {
-    rooms.follow(ROOM, device, Arc::clone(wake)).await.expect("memory").expect("it exists").0
+    rooms.follow(ROOM, device, Seq::ZERO, Arc::clone(wake)).await.expect("memory").expect("it exists").0
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -219,8 +228,7 @@ impl Bus for SlowBus {
 async fn a_room_that_is_entered_while_it_is_being_left_is_not_deaf() {
     let store = store_with_room().await;
     let bus = Arc::new(SlowBus::default());
-    let rooms =
-        Rooms::start(store.clone(), bus.clone(), clock(&store).await, TaskTracker::new(), CancellationToken::new());
+    let rooms = start(&store, bus.clone()).await;
     drop(follow(&rooms, ANA, &Arc::default()).await);
     bus.unfollowing.notified().await;
     let entering = {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use snug_bus::BusEvent;
 use snug_protocol::frame::{BinaryFrameError, ClientFrame, Cursor, Resync, SendFrame, ServerFrame, close};
 use snug_protocol::limits::{BACKLOG_MAX, HEARTBEAT_PERIOD, LATEST_PAGE, ROOMS_PER_SESSION_MAX, TYPING_PERIOD};
-use snug_protocol::{EnvelopeError, ErrorBody, ErrorCode, RoomId, Seq};
-use snug_store::{Standing, Store, StoreError};
+use snug_protocol::{EnvelopeError, EnvelopeHash, ErrorBody, ErrorCode, RoomId, Seq};
+use snug_store::{FollowState, Standing, StoreError};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -165,15 +165,18 @@ impl Session {
     ) -> Result<(Subscription, ServerFrame), FollowError> {
         let (device, wake) = (self.caller.device(), Arc::clone(&self.wake));
         let parts = &self.parts;
-        // Asked before, so that a stranger costs no more than a look; and after, so that a removal in between is not missed.
-        right(parts.store.standing(room, device).await?).map_err(FollowError::Refused)?;
-        let Some((following, state)) = parts.rooms.follow(room, device, wake).await? else {
+        // Asked before the room is entered, so that a stranger costs no more than a look; where somebody is already, entering costs nothing.
+        if !parts.rooms.is_followed(room) {
+            right(parts.store.standing(room, device).await?).map_err(FollowError::Refused)?;
+        }
+        let at = cursor.as_ref().map_or(Seq::ZERO, |cursor| cursor.seq);
+        let Some((following, state)) = parts.rooms.follow(room, device, at, wake).await? else {
             return Err(FollowError::Refused(ErrorCode::NotAMember));
         };
-        let standing = parts.store.standing(room, device).await?;
+        let FollowState { room: row, standing, cursor_hash } = state;
         let role = right(standing).map_err(FollowError::Refused)?;
-        let head = state.head;
-        let place = place(&parts.store, following.room(), head, cursor.as_ref()).await?;
+        let head = row.head;
+        let place = place(following.room(), head, cursor.as_ref(), cursor_hash);
         let counters = parts.table.counters();
         counters.follows.increment();
         if cursor.is_some() {
@@ -194,7 +197,7 @@ impl Session {
             skipped: place.skipped,
             resync: place.resync,
             role,
-            chain: state.chain,
+            chain: row.chain,
             here,
             here_count,
         };
@@ -230,24 +233,24 @@ impl Place {
     }
 }
 
-/// Where to send from.
-async fn place(store: &Store, room: &Room, head: Seq, cursor: Option<&Cursor>) -> Result<Place, StoreError> {
+/// Where to send from. `hash`: of the entry at the cursor.
+fn place(room: &Room, head: Seq, cursor: Option<&Cursor>, hash: Option<EnvelopeHash>) -> Place {
     let latest = Place { cursor: head.back(LATEST_PAGE), skipped: false, resync: None };
-    let Some(cursor) = cursor else { return Ok(latest) };
+    let Some(cursor) = cursor else { return latest };
     let resync = if cursor.history != room.history() {
         Some(Resync::OtherHistory)
     } else if cursor.seq == Seq::ZERO {
         None
     } else {
-        match store.entry_hash(room.id(), cursor.seq).await? {
+        match hash {
             None => Some(Resync::BeyondHead),
             Some(hash) if hash.short().as_slice() != cursor.hash.0 => Some(Resync::OtherHash),
             Some(_) => None,
         }
     };
-    Ok(match resync {
+    match resync {
         Some(_) => Place { resync, ..latest },
         None if head.0.saturating_sub(cursor.seq.0) > BACKLOG_MAX => Place { skipped: true, ..latest },
         None => Place { cursor: cursor.seq, ..latest },
-    })
+    }
 }

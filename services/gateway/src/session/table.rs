@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use snug_bus::{Bus, BusEvent};
+use snug_bus::BusEvent;
 use snug_protocol::DeviceId;
 use tokio::sync::Notify;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::SessionCounters;
 use crate::config::Limits;
+use crate::events::Listener;
 use crate::limit::subject;
 use crate::room::{News, Wake};
 
@@ -115,9 +115,10 @@ impl Drop for Admission {
 }
 
 impl SessionTable {
-    /// An empty table, and its tasks: one hears of revoked tokens, one has all tokens checked when such news may have been lost.
+    /// An empty table, and its task, which has all tokens checked when news of revoked ones may have been lost. It is to hear the bus's
+    /// events.
     #[must_use]
-    pub fn start(limits: Limits, bus: &dyn Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub fn start(limits: Limits, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let shared = Shared {
             rows: Mutex::default(),
             next: AtomicU64::new(0),
@@ -129,8 +130,7 @@ impl SessionTable {
             counters: SessionCounters::default(),
         };
         let table = Self { shared: Arc::new(shared) };
-        table.shared.tasks.spawn(table.clone().run_rechecks(stop.clone()));
-        table.shared.tasks.spawn(table.clone().run(bus.events(), stop));
+        table.shared.tasks.spawn(table.clone().run_rechecks(stop));
         table
     }
 
@@ -226,25 +226,6 @@ impl SessionTable {
         }
     }
 
-    async fn run(self, mut events: tokio::sync::broadcast::Receiver<BusEvent>, stop: CancellationToken) {
-        loop {
-            let event = tokio::select! {
-                () = stop.cancelled() => return,
-                event = events.recv() => event,
-            };
-            match event {
-                Ok(BusEvent::Token { device }) => {
-                    for row in self.rows().by_id.values().filter(|row| row.device == device) {
-                        row.wake.tell(News::TOKEN);
-                    }
-                }
-                Ok(BusEvent::Missed { room: None }) | Err(RecvError::Lagged(_)) => self.shared.recheck_all.notify_one(),
-                Ok(_) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }
-
     /// Has all tokens checked when asked to, a few at a time; once more if asked meanwhile.
     async fn run_rechecks(self, stop: CancellationToken) {
         let all = async {
@@ -264,19 +245,40 @@ impl SessionTable {
     }
 }
 
+impl Listener for SessionTable {
+    fn hear(&self, event: &BusEvent) {
+        match event {
+            BusEvent::Token { device } => {
+                for row in self.rows().by_id.values().filter(|row| row.device == *device) {
+                    row.wake.tell(News::TOKEN);
+                }
+            }
+            BusEvent::Missed { room: None } => self.shared.recheck_all.notify_one(),
+            _ => {}
+        }
+    }
+
+    fn overrun(&self, _lost: u64) {
+        self.shared.recheck_all.notify_one();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use snug_bus::LocalBus;
+    use snug_bus::{Bus, LocalBus};
 
     use super::*;
     use crate::config::Cli;
+    use crate::events;
 
     fn table(sessions: usize) -> (SessionTable, Arc<LocalBus>, Vec<Admission>) {
         let args = ["snug", "--sockets-per-device=100000", "--sockets-per-address=100000"];
         let bus = Arc::new(LocalBus::new());
         let limits = Cli::parse_from(args).settings.limits;
-        let table = SessionTable::start(limits, &*bus, TaskTracker::new(), CancellationToken::new());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let table = SessionTable::start(limits, tasks.clone(), stop.clone());
+        events::listen(&*bus, vec![Arc::new(table.clone())], &tasks, stop);
         let address = IpAddr::from([10, 0, 0, 1]);
         let admissions = (0..sessions).map(|_| table.admit(DeviceId([1; 16]), address).expect("a place")).collect();
         (table, bus, admissions)

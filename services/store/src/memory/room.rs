@@ -9,8 +9,8 @@ use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId, Seq};
 use super::{Log, Membership, Memory, now_ms};
 use crate::rules::{expired_invites_max, ms};
 use crate::{
-    CreateInviteError, CreateRoomError, Grant, GrantKind, GrantSecret, Lookup, NewInvite, NewRoom, Quotas, Room,
-    Standing, StoreError,
+    CreateInviteError, CreateRoomError, FollowState, Grant, GrantKind, GrantSecret, Lookup, NewInvite, NewRoom, Quotas,
+    Room, Standing, StoreError,
 };
 
 impl Memory {
@@ -53,6 +53,14 @@ impl Memory {
 
     pub fn room(&self, room: RoomId) -> Result<Option<Room>, StoreError> {
         Ok(self.open()?.log(room).map(|log| log.room.clone()))
+    }
+
+    pub fn follow_state(&self, room: RoomId, device: DeviceId, cursor: Seq) -> Result<Option<FollowState>, StoreError> {
+        Ok(self.open()?.log(room).map(|log| FollowState {
+            room: log.room.clone(),
+            standing: log.standing(device),
+            cursor_hash: log.entry(cursor).map(EntryFrame::hash),
+        }))
     }
 
     pub fn rooms_of(&self, device: DeviceId) -> Result<Vec<(Room, Role)>, StoreError> {

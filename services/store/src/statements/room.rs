@@ -2,7 +2,7 @@
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
-use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId, Seq};
+use snug_protocol::{DeviceId, EnvelopeHash, GrantId, HistoryId, RoomId, Seq};
 use sqlx::Row as _;
 
 use super::append::{insert_entries, upsert_senders};
@@ -11,7 +11,16 @@ use crate::sql::Scope;
 use crate::sql::batch::Draft;
 use crate::sql::error::unique_violation;
 use crate::sql::list::stored;
-use crate::{CreateRoomError, Grant, GrantKind, Lookup, NewRoom, Quotas, Room, StoreError};
+use crate::{CreateRoomError, FollowState, Grant, GrantKind, Lookup, NewRoom, Quotas, Room, StoreError};
+
+/// A room, a device's place in it, and an entry's hash.
+const FOLLOW_STATE: &str =
+    "select room.room, room.name, room.history, room.head, room.epoch, room.chain_seq, room.locked,
+        room.access_version, room.created_at_ms, member.state, member.role, entry.hash as cursor_hash
+     from room
+     left join member on member.room = room.room and member.device = $2
+     left join entry on entry.room = room.room and entry.seq = $3
+     where room.room = $1";
 
 impl Database {
     pub async fn create_room(&self, new: NewRoom, quotas: &Quotas) -> Result<(Room, EntryFrame), CreateRoomError> {
@@ -45,6 +54,21 @@ impl Database {
     pub async fn room(&self, room: RoomId) -> Result<Option<Room>, StoreError> {
         let found = select_room(&mut *self.readers.acquire().await?, room).await?;
         Ok(found.map(|(room, _)| room))
+    }
+
+    pub async fn follow_state(
+        &self,
+        room: RoomId,
+        device: DeviceId,
+        cursor: Seq,
+    ) -> Result<Option<FollowState>, StoreError> {
+        let query = sqlx::query(FOLLOW_STATE).bind(&room.0[..]).bind(&device.0[..]).bind(stored(cursor.0));
+        let Some(found) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
+        Ok(Some(FollowState {
+            room: room_of(&found)?,
+            standing: row::optional_standing(&found)?,
+            cursor_hash: row::optional_bytes(&found, "cursor_hash")?.map(EnvelopeHash),
+        }))
     }
 
     pub async fn rooms_of(&self, device: DeviceId) -> Result<Vec<(Room, Role)>, StoreError> {
@@ -206,5 +230,16 @@ async fn insert_room(connection: &mut Connection, room: &Room, likeness: &str) -
             Some(_) => CreateRoomError::IdTaken,
             None => error.into(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain::assert_searches;
+    use super::FOLLOW_STATE;
+
+    #[tokio::test]
+    async fn following_a_room_looks_at_a_row_of_each_table() {
+        assert_searches(FOLLOW_STATE).await;
     }
 }

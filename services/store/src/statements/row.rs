@@ -18,6 +18,12 @@ pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], 
     row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| unfit(column))
 }
 
+/// The same, or `None` where there is none.
+pub(super) fn optional_bytes<const N: usize>(row: &Row, column: &str) -> Result<Option<[u8; N]>, StoreError> {
+    let found = row.try_get::<Option<&[u8]>, _>(column)?;
+    found.map(<[u8; N]>::try_from).transpose().map_err(|_| unfit(column))
+}
+
 pub(super) fn number(row: &Row, column: &str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unfit(column))
 }

@@ -2,10 +2,12 @@
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
-use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId};
+use snug_protocol::{DeviceId, GrantId, HistoryId, RoomId, Seq};
 
 use super::{Backend, Store, on, through};
-use crate::{CreateInviteError, CreateRoomError, Grant, GrantSecret, Lookup, NewInvite, NewRoom, Room, StoreError};
+use crate::{
+    CreateInviteError, CreateRoomError, FollowState, Grant, GrantSecret, Lookup, NewInvite, NewRoom, Room, StoreError,
+};
 
 impl Store {
     /// Creates a room with its password grant, its owner as first member, and its epoch record as seq 1, all in one transaction. The
@@ -39,6 +41,19 @@ impl Store {
     /// The store failed.
     pub async fn room(&self, room: RoomId) -> Result<Option<Room>, StoreError> {
         on!(self, backend => backend.room(room))
+    }
+
+    /// The room, what `device` is in it, and the entry at `cursor`, as they are at one moment.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn follow_state(
+        &self,
+        room: RoomId,
+        device: DeviceId,
+        cursor: Seq,
+    ) -> Result<Option<FollowState>, StoreError> {
+        on!(self, backend => backend.follow_state(room, device, cursor))
     }
 
     /// The rooms `device` is a member of now, by name.

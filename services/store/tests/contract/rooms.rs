@@ -16,6 +16,7 @@ contract![
     a_device_is_in_at_most_as_many_rooms_as_allowed,
     the_owners_instance_goes_on_after_the_record,
     rooms_are_listed_by_name_and_only_to_members,
+    who_follows_a_room_learns_of_it_of_themselves_and_of_their_cursor_at_once,
     heads_tell_what_grew_and_leave_out_what_is_gone,
     a_deleted_room_is_erased_and_its_name_is_free,
     a_room_made_again_is_another_history,
@@ -47,6 +48,20 @@ async fn a_room_is_found_by_the_likeness_of_its_name(store: Store) {
     let found = store.lookup("room 001").await.unwrap();
     assert_eq!(found, Some(Lookup { room, grant: GrantId(id(1)), kdf: 1 }));
     assert_eq!(store.lookup("room 002").await.unwrap(), None);
+}
+
+async fn who_follows_a_room_learns_of_it_of_themselves_and_of_their_cursor_at_once(store: Store) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let record = new_room(1, device(1)).epoch_record;
+    let asked = async |number, seq| store.follow_state(room, device(number).device, Seq(seq)).await.unwrap().unwrap();
+    let owner = asked(1, 1).await;
+    assert_eq!(Some(owner.room), store.room(room).await.unwrap());
+    assert_eq!((owner.standing, owner.cursor_hash), (Some(Standing::Member(Role::Owner)), Some(record.hash())));
+    let member = asked(2, 0).await;
+    assert_eq!((member.standing, member.cursor_hash), (Some(Standing::Member(Role::Member)), None));
+    assert_eq!(asked(2, 9).await.cursor_hash, None, "beyond the head");
+    assert_eq!(asked(3, 1).await.standing, None, "a stranger");
+    assert_eq!(store.follow_state(RoomId(id(9)), device(1).device, Seq(1)).await.unwrap(), None);
 }
 
 async fn likeness_is_unique_under_concurrent_creation(store: Store) {
