@@ -26,7 +26,7 @@ pub enum TlsError {
     Pair(String),
 }
 
-fn wrong(setting: &'static str, path: &Path, reason: impl ToString) -> TlsError {
+fn wrong(setting: &'static str, path: &Path, reason: &impl ToString) -> TlsError {
     TlsError::File { setting, path: path.to_owned(), reason: reason.to_string() }
 }
 
@@ -37,9 +37,9 @@ fn wrong(setting: &'static str, path: &Path, reason: impl ToString) -> TlsError 
 pub fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
-        .map_err(|error| wrong("SNUG_TLS_CERT", cert, error))?;
+        .map_err(|error| wrong("SNUG_TLS_CERT", cert, &error))?;
     if chain.is_empty() {
-        return Err(wrong("SNUG_TLS_CERT", cert, "there is no certificate in it"));
+        return Err(wrong("SNUG_TLS_CERT", cert, &"there is no certificate in it"));
     }
     Ok(chain)
 }
@@ -50,7 +50,7 @@ pub fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// Which file is wrong, and how.
 pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let chain = chain(cert)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong("SNUG_TLS_KEY", key, error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong("SNUG_TLS_KEY", key, &error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
