@@ -1,20 +1,24 @@
 //! `snug check`: whether a node could start with these settings, and what it would find. Nothing is created, migrated or noted, so it can
 //! be asked beside a running node, and before the first one.
 
-use std::net::{SocketAddr, TcpListener};
+mod certificate;
+mod watching;
+
 use std::path::Path;
 use std::time::SystemTime;
 
+use rustls_pki_types::UnixTime;
 use serde::Serialize;
 use snug_bus::{RedisBackplane, RedisOptions};
 use snug_store::{OpenError, Store};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{PepperError, Peppers};
 use crate::config::{Migrate, Settings};
-use crate::server::{StartError, open_store_beside};
-use crate::{healthcheck, tls};
+use crate::healthcheck;
+use crate::server::{StartError, listen, open_store_beside};
 
 /// A distance between this machine's clock and the database's that is worth a word.
 const SKEW_MS_MAX: u64 = 5_000;
@@ -29,7 +33,7 @@ pub enum State {
     Ok,
     /// A node starts all the same.
     Warning,
-    /// A node does not start.
+    /// A node does not start, or nobody could use it.
     Failed,
 }
 
@@ -56,7 +60,7 @@ impl Report {
         self.findings.push(Finding { what, state, said: said.into() });
     }
 
-    /// How many things are as no node could start with.
+    /// How many things would keep a node from starting, or people from using it.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.findings.iter().filter(|finding| finding.state == State::Failed).count()
@@ -70,17 +74,18 @@ pub async fn check(settings: &Settings) -> Report {
         report.note("settings", State::Failed, error.to_string());
         return report;
     }
-    match settings.identity(settings.listen) {
+    let identity = settings.identity(settings.listen);
+    match &identity {
         Ok(identity) => report.note("settings", State::Ok, format!("people open {}", identity.url)),
         Err(error) => report.note("settings", State::Failed, error.to_string()),
     }
     if let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
-        match tls::acceptor(cert, key) {
-            Ok(_) => report.note("certificate", State::Ok, format!("{} and its key fit", cert.display())),
-            Err(error) => report.note("certificate", State::Failed, error.to_string()),
-        }
+        certificate::check(cert, key, identity.as_ref().ok(), UnixTime::now(), &mut report);
     }
-    check_port(settings, &mut report).await;
+    // Kept for a while: the admin port cannot be the same.
+    let port = check_port(settings, &mut report).await;
+    watching::check(settings, &mut report).await;
+    drop(port);
     check_files(settings, &mut report);
     let tasks = TaskTracker::new();
     match open_store_beside(settings, &tasks).await {
@@ -95,15 +100,19 @@ pub async fn check(settings: &Settings) -> Report {
 }
 
 /// Whether the port is free, or a node has it.
-async fn check_port(settings: &Settings, report: &mut Report) {
-    let address: SocketAddr = settings.listen;
-    match TcpListener::bind(address) {
-        Ok(_) => report.note("port", State::Ok, format!("{address} is free")),
+async fn check_port(settings: &Settings, report: &mut Report) -> Option<TcpListener> {
+    let address = settings.listen;
+    match listen(address, "SNUG_LISTEN") {
+        Ok(port) => {
+            report.note("port", State::Ok, format!("{address} is free"));
+            return Some(port);
+        }
         Err(_) if healthcheck::ask(settings).await.is_ok() => {
             report.note("port", State::Ok, format!("a node is ready at {address}"));
         }
-        Err(error) => report.note("port", State::Failed, format!("cannot listen on {address}: {error}")),
+        Err(error) => report.note("port", State::Failed, error.to_string()),
     }
+    None
 }
 
 /// Whether the system allows as many open files as the settings allow connections.

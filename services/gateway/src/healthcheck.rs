@@ -19,7 +19,7 @@ use crate::config::Settings;
 
 /// For the whole question; the node itself gives its dependencies two seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(4);
-/// The report is some hundred bytes.
+/// The report is some hundred bytes; of the numbers the first will do.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// Why a node does not count as ready.
@@ -53,10 +53,10 @@ pub async fn ask(settings: &Settings) -> Result<(), HealthError> {
     let question = async {
         let stream = TcpStream::connect(address).await?;
         if settings.tls_cert.is_none() {
-            return question(stream).await;
+            return question(stream, "/readyz").await;
         }
         let name = ServerName::IpAddress(address.ip().into());
-        question(connector().connect(name, stream).await?).await
+        question(connector().connect(name, stream).await?, "/readyz").await
     };
     let answer = match timeout(ANSWER_LIMIT, question).await {
         Ok(answer) => answer.map_err(silent)?,
@@ -69,6 +69,12 @@ pub async fn ask(settings: &Settings) -> Result<(), HealthError> {
     Err(HealthError::NotReady { address, answer: body.trim().to_owned() })
 }
 
+/// Whether a node tells its numbers to whoever asks at this admin port.
+pub(crate) async fn tells_metrics(admin: SocketAddr) -> bool {
+    let question = async { question(TcpStream::connect(reachable(admin)).await?, "/metrics").await };
+    matches!(timeout(ANSWER_LIMIT, question).await, Ok(Ok(answer)) if answer.contains("\nsnug_build_info{"))
+}
+
 /// A node that listens on every address is asked on loopback.
 fn reachable(mut listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
@@ -79,9 +85,9 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
     listen
 }
 
-async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<String> {
+async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> std::io::Result<String> {
     // HTTP/1.0: the answer is not in chunks, and the connection ends with it.
-    stream.write_all(b"GET /readyz HTTP/1.0\r\nhost: localhost\r\n\r\n").await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
     match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await {
         Err(error) if answer.is_empty() => Err(error),

@@ -120,7 +120,11 @@ pub(crate) fn random_node() -> NodeId {
     NodeId(node)
 }
 
-fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+/// Listens where `setting` says.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(crate) fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the last life's connections to be forgotten.

@@ -26,21 +26,31 @@ pub enum TlsError {
     Pair(String),
 }
 
+fn wrong(setting: &'static str, path: &Path, reason: &impl ToString) -> TlsError {
+    TlsError::File { setting, path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// The certificates of a file, the node's own first; at least that one.
+///
+/// # Errors
+/// The file cannot be read, or there is none in it.
+pub fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong("SNUG_TLS_CERT", cert, &error))?;
+    if chain.is_empty() {
+        return Err(wrong("SNUG_TLS_CERT", cert, &"there is no certificate in it"));
+    }
+    Ok(chain)
+}
+
 /// Reads certificate chain and key.
 ///
 /// # Errors
 /// Which file is wrong, and how.
 pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    let wrong = |setting, path: &Path, reason: String| TlsError::File { setting, path: path.to_owned(), reason };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong("SNUG_TLS_CERT", cert, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(wrong("SNUG_TLS_CERT", cert, "there is no certificate in it".to_owned()));
-    }
-    let key_file = key;
-    let key =
-        PrivateKeyDer::from_pem_file(key_file).map_err(|error| wrong("SNUG_TLS_KEY", key_file, error.to_string()))?;
+    let chain = chain(cert)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong("SNUG_TLS_KEY", key, &error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -6,9 +6,9 @@ use serde_json::Value;
 use snug_protocol::ErrorCode;
 use snug_protocol::frame::{ServerFrame, close};
 use snug_tests::guest::Guest;
-use snug_tests::process::{Process, free_port};
+use snug_tests::process::Process;
 
-use crate::commands::{Said, does, fails, snug};
+use crate::commands::{does, fails, snug};
 
 fn data(folder: &Path) -> String {
     format!("--data-dir={}", folder.display())
@@ -20,75 +20,6 @@ async fn running(folder: &Path) -> Process {
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
-}
-
-/// Whether what a check found of this is as named, and all that was said.
-fn found(said: &Said, what: &str) -> (String, String) {
-    let report: Value = serde_json::from_str(&said.out).expect("JSON");
-    assert_eq!(report["ok"], said.ended_well);
-    let findings = report["findings"].as_array().expect("a list");
-    let finding = findings.iter().find(|finding| finding["what"] == what).unwrap_or_else(|| panic!("{what}: {said:?}"));
-    let text = |key: &str| finding[key].as_str().expect("text").to_owned();
-    (text("state"), text("said"))
-}
-
-#[tokio::test]
-async fn a_check_finds_the_same_before_beside_and_after_a_node_and_changes_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    let flags = [format!("--data-dir={}", data.display()), format!("--listen=127.0.0.1:{}", free_port())];
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let check = [&["check", "--json"], &flags[..]].concat();
-    let before = snug(&check).await;
-    assert_eq!(found(&before, "database").0, "ok", "it can be made: {before:?}");
-    assert!(before.ended_well && !data.exists(), "a question makes nothing");
-    let mut node = Process::start(&flags).await;
-    let beside = snug(&check).await;
-    assert!(beside.ended_well, "{beside:?}");
-    assert!(found(&beside, "port").1.contains("a node is ready"), "{beside:?}");
-    assert!(found(&beside, "database").1.contains("sqlite, durability local"), "{beside:?}");
-    assert!(found(&beside, "pepper").1.contains("pepper 1"), "{beside:?}");
-    assert!(node.terminate().await);
-    let after = snug(&check).await;
-    assert!(after.ended_well && found(&after, "port").1.contains("is free"), "{after:?}");
-    std::fs::remove_file(data.join("pepper")).expect("it was made");
-    let without = snug(&check).await;
-    assert!(!without.ended_well);
-    assert_eq!(found(&without, "pepper").0, "failed");
-    let human = snug(&[&["check"], &flags[..]].concat()).await;
-    assert!(!human.ended_well && human.out.contains("FAILED   pepper"), "{human:?}");
-    assert!(human.err.starts_with("snug: 1 of ") && human.err.trim_end().lines().count() == 1, "{human:?}");
-}
-
-#[tokio::test]
-async fn a_check_finds_what_a_start_would_stumble_over() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = format!("--listen={}", taken.local_addr().expect("bound"));
-    let file = folder.path().join("a file");
-    std::fs::write(&file, "not a folder").expect("a file");
-    let inside = data(&file.join("data"));
-    let damaged = folder.path().join("damaged");
-    std::fs::create_dir(&damaged).expect("a folder");
-    std::fs::write(damaged.join("snug.db"), "this is a letter, not a database. ".repeat(200)).expect("a file");
-    let unreachable = format!("--redis-url=redis://127.0.0.1:{}", free_port());
-    let nobody = format!("--database-url=postgres://snug@127.0.0.1:{}/snug", free_port());
-    let (elsewhere, damaged, pepper) = (data(folder.path()), data(&damaged), "--pepper-file=/nowhere/pepper");
-    for (args, what, word) in [
-        (&[taken.as_str(), &elsewhere][..], "port", "cannot listen"),
-        (&[&inside], "database", "is no folder"),
-        (&[&damaged], "database", "snug.db"),
-        (&["--public-url=chat.example", &elsewhere], "settings", "SNUG_PUBLIC_URL"),
-        (&[&nobody, pepper], "database", "cannot reach"),
-        (&[&nobody, pepper, &unreachable], "redis", "cannot be reached"),
-        (&["--tls-cert=/nowhere.pem", "--tls-key=/nowhere.pem", &elsewhere], "certificate", "SNUG_TLS_CERT"),
-    ] {
-        let free = format!("--listen=127.0.0.1:{}", free_port());
-        let free = if args[0].starts_with("--listen") { vec![] } else { vec![free.as_str()] };
-        let said = snug(&[&["check", "--json"], args, &free].concat()).await;
-        let (state, text) = found(&said, what);
-        assert!(state == "failed" && text.contains(word), "{args:?}: {said:?}");
-    }
 }
 
 #[tokio::test]

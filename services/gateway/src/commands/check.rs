@@ -22,7 +22,7 @@ pub async fn run(check: &Check) -> anyhow::Result<()> {
         }
     }
     if failed > 0 {
-        bail!("{failed} of {} things are as no node could start with", report.findings.len());
+        bail!("{failed} of {} things would keep a node from starting, or people from using it", report.findings.len());
     }
     Ok(())
 }

@@ -19,6 +19,18 @@ pub struct Identity {
     pub https: bool,
 }
 
+impl Identity {
+    /// The host of the address that people open: a name, or an address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let place = self.url.split_once("://").map_or(self.url.as_str(), |(_, place)| place);
+        if let Some(address) = place.strip_prefix('[') {
+            return address.split(']').next().unwrap_or(address);
+        }
+        place.split(':').next().unwrap_or(place)
+    }
+}
+
 impl Settings {
     /// The host names and origins of a node that listens on `bound`.
     ///
@@ -97,6 +109,18 @@ mod tests {
         for wrong in ["chat.example", "ftp://chat.example", "https://chat.example/path", "https://"] {
             assert!(settings(&["--public-url", wrong]).identity(bound).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_host_is_what_a_certificate_must_be_for() {
+        let bound = "0.0.0.0:8443".parse().expect("an address");
+        let host = |args: &[&str]| settings(args).identity(bound).expect("an address").host().to_owned();
+        assert_eq!(host(&[]), "localhost");
+        assert_eq!(host(&["--public-url=https://Chat.example"]), "chat.example");
+        assert_eq!(host(&["--public-url=https://chat.example:8443"]), "chat.example");
+        assert_eq!(host(&["--public-url=https://192.0.2.1:8443"]), "192.0.2.1");
+        assert_eq!(host(&["--public-url=https://[2001:db8::1]"]), "2001:db8::1");
+        assert_eq!(host(&["--public-url=https://[2001:db8::1]:8443"]), "2001:db8::1");
     }
 
     #[test]

@@ -131,6 +131,14 @@ impl Collector {
         self.shared.answers.load(Ordering::Relaxed)
     }
 
+    /// Sends it a batch with nothing in it: whether it is one, and takes what is sent.
+    ///
+    /// # Errors
+    /// It does not, within five seconds.
+    pub async fn ask(&self) -> Result<(), SendError> {
+        self.send(Signal::Metrics, Vec::new()).await
+    }
+
     pub(super) fn exports(&self) -> &Counters<Export> {
         &self.shared.exports
     }
@@ -190,6 +198,8 @@ impl Collector {
         let request = Request::post(url.path())
             .header(header::HOST, url.authority().map_or("", |authority| authority.as_str()))
             .header(header::CONTENT_TYPE, "application/x-protobuf")
+            // Said also of nothing: some wait for more, else.
+            .header(header::CONTENT_LENGTH, body.len())
             .header(header::USER_AGENT, concat!("snug/", env!("CARGO_PKG_VERSION")))
             .body(Body::from(body))
             .map_err(std::io::Error::other)?;

@@ -78,14 +78,22 @@ pub struct Telemetry {
     traces: Option<(SdkTracerProvider, Collector)>,
 }
 
+/// What is logged.
+///
+/// # Errors
+/// `SNUG_LOG` is no filter.
+pub(crate) fn filter(settings: &Settings) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder()
+        .parse(&settings.log)
+        .map_err(|error| TelemetryError::Filter { filter: settings.log.clone(), reason: error.to_string() })
+}
+
 /// Begins to log to standard error, and to trace if there is a collector. Once a process, from within its runtime.
 ///
 /// # Errors
 /// A setting makes no sense.
 pub fn init(settings: &Settings) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::builder()
-        .parse(&settings.log)
-        .map_err(|error| TelemetryError::Filter { filter: settings.log.clone(), reason: error.to_string() })?;
+    let filter = filter(settings)?;
     let Some(collector) = settings.watching.collector()? else {
         let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_no_frame));
         match settings.log_format {
