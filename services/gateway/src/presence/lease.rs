@@ -106,7 +106,10 @@ impl Presence {
     /// Events of this room, or of any, have not arrived.
     fn missed(&self, room: Option<RoomId>) {
         let table = self.table();
-        self.doubt(table.rooms().filter(|here| room.is_none_or(|room| room == *here)));
+        match room {
+            Some(room) => self.doubt(table.has(room).then_some(room)),
+            None => self.doubt(table.rooms()),
+        }
     }
 
     /// Tells some of the rooms that are in doubt how they stand.

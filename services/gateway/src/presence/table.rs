@@ -100,6 +100,11 @@ impl Table {
         self.rooms.keys().copied()
     }
 
+    /// Whether somebody is in the room.
+    pub fn has(&self, room: RoomId) -> bool {
+        self.rooms.contains_key(&room)
+    }
+
     /// Whether nobody is anywhere.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()

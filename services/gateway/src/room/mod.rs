@@ -113,7 +113,7 @@ impl Room {
         self.id
     }
 
-    /// The newest seq that can be sent; what has come since is told of within [`pace::GATHER_LIMIT`].
+    /// The newest seq that can be sent; what has come since is told of with the next fan-out, see [`pace`].
     #[must_use]
     pub fn told(&self) -> Seq {
         Seq(self.told.load(Ordering::Acquire))

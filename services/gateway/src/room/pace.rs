@@ -1,9 +1,9 @@
 //! When a room brings its followers what has come.
 //!
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
-//! within `GATHER_LIMIT` after that goes out together: a room that gets fewer messages than that never waits. While a room is still
-//! writing, or waits for its turn on a busy node, what comes waits for the end of that, and then as long again: so the more there is to
-//! do, in this room or in others, the more is done in one write.
+//! within `GATHER_LIMIT` after that goes out together: a room that is quick to write to and gets fewer messages than that never waits.
+//! While a room is still writing, or waits for its turn on a busy node, what comes waits for the end of that, and then as long again, up to
+//! `BUSY_GATHER_LIMIT`: so the more there is to do, in this room or in others, the more is done in one write.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -165,7 +165,7 @@ impl Session {
     ) -> Result<(Subscription, ServerFrame), FollowError> {
         let (device, wake) = (self.caller.device(), Arc::clone(&self.wake));
         let parts = &self.parts;
-        // Asked before the room is entered, so that a stranger costs no more than a look; where somebody is already, entering costs nothing.
+        // Asked before the room is entered, so that a stranger makes no node follow it; where somebody is already, one question is enough.
         if !parts.rooms.is_followed(room) {
             right(parts.store.standing(room, device).await?).map_err(FollowError::Refused)?;
         }

@@ -16,7 +16,7 @@ use crate::sql::list::{Value, number};
 /// Whether a batch may go without a transaction: the statement is one by itself.
 pub(super) const AT_ONCE: bool = true;
 
-const GROWN: [Kind; 5] = [Bytes, Number, Number, Number, Number];
+const GROWN: [Kind; 6] = [Bytes, Bytes, Number, Number, Number, Number];
 
 /// Writes to those rooms that are still as they were when the batch was decided upon, and that nobody else is writing to. Whether a room is,
 /// is seen on its newest row, under the lock: if somebody has written since the statement began, Postgres compares again.
@@ -24,10 +24,11 @@ static WRITE: LazyLock<String> = LazyLock::new(|| {
     const HELD: &str = "where c1 in (select room from held)";
     let (entries, counters) = (GROWN.len() + 1, GROWN.len() + ENTRY.len() + 1);
     format!(
-        "with grown (room, was_head, was_access_version, head, access_version) as ({grown}),
+        "with grown (room, history, was_head, was_access_version, head, access_version) as ({grown}),
          held as materialized (
              select room.room from room join grown on grown.room = room.room
-             where room.head = grown.was_head and room.access_version = grown.was_access_version
+             where room.history = grown.history
+                 and room.head = grown.was_head and room.access_version = grown.was_access_version
              for update of room skip locked),
          written as ({written}),
          counted as ({counted})
@@ -42,9 +43,9 @@ static WRITE: LazyLock<String> = LazyLock::new(|| {
 
 /// Writes it. The rooms that it was written to.
 pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<BTreeSet<RoomId>, StoreError> {
-    let rooms = growth.rooms.iter().map(|Grown { room, was, is }| {
+    let rooms = growth.rooms.iter().map(|Grown { room, history, was, is }| {
         let [was, is] = [was, is].map(|(head, access_version)| (number(head.0), number(*access_version)));
-        [Value::Bytes(&room.0), was.0, was.1, is.0, is.1]
+        [Value::Bytes(&room.0), Value::Bytes(&history.0), was.0, was.1, is.0, is.1]
     });
     let query = bind(sqlx::query(WRITE.as_str()), &GROWN, &rooms.collect::<Vec<_>>());
     let query = bind(bind(query, &ENTRY, &growth.entries), &COUNTER, &growth.counters);
@@ -54,7 +55,7 @@ pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> R
 
 #[cfg(test)]
 mod tests {
-    use snug_protocol::Seq;
+    use snug_protocol::{HistoryId, Seq};
 
     use super::super::explain::{assert_searches, filled};
     use super::*;
@@ -68,23 +69,28 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_written_to_a_room_that_is_not_as_it_was_when_the_batch_was_decided_upon() {
         let mut connection = filled().await;
-        let rooms: Vec<Vec<u8>> =
-            sqlx::query_scalar("select room from room order by room").fetch_all(&mut connection).await.expect("rooms");
-        let rooms: Vec<RoomId> = rooms.iter().take(3).map(|id| RoomId(id[..].try_into().expect("16 bytes"))).collect();
+        let ids: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select room, history from room order by room limit 4")
+            .fetch_all(&mut connection)
+            .await
+            .expect("rooms");
+        let history = HistoryId(ids[0].1[..].try_into().expect("16 bytes"));
+        let rooms: Vec<RoomId> = ids.iter().map(|(id, _)| RoomId(id[..].try_into().expect("16 bytes"))).collect();
         let before = counts(&mut connection).await;
         let new = Value::Bytes(&[9; 16]);
         let entry = |room| {
-            [room, number(101), number(0), number(3), new, new, number(0), number(0), Value::Bytes(&[9; 32]), new]
+            let hash = Value::Bytes(&[9; 32]);
+            [room, number(101), number(0), number(3), new, new, number(0), number(0), hash, new]
         };
-        let [as_it_was, has_grown, somebody_lost_access] = &rooms[..] else { panic!("three rooms") };
-        let is = (Seq(101), 1);
+        let [as_it_was, has_grown, somebody_lost_access, another] = &rooms[..] else { panic!("four rooms") };
+        let (history, other, is) = (&history, &HistoryId([7; 16]), (Seq(101), 1));
         let growth = Growth {
             entries: rooms.iter().map(|room| entry(Value::Bytes(&room.0))).collect(),
             counters: rooms.iter().map(|room| [Value::Bytes(&room.0), new, new, number(1)]).collect(),
             rooms: vec![
-                Grown { room: as_it_was, was: (Seq(100), 1), is },
-                Grown { room: has_grown, was: (Seq(99), 1), is },
-                Grown { room: somebody_lost_access, was: (Seq(100), 0), is },
+                Grown { room: as_it_was, history, was: (Seq(100), 1), is },
+                Grown { room: has_grown, history, was: (Seq(99), 1), is },
+                Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
+                Grown { room: another, history: other, was: (Seq(100), 1), is },
             ],
         };
         assert_eq!(write(&mut connection, &growth).await.expect("written"), BTreeSet::from([*as_it_was]));

@@ -1,6 +1,6 @@
 //! What a batch adds to logs.
 
-use snug_protocol::{RoomId, Seq};
+use snug_protocol::{HistoryId, RoomId, Seq};
 
 use super::list::Value;
 
@@ -12,6 +12,8 @@ pub(crate) type CounterRow<'v> = [Value<'v>; 4];
 /// A room that grows.
 pub(crate) struct Grown<'v> {
     pub room: &'v RoomId,
+    /// Which room of this id it is: one may have been deleted, and another made.
+    pub history: &'v HistoryId,
     /// Its head and its `access_version`, as the batch was decided upon them.
     pub was: (Seq, u64),
     /// What they become.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, Header, HistoryId, InstanceId, RoomId, Seq};
 
 use crate::rules::append::{Author, Headcount, Target, Terms, Verdict, is_slowed, judge, judge_target};
 use crate::{AppendError, Standing};
@@ -13,6 +13,7 @@ pub(crate) type Sender = (RoomId, DeviceId, InstanceId);
 /// The part of a room that appending reads and changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RoomState {
+    pub history: HistoryId,
     pub head: Seq,
     pub terms: Terms,
     pub access_version: u64,
@@ -138,7 +139,8 @@ mod tests {
     const DEVICE: DeviceId = DeviceId([2; 16]);
 
     fn plan() -> Plan {
-        let room = RoomState { head: Seq(10), terms: Terms { epoch: 3, slow_ms: 0 }, access_version: 7 };
+        let terms = Terms { epoch: 3, slow_ms: 0 };
+        let room = RoomState { history: HistoryId::default(), head: Seq(10), terms, access_version: 7 };
         let author = Author { standing: Some(Standing::Member(Role::Member)), ..Author::default() };
         Plan { rooms: [(ROOM, room)].into(), authors: [((ROOM, DEVICE), author)].into(), ..Plan::default() }
     }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
-use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, Header, HistoryId, InstanceId, RoomId, Seq};
 use sqlx::Row as _;
 
 use super::lists::Lists;
@@ -28,7 +28,7 @@ static SENDERS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Bytes, Bytes, Bytes], |rows| {
         format!(
             "with asked (room, device, instance) as ({rows})
-             select asked.room, asked.device, asked.instance, room.head, room.epoch, room.slow_ms, room.access_version,
+             select asked.room, asked.device, asked.instance, room.history, room.head, room.epoch, room.slow_ms, room.access_version,
                     member.state, member.role, coalesce(member.muted_until_ms, 0) as muted_until_ms,
                     coalesce(member.wrote_at_ms, 0) as wrote_at_ms, coalesce(sender.next, 0) as next, {now_ms} as now_ms
              from asked
@@ -94,7 +94,8 @@ pub(super) async fn append_free(
 }
 
 /// Appends messages without a transaction around it and without a lock, as far as nobody writes to their rooms meanwhile: what was decided
-/// holds if the room's head and its `access_version` are still what they were. The answers are the drafts', in their order; `None` is for
+/// holds if the room is still that one, and its head and `access_version` are what they were: whatever a decision depends on
+/// moves one of them. The answers are the drafts', in their order; `None` is for
 /// those that must come again, with locks.
 ///
 /// # Errors
@@ -173,7 +174,7 @@ async fn grow(
     let rooms = distinct(new.iter().map(|(draft, _)| room_of(draft)));
     let grown = rooms.iter().map(|room| {
         let place = |state: &RoomState| (state.head, state.access_version);
-        Grown { room, was: place(&seen[room]), is: place(&plan.rooms[room]) }
+        Grown { room, history: &seen[room].history, was: place(&seen[room]), is: place(&plan.rooms[room]) }
     });
     let growth = Growth {
         entries: new.iter().map(|new| entry_values(new, plan.now_ms)).collect(),
@@ -224,6 +225,7 @@ async fn read(connection: &mut Connection, drafts: &[&Draft]) -> Result<Plan, St
     for row in SENDERS.fetch_all(connection, &asked).await? {
         let (room, device, instance) = sender_of(&row)?;
         let state = RoomState {
+            history: HistoryId(row::bytes(&row, "history")?),
             head: row::seq(&row, "head")?,
             terms: Terms { epoch: row::small(&row, "epoch")?, slow_ms: row::number(&row, "slow_ms")? },
             access_version: row::number(&row, "access_version")?,

@@ -1,5 +1,5 @@
 //! The SQL of the store, one text for both databases: all statements of it but for opening a database. One function a statement or
-//! transaction, a file for each noun; `writer.rs` queues and commits, and `append.rs` is the transaction of group commit.
+//! transaction, a file for each noun; `writer.rs` queues and commits, and `append.rs` is group commit.
 //!
 //! This folder is compiled twice, as a child of `sqlite/` and of `postgres/`. They give it, by the names imported here, their driver's
 //! types, their locks, lists of rows, how a batch is written, and (as macros) the few words in which their SQL differs. So neither a type parameter nor a

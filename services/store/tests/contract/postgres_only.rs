@@ -150,6 +150,40 @@ async fn a_room_that_somebody_holds_keeps_nobody_waiting_but_its_own_senders() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_changes_between_look_and_write_loses_neither_messages_nor_what_changed() {
+    use sqlx::Connection as _;
+    let database = PostgresDatabase::create().await;
+    let store = database.open().await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let before = store.heads(&[room]).await.unwrap()[0].access_version;
+    let (tasks, is_over) = (TaskTracker::new(), Arc::new(AtomicBool::new(false)));
+    let mut other = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let until = Arc::clone(&is_over);
+    // What decisions depend on, and what they do not: the one is never written over, the other makes a newer row all the same.
+    let changing = tasks.spawn(async move {
+        let mut raised = 0;
+        while !until.load(Ordering::Acquire) {
+            sqlx::raw_sql("update room set retained_seq = retained_seq").execute(&mut other).await.unwrap();
+            if raised < 100 {
+                sqlx::raw_sql("update room set access_version = access_version + 1").execute(&mut other).await.unwrap();
+                raised += 1;
+            }
+        }
+        raised
+    });
+    let mut instance = Instance::new(room, device(1), 1);
+    for seq in 2..=400 {
+        assert_eq!(instance.say(&store).await.seq, Seq(seq));
+    }
+    is_over.store(true, Ordering::Release);
+    let raised = changing.await.unwrap();
+    let head = store.heads(&[room]).await.unwrap()[0];
+    assert_eq!((head.head, head.access_version), (Seq(400), before + raised));
+    assert_eq!(log(&store, room).await.len(), 400);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_rooms_with_one_name_or_one_id_made_on_three_nodes_at_once_one_is_made() {
     let database = PostgresDatabase::create().await;
     let nodes = nodes(&database).await;

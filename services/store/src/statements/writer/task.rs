@@ -31,7 +31,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// hold it.
 const ROOM_PATIENCE: Duration = Duration::from_secs(8);
 
-/// After others wrote to a room of a batch that went without locks: batches that go with them from the start.
+/// After a batch could not go without locks, since others wrote to its rooms or it changed more than logs: batches that go with them.
 const LOCKED_BATCHES: u32 = 16;
 
 /// A room that somebody else had locked.
@@ -55,7 +55,7 @@ pub(super) struct Task {
     waiting: VecDeque<Waiting>,
     /// The room that the last batch found locked by somebody else: the next one waits for it, for a moment.
     awaited: Option<Awaited>,
-    /// The next so many batches go with locks: others write to the same rooms.
+    /// The next so many batches go with locks from the start.
     locked_batches: u32,
     /// `None` after a failure, until the next work.
     connection: Option<Connection>,
@@ -184,7 +184,8 @@ impl Task {
                 None => left.push_back(waiting),
             }
         }
-        self.awaited = left.front().map(|waiting| {
+        // What went without locks does not know whether anybody holds one.
+        self.awaited = left.front().filter(|_| !is_plain).map(|waiting| {
             let room = locked.filter(|_| given_up.is_none()).unwrap_or_else(|| room_of(waiting));
             Awaited { room, rests: locked.is_some() }
         });
