@@ -84,8 +84,12 @@ impl Scene {
     }
 
     pub async fn redis_flushed(&mut self) -> Strike {
-        let before: u64 = self.redis(&["dbsize"]).await.parse().expect("a number");
-        assert!(before > 0, "there is nothing to flush");
+        // After a restart it is empty until the nodes have noticed.
+        let before = snug_tests::eventually("there is something to flush", async || {
+            let keys: u64 = self.redis(&["dbsize"]).await.parse().expect("a number");
+            (keys > 0).then_some(keys)
+        })
+        .await;
         assert_eq!(self.redis(&["flushall"]).await, "OK");
         let healed = Instant::now();
         self.healed(Fault::RedisFlushed, healed, format!("{before} keys gone")).await
