@@ -153,6 +153,8 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
+    use snug_protocol::RoomId;
+
     use super::*;
 
     #[test]
@@ -187,5 +189,17 @@ mod tests {
             matches!(pace.grown(ended + BUSY_GATHER_LIMIT + GATHER_LIMIT), Next::Now),
             "quick again, at once again"
         );
+    }
+
+    #[test]
+    fn a_round_takes_the_rooms_whose_moment_has_come_and_keeps_the_others() {
+        let (round, now) = (Round::default(), Instant::now());
+        let [soon, later] = [1, 2].map(|number| Arc::new(Room::new(RoomId([number; 16]))));
+        round.join(now + GATHER_LIMIT, Arc::clone(&later));
+        round.join(now, Arc::clone(&soon));
+        let (due, others_wait) = round.take(now);
+        assert!(due.len() == 1 && Arc::ptr_eq(&due[0], &soon) && others_wait);
+        let (due, others_wait) = round.take(now + GATHER_LIMIT);
+        assert!(due.len() == 1 && Arc::ptr_eq(&due[0], &later) && !others_wait);
     }
 }

@@ -42,6 +42,9 @@ struct Awaited {
     rests: bool,
 }
 
+/// The answers to a batch; `None` for what must come again.
+type Answers = Result<Vec<Option<append::Answer>>, StoreError>;
+
 /// Since the last connection could not be opened.
 struct Away {
     until: Instant,
@@ -154,20 +157,7 @@ impl Task {
         }
         let waited_for = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
         let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
-        self.metrics.batches.observe_things(batch.len());
-        let began = Instant::now();
-        let mut is_plain = drafts.iter().map(|draft| draft.envelope.header().kind).all(append::can_go_at_once);
-        is_plain &= waited_for.is_none() && self.locked_batches == 0;
-        let (result, is_usable) = match self.connection().await {
-            Ok(connection) if is_plain => append_at_once(connection, &drafts).await,
-            Ok(connection) => append_batch(connection, &drafts, waited_for).await,
-            Err(error) => (Err(error), true),
-        };
-        self.locked_batches = match &result {
-            Ok(answers) if is_plain && answers.iter().any(Option::is_none) => LOCKED_BATCHES,
-            _ => self.locked_batches.saturating_sub(1),
-        };
-        self.metrics.commits.observe(began.elapsed());
+        let (result, is_usable, had_locks) = self.append(&drafts, waited_for).await;
         let locked =
             result.as_ref().is_err_and(is_lock_timeout).then(|| waited_for.unwrap_or_else(|| room_of(&batch[0])));
         let given_up = locked.filter(|room| {
@@ -185,13 +175,32 @@ impl Task {
             }
         }
         // What went without locks does not know whether anybody holds one.
-        self.awaited = left.front().filter(|_| !is_plain).map(|waiting| {
+        self.awaited = left.front().filter(|_| had_locks).map(|waiting| {
             let room = locked.filter(|_| given_up.is_none()).unwrap_or_else(|| room_of(waiting));
             Awaited { room, rests: locked.is_some() }
         });
         left.append(&mut self.waiting);
         self.waiting = left;
         self.keep(is_usable).await;
+    }
+
+    /// Appends a batch, without locks if that may do. The answers, whether the connection may be used again, and whether there were locks.
+    async fn append(&mut self, drafts: &Arc<[Draft]>, waited_for: Option<RoomId>) -> (Answers, bool, bool) {
+        self.metrics.batches.observe_things(drafts.len());
+        let began = Instant::now();
+        let can_go_at_once = drafts.iter().map(|draft| draft.envelope.header().kind).all(append::can_go_at_once);
+        let needs_locks = !can_go_at_once || waited_for.is_some() || self.locked_batches > 0;
+        let (result, is_usable) = match self.connection().await {
+            Ok(connection) if needs_locks => append_batch(connection, drafts, waited_for).await,
+            Ok(connection) => append_at_once(connection, drafts).await,
+            Err(error) => (Err(error), true),
+        };
+        self.locked_batches = match &result {
+            Ok(answers) if !needs_locks && answers.iter().any(Option::is_none) => LOCKED_BATCHES,
+            _ => self.locked_batches.saturating_sub(1),
+        };
+        self.metrics.commits.observe(began.elapsed());
+        (result, is_usable, needs_locks)
     }
 
     async fn run_writes(&mut self) {
@@ -249,11 +258,7 @@ impl Task {
 }
 
 /// The answers to a batch, and whether the connection may be used again.
-async fn append_batch(
-    connection: &mut Connection,
-    drafts: &Arc<[Draft]>,
-    awaited: Option<RoomId>,
-) -> (Result<Vec<Option<append::Answer>>, StoreError>, bool) {
+async fn append_batch(connection: &mut Connection, drafts: &Arc<[Draft]>, awaited: Option<RoomId>) -> (Answers, bool) {
     transaction::run(connection, Scope::Batch, &|connection| {
         let drafts = Arc::clone(drafts);
         Box::pin(async move { append::append_free(connection, &drafts, awaited).await })
@@ -262,10 +267,7 @@ async fn append_batch(
 }
 
 /// The same, without a transaction and without locks.
-async fn append_at_once(
-    connection: &mut Connection,
-    drafts: &Arc<[Draft]>,
-) -> (Result<Vec<Option<append::Answer>>, StoreError>, bool) {
+async fn append_at_once(connection: &mut Connection, drafts: &Arc<[Draft]>) -> (Answers, bool) {
     let drafts = Arc::clone(drafts);
     let count = drafts.len();
     let done = transaction::at_once(connection, |connection| {
