@@ -18,7 +18,7 @@ impl Chat {
         Ok(self.tell(&header, appended).await)
     }
 
-    /// Begins an epoch durably, publishes its record, and tells those who are in the room no longer. Returns the invites that are no more.
+    /// Begins an epoch durably, tells those who are in the room no longer, and publishes its record. Returns the invites that are no more.
     ///
     /// Dropping the future may leave it committed and unpublished; followers then find it, and their own end, by the head check.
     ///
@@ -30,10 +30,10 @@ impl Chat {
         let beginning = self.store.begin_epoch(new);
         let begun = self.counted(header.room, beginning, |begun| &begun.appended).await?;
         gone.extend(begun.excluded);
-        let sent = self.tell(&header, begun.appended).await;
-        if !sent.duplicate {
+        // Before the record, which is not for them.
+        if begun.appended.frame.is_some() {
             self.tell_access_lost(header.room, &gone).await;
         }
-        Ok((sent, begun.revoked))
+        Ok((self.tell(&header, begun.appended).await, begun.revoked))
     }
 }

@@ -1,7 +1,7 @@
 //! How a room reaches a session without ever waiting for it: a few bits of news, and a short queue of things that may be lost.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 
@@ -94,7 +94,9 @@ impl Wake {
 pub struct Follower {
     device: DeviceId,
     wake: Arc<Wake>,
-    recheck_access: AtomicBool,
+    /// How often its right to be here was put in question, and how many of these questions have been answered. In between nothing is sent.
+    questions: AtomicU64,
+    answered: AtomicU64,
     /// Where the room may write to it, once that has begun.
     lane: OnceLock<Lane>,
     mark: Mark,
@@ -102,7 +104,14 @@ pub struct Follower {
 
 impl Follower {
     pub(super) fn new(device: DeviceId, wake: Arc<Wake>) -> Self {
-        Self { device, wake, recheck_access: AtomicBool::new(false), lane: OnceLock::new(), mark: Mark::closed() }
+        Self {
+            device,
+            wake,
+            questions: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            lane: OnceLock::new(),
+            mark: Mark::closed(),
+        }
     }
 
     /// From now on what lies after `seq` is sent by `lane`, by whoever comes to it first.
@@ -129,7 +138,8 @@ impl Follower {
 
     /// Writes entries that lie after `from`, if that can be done at once; else the session is to see to it. Whether they were written.
     pub(super) fn write(&self, from: Seq, entries: &Entries) -> bool {
-        let passed = self.lane.get().map_or(Passed::NotTaken, |lane| lane.write(&self.mark, from, entries));
+        let lane = self.lane.get().filter(|_| self.question().is_none());
+        let passed = lane.map_or(Passed::NotTaken, |lane| lane.write(&self.mark, from, entries));
         if passed != Passed::Written {
             self.wake();
         }
@@ -145,18 +155,19 @@ impl Follower {
     }
 
     pub(super) fn recheck_access(&self) {
-        self.keep_recheck_access();
+        self.questions.fetch_add(1, Ordering::AcqRel);
         self.wake.tell(News::ACCESS);
     }
 
-    /// Puts the question back, for when it could not be answered.
-    pub fn keep_recheck_access(&self) {
-        self.recheck_access.store(true, Ordering::Release);
+    /// The newest question whether it may be here, unless that has been answered.
+    pub fn question(&self) -> Option<u64> {
+        let newest = self.questions.load(Ordering::Acquire);
+        (newest != self.answered.load(Ordering::Acquire)).then_some(newest)
     }
 
-    /// Whether the right to be here was put in question since the last call.
-    pub fn take_recheck_access(&self) -> bool {
-        self.recheck_access.swap(false, Ordering::AcqRel)
+    /// It may, by what was looked up after this question.
+    pub fn may_stay(&self, question: u64) {
+        self.answered.store(question, Ordering::Release);
     }
 
     /// For an encoded text message.

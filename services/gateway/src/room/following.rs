@@ -76,10 +76,11 @@ impl Following {
         &self.room
     }
 
-    /// What lies after `cursor`, from memory unless the store must be read; about one flush of it.
+    /// What lies after `cursor`, from memory unless the store must be read; about one flush of it. Nothing while the follower's right to be
+    /// here is in question.
     #[must_use]
     pub fn due(&self, cursor: Seq) -> Due {
-        if cursor >= self.room.told() {
+        if cursor >= self.room.told() || self.follower.question().is_some() {
             Due::Nothing
         } else if cursor < self.store_until {
             Due::Behind

@@ -322,3 +322,24 @@ async fn who_has_heard_of_an_erasure_is_not_given_what_was_read_before_it() {
     assert!(one.is_some() && other.is_some());
     assert_eq!(counting.reads.load(Ordering::Relaxed) - before, 2);
 }
+
+#[tokio::test]
+async fn a_follower_whose_right_to_be_there_is_in_question_is_sent_nothing_until_that_is_answered() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store).await;
+    let following = follow(&rooms, ANA, &Arc::default()).await;
+    let ask = async || bus.publish(BusEvent::Access { room: ROOM, device: Some(ANA) }).await.expect("local");
+    ask().await;
+    let message = store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message");
+    let hint = BusEvent::Hint { room: ROOM, seq: message.seq, frame: message.frame, trace: None };
+    bus.publish(hint).await.expect("local");
+    until("the message may be sent", || following.room().told() == message.seq).await;
+    let first = following.follower().question().expect("it was asked");
+    assert_eq!(following.due(Seq(1)), Due::Nothing);
+    ask().await;
+    until("it is asked once more", || following.follower().question() != Some(first)).await;
+    following.follower().may_stay(first);
+    assert_eq!(following.due(Seq(1)), Due::Nothing, "that was the answer to the first question");
+    following.follower().may_stay(following.follower().question().expect("one is open"));
+    assert!(matches!(following.due(Seq(1)), Due::Entries(_)));
+}

@@ -34,9 +34,10 @@ impl Session {
     }
 
     async fn recheck_access(&mut self) -> Result<(), Ending> {
-        let questioned = self.subscriptions.iter().filter(|one| one.following.follower().take_recheck_access());
-        let questioned: Vec<RoomId> = questioned.map(Subscription::room).collect();
-        if self.subscriptions.iter().any(|one| questioned.contains(&one.room()) && one.following.room().is_replaced()) {
+        let asked = |one: &Subscription| Some((one.room(), one.following.follower().question()?));
+        let questioned: Vec<(RoomId, u64)> = self.subscriptions.iter().filter_map(asked).collect();
+        let is_questioned = |one: &Subscription| questioned.iter().any(|(room, _)| *room == one.room());
+        if self.subscriptions.iter().any(|one| is_questioned(one) && one.following.room().is_replaced()) {
             // The client comes again with its cursor, and is told what that is worth in the other log.
             return Err(Ending::of(close::RESTART, ErrorCode::Unavailable));
         }
@@ -44,18 +45,19 @@ impl Session {
             // A version that grew may stand for a revoked token as well.
             self.check_token().await?;
         }
-        for room in questioned {
+        for (room, question) in questioned {
             match self.parts.store.standing(room, self.caller.device()).await.map(right) {
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => {
+                    if let Some(subscription) = self.subscription(room) {
+                        subscription.following.follower().may_stay(question);
+                    }
+                }
                 Ok(Err(code)) => {
                     let code = why_closed(&self.parts.store, room, code).await;
                     self.close_room(room, code);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not recheck access; trying again in a moment");
-                    if let Some(subscription) = self.subscription(room) {
-                        subscription.following.follower().keep_recheck_access();
-                    }
                     self.parts.tell_later(&self.wake, News::ACCESS);
                 }
             }
