@@ -96,6 +96,24 @@ impl Socket {
         }
     }
 
+    /// Appends an envelope to a room that this socket follows, and waits for its acknowledgement and for itself, whichever comes first.
+    pub async fn append_and_see(&mut self, envelope: &Envelope) -> Seq {
+        self.send(1, envelope).await;
+        let (mut acknowledged, mut is_seen) = (None, false);
+        loop {
+            match self.next().await {
+                Incoming::Entry(entry) => is_seen |= entry.hash() == envelope.hash(),
+                Incoming::Frame(ServerFrame::Sent { seq, .. }) => acknowledged = Some(seq),
+                Incoming::Frame(ServerFrame::Error { error, .. }) => panic!("it is refused: {error:?}"),
+                Incoming::Frame(_) | Incoming::Other => {}
+                Incoming::Closed { code } => panic!("the socket closed with {code:?}"),
+            }
+            if let Some(seq) = acknowledged.filter(|_| is_seen) {
+                return seq;
+            }
+        }
+    }
+
     /// The error that comes next.
     pub async fn error(&mut self) -> ErrorBody {
         match self.hear().await {

@@ -148,8 +148,7 @@ async fn devices_talk(url: &str, canaries: &mut Canaries) {
     let text = word("raw text");
     canaries.text("a message", &text);
     let envelope = ana.message(&mut room, &text);
-    let seq = socket.append(&envelope).await;
-    while socket.entry().await.seq() < seq {}
+    socket.append_and_see(&envelope).await;
     let (invite, _) = ana.draft_invite(&room, None, Some(1));
     let join = ben.draft_join(room.room, room.grant, &room.secret).await;
     for (what, proof) in [("an invite's proof", &invite.auth), ("a password's proof", &join.auth)] {

@@ -59,22 +59,18 @@ async fn a_lost_hint_is_counted_by_the_way_that_it_was_found() {
     let lose = |seq: u64| node.bus.lose(move |event| matches!(event, BusEvent::Hint { seq: of, .. } if of.0 == seq));
     // A message that is too large for a hint is read from the store, and nothing was lost.
     let large = ana.message(&mut room, &"x".repeat(12_000));
-    let seq = socket.append(&large).await;
-    while socket.entry().await.seq() < seq {}
+    let seq = socket.append_and_see(&large).await;
     assert_eq!((found_by(&node.numbers, "gap").await, found_by(&node.numbers, "head_check").await), (0, 0));
 
     lose(seq.0 + 1);
-    for text in ["lost", "and the next"] {
-        let envelope = ana.message(&mut room, text);
-        socket.append(&envelope).await;
-    }
-    while socket.entry().await.seq().0 < seq.0 + 2 {}
+    let [lost, next] = ["lost", "and the next"].map(|text| ana.message(&mut room, text));
+    socket.append(&lost).await;
+    socket.append_and_see(&next).await;
     assert_eq!((found_by(&node.numbers, "gap").await, found_by(&node.numbers, "head_check").await), (1, 0));
 
     lose(seq.0 + 3);
     let envelope = ana.message(&mut room, "lost, and nothing after it");
-    socket.append(&envelope).await;
-    while socket.entry().await.seq().0 < seq.0 + 3 {}
+    socket.append_and_see(&envelope).await;
     assert_eq!((found_by(&node.numbers, "gap").await, found_by(&node.numbers, "head_check").await), (1, 1));
 
     // A client that has less than it was sent follows again.

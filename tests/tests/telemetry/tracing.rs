@@ -130,8 +130,8 @@ async fn a_crowd_of_receivers_is_traced_by_a_few_of_them() {
         sockets.push(socket);
     }
     let envelope = ana.message(&mut room, "to all");
-    let seq = sockets[0].append(&envelope).await;
-    for socket in &mut sockets {
+    let seq = sockets[0].append_and_see(&envelope).await;
+    for socket in &mut sockets[1..] {
         while socket.entry().await.seq() < seq {}
     }
     let metrics = watched.metrics().await;
