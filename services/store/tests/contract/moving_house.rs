@@ -164,9 +164,12 @@ async fn a_copy_that_is_killed_goes_on_where_it_was() {
 async fn wait_for_the_lock(database: &PostgresDatabase) {
     const HELD: &str = "select count(*) from pg_locks join pg_database on pg_database.oid = pg_locks.database
          where locktype = 'advisory' and datname = current_database()";
-    while database.number(HELD).await > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let released = async {
+        while database.number(HELD).await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), released).await.expect("the server notices in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
