@@ -6,6 +6,27 @@ import { eventually, PATIENCE_MS } from "./waiting.mjs";
 
 export const PASSWORD = "orbit velvet canyon seven lantern";
 
+/** How often a page is opened whose loading was broken off, before the test fails. */
+const OPEN_TRIES_MAX = 5;
+
+/** Opens `url` as often as it takes: Chromium breaks off whatever it loads when an address of this machine changes, as it does when a container beside starts. */
+async function open(page, url) {
+  let broken = false;
+  const note = (request) => (broken ||= /ERR_NETWORK_CHANGED/.test(request.failure()?.errorText));
+  page.on("requestfailed", note);
+  for (let tries = 1; ; tries++) {
+    broken = false;
+    try {
+      await page.goto(url);
+    } catch (error) {
+      if (!/ERR_NETWORK_CHANGED/.test(error.message) || tries === OPEN_TRIES_MAX) throw error;
+      broken = true;
+    }
+    if (!broken || tries === OPEN_TRIES_MAX) break;
+  }
+  page.off("requestfailed", note);
+}
+
 /** One person: a browser profile with a page, who knows the page by what it says. */
 export class Person {
   /** What went wrong in the page that nobody expected. */
@@ -35,7 +56,7 @@ export class Person {
         this.faults.push(message.text());
       }
     });
-    await page.goto(url);
+    await open(page, url);
     return page;
   }
 
