@@ -89,7 +89,7 @@ impl Postgres {
         }
         let readers = session::readers(address.options, options.readers);
         let writer = Writer::start(writers, opener, &readers, tasks);
-        Ok(Self::new(readers, writer, durability))
+        Ok(Self::new(readers, writer, durability, tasks))
     }
 }
 

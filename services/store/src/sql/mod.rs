@@ -1,4 +1,5 @@
-//! What the SQL stores share and is no statement: batches, what a batch decides, values of lists, and what a driver's errors mean.
+//! What the SQL stores share and is no statement: batches, what a batch decides, questions put together, values of lists, and what a
+//! driver's errors mean.
 //!
 //! The statements themselves are in `statements/`, one text for both databases.
 
@@ -6,6 +7,7 @@ pub(crate) mod batch;
 pub(crate) mod error;
 pub(crate) mod growth;
 pub(crate) mod list;
+pub(crate) mod loader;
 pub(crate) mod plan;
 
 use std::collections::BTreeSet;

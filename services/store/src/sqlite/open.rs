@@ -119,7 +119,7 @@ impl Sqlite {
         let readers = open_readers(&settings, &options).await.map_err(|error| open_error(path, error))?;
         let opener = Opener { options: settings, lock };
         let writer = Writer::start(vec![writer], opener, &readers, tasks);
-        Ok(Self::new(readers, writer, durability))
+        Ok(Self::new(readers, writer, durability, tasks))
     }
 }
 

@@ -25,6 +25,7 @@ mod writer;
 use std::sync::Arc;
 
 use snug_protocol::Envelope;
+use tokio_util::task::TaskTracker;
 
 #[cfg(test)]
 use super::explain;
@@ -38,6 +39,9 @@ pub(crate) struct Database {
     readers: Pool,
     writer: Writer,
     durability: Durability,
+    /// What everyone asks who connects.
+    tokens: token::Tokens,
+    follow_states: room::FollowStates,
 }
 
 /// Waits for `answer` as long as a caller may.
@@ -55,8 +59,9 @@ async fn select_now_ms(connection: &mut Connection) -> Result<u64, StoreError> {
 }
 
 impl Database {
-    pub(super) const fn new(readers: Pool, writer: Writer, durability: Durability) -> Self {
-        Self { readers, writer, durability }
+    pub(super) fn new(readers: Pool, writer: Writer, durability: Durability, tasks: &TaskTracker) -> Self {
+        let (tokens, follow_states) = (token::loader(&readers, tasks), room::loader(&readers, tasks));
+        Self { readers, writer, durability, tokens, follow_states }
     }
 
     pub const fn durability(&self) -> Durability {

@@ -1,26 +1,67 @@
 //! Rooms: creating them and finding them.
 
+use std::sync::LazyLock;
+
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, EnvelopeHash, GrantId, HistoryId, RoomId, Seq};
 use sqlx::Row as _;
+use tokio_util::task::TaskTracker;
 
 use super::append::{insert_entries, upsert_senders};
-use super::{Connection, Database, Row, epoch, grant, locks, member, row, select_now_ms};
+use super::lists::Lists;
+use super::{Connection, Database, Pool, Row, answered, epoch, grant, locks, member, row, select_now_ms};
 use crate::sql::Scope;
 use crate::sql::batch::Draft;
 use crate::sql::error::unique_violation;
-use crate::sql::list::stored;
+use crate::sql::list::Kind::{Bytes, Number};
+use crate::sql::list::{Value, number, stored};
+use crate::sql::loader::Loader;
 use crate::{CreateRoomError, FollowState, Grant, GrantKind, Lookup, NewRoom, Quotas, Room, StoreError};
 
-/// A room, a device's place in it, and an entry's hash.
-const FOLLOW_STATE: &str =
-    "select room.room, room.name, room.history, room.head, room.epoch, room.chain_seq, room.locked,
-        room.access_version, room.created_at_ms, member.state, member.role, entry.hash as cursor_hash
-     from room
-     left join member on member.room = room.room and member.device = $2
-     left join entry on entry.room = room.room and entry.seq = $3
-     where room.room = $1";
+/// Rooms, each with a device's place in it and an entry's hash.
+static FOLLOW_STATES: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Number, Bytes, Bytes, Number], |rows| {
+        format!(
+            "with asked (number, room, device, seq) as ({rows})
+             select asked.number, room.room, room.name, room.history, room.head, room.epoch, room.chain_seq, room.locked,
+                    room.access_version, room.created_at_ms, member.state, member.role, entry.hash as cursor_hash
+             from asked
+             join room on room.room = asked.room
+             left join member on member.room = asked.room and member.device = asked.device
+             left join entry on entry.room = asked.room and entry.seq = asked.seq"
+        )
+    })
+});
+
+/// Who wants to know how which rooms stand: the room, the device, and its cursor.
+pub(super) type FollowStates = Loader<(RoomId, DeviceId, Seq), Option<FollowState>>;
+
+pub(super) fn loader(readers: &Pool, tasks: &TaskTracker) -> FollowStates {
+    let readers = readers.clone();
+    Loader::new(tasks, move |asked| Box::pin(answered(select_follow_states(readers.clone(), asked))))
+}
+
+async fn select_follow_states(
+    readers: Pool,
+    asked: Vec<(RoomId, DeviceId, Seq)>,
+) -> Result<Vec<Option<FollowState>>, StoreError> {
+    let rows: Vec<_> = asked
+        .iter()
+        .enumerate()
+        .map(|(at, (room, device, cursor))| {
+            [row::place(at), Value::Bytes(&room.0), Value::Bytes(&device.0), number(cursor.0)]
+        })
+        .collect();
+    let found = FOLLOW_STATES.fetch_all(&mut *readers.acquire().await?, &rows).await?;
+    row::in_order(asked.len(), &found, |found| {
+        Ok(FollowState {
+            room: room_of(found)?,
+            standing: row::optional_standing(found)?,
+            cursor_hash: row::optional_bytes(found, "cursor_hash")?.map(EnvelopeHash),
+        })
+    })
+}
 
 impl Database {
     pub async fn create_room(&self, new: NewRoom, quotas: &Quotas) -> Result<(Room, EntryFrame), CreateRoomError> {
@@ -62,13 +103,7 @@ impl Database {
         device: DeviceId,
         cursor: Seq,
     ) -> Result<Option<FollowState>, StoreError> {
-        let query = sqlx::query(FOLLOW_STATE).bind(&room.0[..]).bind(&device.0[..]).bind(stored(cursor.0));
-        let Some(found) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
-        Ok(Some(FollowState {
-            room: room_of(&found)?,
-            standing: row::optional_standing(&found)?,
-            cursor_hash: row::optional_bytes(&found, "cursor_hash")?.map(EnvelopeHash),
-        }))
+        self.follow_states.ask((room, device, cursor)).await
     }
 
     pub async fn rooms_of(&self, device: DeviceId) -> Result<Vec<(Room, Role)>, StoreError> {
@@ -236,10 +271,12 @@ async fn insert_room(connection: &mut Connection, room: &Room, likeness: &str) -
 #[cfg(test)]
 mod tests {
     use super::super::explain::assert_searches;
-    use super::FOLLOW_STATE;
+    use super::FOLLOW_STATES;
 
     #[tokio::test]
     async fn following_a_room_looks_at_a_row_of_each_table() {
-        assert_searches(FOLLOW_STATE).await;
+        for text in FOLLOW_STATES.texts() {
+            assert_searches(text).await;
+        }
     }
 }

@@ -7,6 +7,7 @@ use snug_protocol::{EntryKind, EnvelopeHash, Seq};
 use sqlx::Row as _;
 
 use super::Row;
+use crate::sql::list::Value;
 use crate::{GrantKind, Standing, StoreError};
 
 fn unfit(column: &str) -> StoreError {
@@ -53,6 +54,26 @@ pub(super) fn entry(row: &Row) -> Result<EntryFrame, StoreError> {
         Ok(header) => Ok(EntryFrame::tombstone(seq, at_ms, header, &EnvelopeHash(bytes(row, "hash")?))),
         Err(_) => Ok(EntryFrame::new(seq, at_ms, envelope)),
     }
+}
+
+/// A question's place among those of its statement, as the list's column `number`.
+pub(super) fn place(at: usize) -> Value<'static> {
+    Value::Number(limit(at))
+}
+
+/// What was found for `count` questions, in their order, of rows whose column `number` says which question they answer.
+pub(super) fn in_order<A>(
+    count: usize,
+    rows: &[Row],
+    answer: impl Fn(&Row) -> Result<A, StoreError>,
+) -> Result<Vec<Option<A>>, StoreError> {
+    let mut answers: Vec<Option<A>> = std::iter::repeat_with(|| None).take(count).collect();
+    for row in rows {
+        let at =
+            usize::try_from(number(row, "number")?).ok().filter(|at| *at < count).ok_or_else(|| unfit("number"))?;
+        answers[at] = Some(answer(row)?);
+    }
+    Ok(answers)
 }
 
 /// A count of rows as the database takes it.

@@ -1,14 +1,58 @@
 //! Access tokens, by hash.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use snug_protocol::DeviceId;
+use tokio_util::task::TaskTracker;
 
-use super::{Database, locks, row, select_now_ms};
+use super::lists::Lists;
+use super::{Database, Pool, answered, locks, row, select_now_ms};
 use crate::rules::TokenEnds;
 use crate::sql::Scope;
-use crate::sql::list::stored;
+use crate::sql::list::Kind::{Bytes, Number};
+use crate::sql::list::{Value, stored};
+use crate::sql::loader::Loader;
 use crate::{StoreError, Token};
+
+static TOKENS: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Number, Bytes], |rows| {
+        format!(
+            "with asked (number, hash) as ({rows})
+             select asked.number, token.device, token.idle_ms, token.expires_at_ms, token.ends_at_ms, {now_ms} as now_ms
+             from asked join token on token.hash = asked.hash",
+            now_ms = now_ms!()
+        )
+    })
+});
+
+/// A token as it stands, and when that was looked at.
+pub(super) struct Stored {
+    device: DeviceId,
+    ends: TokenEnds,
+    now_ms: u64,
+}
+
+/// Who wants to know what tokens are worth.
+pub(super) type Tokens = Loader<[u8; 32], Option<Stored>>;
+
+pub(super) fn loader(readers: &Pool, tasks: &TaskTracker) -> Tokens {
+    let readers = readers.clone();
+    Loader::new(tasks, move |hashes| Box::pin(answered(select_tokens(readers.clone(), hashes))))
+}
+
+async fn select_tokens(readers: Pool, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Stored>>, StoreError> {
+    let rows: Vec<_> = hashes.iter().enumerate().map(|(at, hash)| [row::place(at), Value::Bytes(hash)]).collect();
+    let found = TOKENS.fetch_all(&mut *readers.acquire().await?, &rows).await?;
+    row::in_order(hashes.len(), &found, |found| {
+        let ends = TokenEnds {
+            idle_ms: row::number(found, "idle_ms")?,
+            expires_at_ms: row::number(found, "expires_at_ms")?,
+            ends_at_ms: row::number(found, "ends_at_ms")?,
+        };
+        Ok(Stored { device: DeviceId(row::bytes(found, "device")?), ends, now_ms: row::number(found, "now_ms")? })
+    })
+}
 
 impl Database {
     pub async fn issue_token(
@@ -39,20 +83,7 @@ impl Database {
     }
 
     pub async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>, StoreError> {
-        const SELECT: &str = concat!(
-            "select device, idle_ms, expires_at_ms, ends_at_ms, ",
-            now_ms!(),
-            " as now_ms from token where hash = $1"
-        );
-        let found = sqlx::query(SELECT).bind(&hash[..]).fetch_optional(&self.readers).await?;
-        let Some(found) = found else { return Ok(None) };
-        let now_ms = row::number(&found, "now_ms")?;
-        let device = DeviceId(row::bytes(&found, "device")?);
-        let mut ends = TokenEnds {
-            idle_ms: row::number(&found, "idle_ms")?,
-            expires_at_ms: row::number(&found, "expires_at_ms")?,
-            ends_at_ms: row::number(&found, "ends_at_ms")?,
-        };
+        let Some(Stored { device, mut ends, now_ms }) = self.tokens.ask(hash).await? else { return Ok(None) };
         if ends.expires_at_ms <= now_ms {
             return Ok(None);
         }
@@ -90,5 +121,18 @@ impl Database {
                 })
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain::assert_searches;
+    use super::TOKENS;
+
+    #[tokio::test]
+    async fn tokens_are_found_by_their_hashes() {
+        for text in TOKENS.texts() {
+            assert_searches(text).await;
+        }
     }
 }

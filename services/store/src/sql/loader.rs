@@ -1,0 +1,195 @@
+//! Questions that many ask at one time, put to the database together.
+//!
+//! When a node dies, thousands come to another one and each asks the same two or three things. A statement for each costs a way to the
+//! database for each; so those that come while statements are under way go together with the next one (the DataLoader pattern). One that
+//! comes alone goes at once.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::StoreError;
+
+/// Statements of one loader at one time.
+const STATEMENTS_MAX: usize = 2;
+/// Questions in one statement.
+const QUESTIONS_MAX: usize = 256;
+/// Questions that wait for their statement.
+const WAITING_MAX: usize = 65_536;
+
+/// The answers to some questions, in their order. Ends within a limit of its own.
+type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StoreError>> + Send>>;
+type Load<Q, A> = dyn Fn(Vec<Q>) -> Answers<A> + Send + Sync;
+
+/// A question and who waits for its answer.
+type Waiting<Q, A> = (Q, oneshot::Sender<Result<A, StoreError>>);
+
+/// Puts questions of one kind together.
+pub(crate) struct Loader<Q, A> {
+    shared: Arc<Shared<Q, A>>,
+    tasks: TaskTracker,
+}
+
+struct Shared<Q, A> {
+    queue: Mutex<Queue<Q, A>>,
+    load: Box<Load<Q, A>>,
+}
+
+struct Queue<Q, A> {
+    waiting: VecDeque<Waiting<Q, A>>,
+    /// Statements under way.
+    running: usize,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Loader<Q, A> {
+    /// `load` gives as many answers as it is given questions. Statements run as tasks of `tasks`.
+    pub fn new(tasks: &TaskTracker, load: impl Fn(Vec<Q>) -> Answers<A> + Send + Sync + 'static) -> Self {
+        let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: 0 });
+        Self { shared: Arc::new(Shared { queue, load: Box::new(load) }), tasks: tasks.clone() }
+    }
+
+    /// The answer, by a statement that begins after this call. Cancel-safe.
+    ///
+    /// # Errors
+    /// The statement's, which all hear that are in it; or too many wait.
+    pub async fn ask(&self, question: Q) -> Result<A, StoreError> {
+        let (asker, answer) = oneshot::channel();
+        let begins = {
+            let mut queue = self.shared.lock();
+            if queue.waiting.len() >= WAITING_MAX {
+                return Err(StoreError::unavailable("too many questions wait for the database"));
+            }
+            queue.waiting.push_back((question, asker));
+            let begins = queue.running < STATEMENTS_MAX;
+            queue.running += usize::from(begins);
+            begins
+        };
+        if begins {
+            self.tasks.spawn(Arc::clone(&self.shared).run());
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::closed()))
+    }
+}
+
+impl<Q, A> Shared<Q, A> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Q, A>> {
+        // A panic while holding the lock leaves a plain queue behind.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One statement after the other, until nobody waits.
+    async fn run(self: Arc<Self>) {
+        // Those who come at the same time get into the first one.
+        tokio::task::yield_now().await;
+        while let Some((questions, askers)) = self.take() {
+            match (self.load)(questions).await {
+                Ok(answers) => {
+                    debug_assert_eq!(answers.len(), askers.len(), "an answer for each");
+                    for (asker, answer) in askers.into_iter().zip(answers) {
+                        let _ = asker.send(Ok(answer));
+                    }
+                }
+                Err(error) => {
+                    for asker in askers {
+                        let _ = asker.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Those who are in the next statement; `None`: nobody waits, and this was the last of its task.
+    #[expect(clippy::type_complexity, reason = "two lists of the same length, for one caller")]
+    fn take(&self) -> Option<(Vec<Q>, Vec<oneshot::Sender<Result<A, StoreError>>>)> {
+        let mut queue = self.lock();
+        let count = queue.waiting.len().min(QUESTIONS_MAX);
+        // Whoever has given up is not asked for.
+        let taken: (Vec<Q>, Vec<_>) = queue.waiting.drain(..count).filter(|(_, asker)| !asker.is_closed()).unzip();
+        if count == 0 {
+            queue.running -= 1;
+            queue.waiting.shrink_to(QUESTIONS_MAX);
+            return None;
+        }
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Doubles numbers, a statement a permit; and the sizes of the statements.
+    fn doubling() -> (Loader<usize, usize>, Arc<Semaphore>, Arc<Mutex<Vec<usize>>>) {
+        let (permits, sizes) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<Vec<usize>>>::default());
+        let (gate, noted) = (Arc::clone(&permits), Arc::clone(&sizes));
+        let loader = Loader::new(&TaskTracker::new(), move |questions: Vec<usize>| {
+            let gate = Arc::clone(&gate);
+            noted.lock().expect("no panic").push(questions.len());
+            Box::pin(async move {
+                gate.acquire().await.expect("open").forget();
+                if questions.contains(&13) {
+                    return Err(StoreError::Full);
+                }
+                Ok(questions.into_iter().map(|number| number * 2).collect())
+            })
+        });
+        (loader, permits, sizes)
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_at_one_time_get_their_own_answers_from_few_statements() {
+        let (loader, permits, sizes) = doubling();
+        permits.add_permits(100);
+        let answers = join_all((0..1_000).map(|number| loader.ask(number + 100))).await;
+        for (number, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.expect("an answer"), (number + 100) * 2);
+        }
+        assert_eq!(*sizes.lock().expect("no panic"), [256, 256, 256, 232]);
+        assert_eq!(loader.ask(7).await.expect("an answer"), 14, "and one alone gets his too");
+        assert_eq!(loader.shared.lock().running, 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_while_statements_are_under_way_is_in_the_next_one_and_whoever_gives_up_is_in_none() {
+        let (loader, permits, sizes) = doubling();
+        let loader = Arc::new(loader);
+        let ask = |number| {
+            let loader = Arc::clone(&loader);
+            tokio::spawn(async move { loader.ask(number).await })
+        };
+        let mut first = Vec::new();
+        for number in 0..STATEMENTS_MAX {
+            first.push(ask(number));
+            while sizes.lock().expect("no panic").len() <= number {
+                tokio::task::yield_now().await;
+            }
+        }
+        let (second, given_up) = ([ask(20), ask(21)], ask(22));
+        while loader.shared.lock().waiting.len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        given_up.abort();
+        assert!(given_up.await.is_err());
+        permits.add_permits(100);
+        for (number, answer) in first.into_iter().chain(second).zip([0, 2, 40, 42]).map(|(task, answer)| (answer, task))
+        {
+            assert_eq!(answer.await.expect("no panic").expect("an answer"), number);
+        }
+        assert_eq!(*sizes.lock().expect("no panic"), [1, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_fails_is_heard_of_by_those_in_it_and_the_next_one_goes_on() {
+        let (loader, permits, _) = doubling();
+        permits.add_permits(100);
+        let answers = join_all([13, 14].map(|number| loader.ask(number))).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Full))), "{answers:?}");
+        assert_eq!(loader.ask(14).await.expect("an answer"), 28);
+    }
+}
