@@ -146,19 +146,28 @@ impl Database {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<Option<Page>, StoreError> {
-        let mut snapshot = self.readers.begin().await?;
-        let found = sqlx::query("select history, head from room where room = $1")
-            .bind(&room.0[..])
-            .fetch_optional(&mut *snapshot)
-            .await?;
-        let Some(found) = found else { return Ok(None) };
-        let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
-        let end = rules::page_end(before, head);
-        let query = sqlx::query(select).bind(&room.0[..]).bind(stored(end.0)).bind(row::limit(limit));
-        let mut entries = read_entries(&mut snapshot, query, HISTORY_PAGE_BYTES_MAX).await?;
-        entries.reverse();
-        Ok(Some(Page::sparse(history, head, end, entries)))
+        self.in_snapshot(move |snapshot| Box::pin(read_page_of(snapshot, select, room, before, limit))).await
     }
+}
+
+async fn read_page_of(
+    snapshot: &mut Connection,
+    select: &'static str,
+    room: RoomId,
+    before: Option<Seq>,
+    limit: usize,
+) -> Result<Option<Page>, StoreError> {
+    let found = sqlx::query("select history, head from room where room = $1")
+        .bind(&room.0[..])
+        .fetch_optional(&mut *snapshot)
+        .await?;
+    let Some(found) = found else { return Ok(None) };
+    let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
+    let end = rules::page_end(before, head);
+    let query = sqlx::query(select).bind(&room.0[..]).bind(stored(end.0)).bind(row::limit(limit));
+    let mut entries = read_entries(snapshot, query, HISTORY_PAGE_BYTES_MAX).await?;
+    entries.reverse();
+    Ok(Some(Page::sparse(history, head, end, entries)))
 }
 
 #[cfg(test)]

@@ -58,28 +58,8 @@ impl Database {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Option<Page>, StoreError> {
-        // One snapshot, so that head, range and later entries belong together.
-        let mut snapshot = self.readers.begin().await?;
-        let found = sqlx::query("select history, head from room where room = $1")
-            .bind(&room.0[..])
-            .fetch_optional(&mut *snapshot)
-            .await?;
-        let Some(found) = found else { return Ok(None) };
-        let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
-        let to = rules::page_end(before, head);
-        let newest_first = select_back(&mut snapshot, room, to, limit, bytes_max).await?;
-        let Some(oldest) = newest_first.last() else {
-            return Ok(Some(Page { history, head, from: to.next(), to, entries: Vec::new(), later: Vec::new() }));
-        };
-        let later_bytes = select_later_bytes(&mut snapshot, room, oldest.seq(), to).await?;
-        let sizes =
-            newest_first.iter().map(|entry| (entry.bytes().len(), later_bytes.get(&entry.seq()).copied().unwrap_or(0)));
-        let fit = rules::fitting(sizes, bytes_max);
-        let entries: Vec<EntryFrame> = newest_first.into_iter().take(fit).rev().collect();
-        let from = entries[0].seq();
-        let later =
-            if later_bytes.is_empty() { Vec::new() } else { select_later(&mut snapshot, room, from, to).await? };
-        Ok(Some(Page { history, head, from, to, entries, later }))
+        // Head, range and later entries belong together.
+        self.in_snapshot(move |snapshot| Box::pin(read_page(snapshot, room, before, limit, bytes_max))).await
     }
 
     pub async fn entry_hash(&self, room: RoomId, seq: Seq) -> Result<Option<EnvelopeHash>, StoreError> {
@@ -96,6 +76,34 @@ impl Database {
         let found = HEADS.fetch_all(&mut *self.readers.acquire().await?, &asked).await?;
         found.iter().map(room_head).collect()
     }
+}
+
+async fn read_page(
+    snapshot: &mut Connection,
+    room: RoomId,
+    before: Option<Seq>,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Option<Page>, StoreError> {
+    let found = sqlx::query("select history, head from room where room = $1")
+        .bind(&room.0[..])
+        .fetch_optional(&mut *snapshot)
+        .await?;
+    let Some(found) = found else { return Ok(None) };
+    let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
+    let to = rules::page_end(before, head);
+    let newest_first = select_back(snapshot, room, to, limit, bytes_max).await?;
+    let Some(oldest) = newest_first.last() else {
+        return Ok(Some(Page { history, head, from: to.next(), to, entries: Vec::new(), later: Vec::new() }));
+    };
+    let later_bytes = select_later_bytes(snapshot, room, oldest.seq(), to).await?;
+    let sizes =
+        newest_first.iter().map(|entry| (entry.bytes().len(), later_bytes.get(&entry.seq()).copied().unwrap_or(0)));
+    let fit = rules::fitting(sizes, bytes_max);
+    let entries: Vec<EntryFrame> = newest_first.into_iter().take(fit).rev().collect();
+    let from = entries[0].seq();
+    let later = if later_bytes.is_empty() { Vec::new() } else { select_later(snapshot, room, from, to).await? };
+    Ok(Some(Page { history, head, from, to, entries, later }))
 }
 
 fn room_head(row: &Row) -> Result<RoomHead, StoreError> {

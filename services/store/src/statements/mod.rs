@@ -16,6 +16,7 @@ mod moving;
 mod operating;
 mod room;
 mod row;
+mod snapshot;
 mod step;
 pub(super) mod texts;
 mod token;
@@ -42,6 +43,7 @@ pub(crate) struct Database {
     /// What everyone asks who connects.
     tokens: token::Tokens,
     follow_states: room::FollowStates,
+    tasks: TaskTracker,
 }
 
 /// Waits for `answer` as long as a caller may.
@@ -61,7 +63,7 @@ async fn select_now_ms(connection: &mut Connection) -> Result<u64, StoreError> {
 impl Database {
     pub(super) fn new(readers: Pool, writer: Writer, durability: Durability, tasks: &TaskTracker) -> Self {
         let (tokens, follow_states) = (token::loader(&readers, tasks), room::loader(&readers, tasks));
-        Self { readers, writer, durability, tokens, follow_states }
+        Self { readers, writer, durability, tokens, follow_states, tasks: tasks.clone() }
     }
 
     pub const fn durability(&self) -> Durability {

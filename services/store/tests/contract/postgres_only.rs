@@ -6,6 +6,7 @@ mod opening;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use snug_protocol::{GrantId, RoomId, Seq};
@@ -288,4 +289,35 @@ async fn what_one_node_acknowledged_another_reads_at_once() {
         assert_eq!(read[0].envelope_bytes(), message.bytes());
     }
     close(&nodes).await;
+}
+
+/// Polls `work` so many times at most, and gives it up then.
+async fn give_up_after<T>(polls: usize, work: impl Future<Output = T>) {
+    let (mut work, mut left) = (std::pin::pin!(work), polls);
+    std::future::poll_fn(|cx| {
+        let is_over = work.as_mut().poll(cx).is_ready();
+        left -= 1;
+        if is_over || left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// It was told that it is no member of a room that had just been made: a connection that was given up in the middle of reading a page was
+/// left in that moment, and lent to others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_while_a_page_is_read_leaves_nobody_with_a_view_of_the_past() {
+    let database = PostgresDatabase::create().await;
+    let store = database.open().await;
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let mut instance = Instance::new(room, device(1), 1);
+    for turn in 0..60 {
+        let polls = turn % 6 + 1;
+        together((0..4).map(|_| give_up_after(polls, store.read_page(room, None, 10, ANY)))).await;
+        together((0..4).map(|_| give_up_after(polls, store.chain(room, None, 10)))).await;
+        let seq = instance.say(&store).await.seq;
+        let looks = (0..8).map(|_| async { store.heads(&[room]).await.unwrap()[0].head });
+        let heads = together(looks).await;
+        assert!(heads.iter().all(|head| *head == seq), "{seq} was acknowledged, and then some see {heads:?}");
+    }
+    store.close().await;
 }
