@@ -18,8 +18,8 @@ use crate::sql::error::{is_conflict, is_lock_timeout};
 use crate::{StoreError, StoreMetrics};
 
 /// Other writes between two batches of messages, and how long they may take together before the last of them.
-const WRITES_A_TURN: usize = 16;
-const TURN_LIMIT: Duration = Duration::from_millis(250);
+const WRITES_A_TURN: usize = 4;
+const TURN_LIMIT: Duration = Duration::from_millis(50);
 /// How long nothing is tried after a connection could not be opened; twice as long each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
