@@ -12,7 +12,7 @@ use snug_loadgen::observer::Observer;
 use snug_loadgen::people::Registrar;
 use snug_loadgen::report::{self, Report};
 use snug_loadgen::scenario::crowd::Plan;
-use snug_loadgen::scenario::{Scene, Sizes, crowd, history, idle, joins, ping, resume, slow, steady};
+use snug_loadgen::scenario::{Scene, Sizes, crowd, growth, history, idle, joins, ping, resume, slow, steady};
 
 /// Measures Snug nodes through the real protocol.
 #[derive(Debug, Parser)]
@@ -39,7 +39,7 @@ struct Run {
     /// Another process to watch, its children included: postgres=1234.
     #[arg(long = "watch", value_name = "NAME=PID")]
     watch: Vec<String>,
-    /// What to measure; all, if nothing is named.
+    /// What to measure; if nothing is named, all but growth and what is steady.
     #[arg(long = "scenario", value_enum, value_delimiter = ',')]
     scenarios: Vec<Scenario>,
     /// What the report is called.
@@ -72,6 +72,12 @@ struct Run {
     /// Sessions that come back at once.
     #[arg(long, default_value_t = 5_000)]
     resuming: usize,
+    /// Members of the largest room that the cost of a delivery is followed to.
+    #[arg(long, default_value_t = 5_000)]
+    members_most: usize,
+    /// Rooms of five that the cost of a delivery is followed to.
+    #[arg(long, default_value_t = 2_500)]
+    rooms_most: usize,
     /// Characters of a message.
     #[arg(long, default_value_t = 200)]
     text_chars: usize,
@@ -107,6 +113,8 @@ enum Scenario {
     History,
     /// Readers that stop reading.
     Slow,
+    /// What a delivery costs by members, rooms and nodes; only if it is named.
+    Growth,
     /// One big room at one rate; only if it is named.
     Steady,
     /// Many small rooms at one rate; only if it is named.
@@ -167,6 +175,8 @@ fn scene(run: &Run) -> anyhow::Result<Scene> {
             idle: run.idle,
             joins: run.joins,
             resuming: run.resuming,
+            members_most: run.members_most,
+            rooms_most: run.rooms_most,
             text_chars: run.text_chars,
             first_deliveries: run.first_deliveries,
             rate: run.rate,
@@ -186,7 +196,8 @@ fn measure(run: &Run) -> anyhow::Result<bool> {
     let (machine, began_at_ms) = (report::machine(), report::now_ms());
     let wants = |scenario| {
         run.scenarios.contains(&scenario)
-            || (run.scenarios.is_empty() && !matches!(scenario, Scenario::Steady | Scenario::SteadySmall))
+            || (run.scenarios.is_empty()
+                && !matches!(scenario, Scenario::Growth | Scenario::Steady | Scenario::SteadySmall))
     };
     let outcome = scenarios(&mut scene, &wants);
     // What was found before something failed is worth having.
@@ -255,7 +266,12 @@ fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Res
             keep(scene, result);
         }
     }
-    small_rooms(scene, wants)
+    small_rooms(scene, wants)?;
+    if wants(Scenario::Growth) {
+        let result = growth::run(scene)?;
+        keep(scene, result);
+    }
+    Ok(())
 }
 
 /// What is measured in many small rooms.

@@ -1,7 +1,8 @@
 //! `make bench`: starts nodes with what they stand on, as operators have them but for the limits, and has `snug-load` measure them.
 //!
-//! First one node that is alone (SQLite, full durability), then two nodes over Redis and Postgres. Takes the folder of the programs, the
-//! folder for the reports, and arguments that `snug-load run` is to have besides.
+//! First one node that is alone (SQLite, full durability), then two nodes over Redis and Postgres, and last, unless scenarios are named,
+//! how costs grow up to four nodes. Takes the folder of the programs, the folder for the reports, and arguments that `snug-load run` is
+//! to have besides.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,9 @@ const SETTINGS: [&str; 13] = [
     "--sockets-per-address=1000000",
 ];
 
+/// Over how many nodes the cost of a delivery is followed.
+const NODES_MOST: usize = 4;
+
 struct Bench {
     programs: PathBuf,
     out: PathBuf,
@@ -43,7 +47,14 @@ impl Bench {
     }
 
     /// Has these nodes measured; fails if deliveries were wrong.
-    async fn measure(&self, name: &str, title: &str, nodes: &[Process], watch: &[(&str, u32)]) -> anyhow::Result<()> {
+    async fn measure(
+        &self,
+        name: &str,
+        title: &str,
+        nodes: &[Process],
+        watch: &[(&str, u32)],
+        args: &[&str],
+    ) -> anyhow::Result<()> {
         let mut command = Command::new(self.programs.join("snug-load"));
         command.arg("run").arg(format!("--title={title}")).arg(format!("--out={}", self.out.join(name).display()));
         for node in nodes {
@@ -52,7 +63,7 @@ impl Bench {
         for (name, pid) in watch {
             command.arg(format!("--watch={name}={pid}"));
         }
-        let status = command.args(&self.more).kill_on_drop(true).status().await?;
+        let status = command.args(args).args(&self.more).kill_on_drop(true).status().await?;
         ensure!(status.success(), "{title}: {status}");
         Ok(())
     }
@@ -60,7 +71,7 @@ impl Bench {
     async fn alone(&self) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let node = self.node(folder.path(), 0, &[]).await;
-        self.measure("embedded", "Snug, one node with SQLite", &[node], &[]).await
+        self.measure("embedded", "Snug, one node with SQLite", &[node], &[], &[]).await
     }
 
     async fn cluster(&self) -> anyhow::Result<()> {
@@ -74,7 +85,7 @@ impl Bench {
             format!("--database-url={}", postgres.database().await),
             format!("--redis-url={}", redis.url()),
         ];
-        let nodes = [self.node(folder.path(), 0, &args).await, self.node(folder.path(), 1, &args).await];
+        let mut nodes = vec![self.node(folder.path(), 0, &args).await, self.node(folder.path(), 1, &args).await];
         let mut watch = Vec::new();
         let port = redis.port().to_string();
         let said = redis.exec(&["redis-cli", "-p", &port, "info", "server"]).await;
@@ -85,7 +96,14 @@ impl Bench {
         if let Some(pid) = postmaster(postgres.port()) {
             watch.push(("postgres", pid));
         }
-        self.measure("cluster", "Snug, two nodes with Redis and Postgres", &nodes, &watch).await
+        self.measure("cluster", "Snug, two nodes with Redis and Postgres", &nodes, &watch, &[]).await?;
+        if self.more.iter().any(|argument| argument.starts_with("--scenario")) {
+            return Ok(());
+        }
+        for number in nodes.len()..NODES_MOST {
+            nodes.push(self.node(folder.path(), number, &args).await);
+        }
+        self.measure("growth", "Snug, how costs grow", &nodes, &watch, &["--scenario=growth"]).await
     }
 }
 

@@ -97,6 +97,9 @@ fn section(result: &Result, processes: &[String]) -> String {
         }
         out.push_str("</table>");
     }
+    for plot in &result.plots {
+        out.push_str(&lines(&plot.title, plot.x_name, true, &plot.lines));
+    }
     result.notes.iter().for_each(|note| {
         let _ = write!(out, "<p>{}</p>", escaped(note));
     });

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::clock::SECOND;
 use crate::field::Played;
 use crate::observer::Sample;
+use svg::Series;
 
 /// Above this share of its time a receiving thread may have been what held a step back.
 const BUSY_MAX: f64 = 0.85;
@@ -39,6 +40,8 @@ pub struct Result {
     pub title: String,
     /// Its figures.
     pub facts: Vec<Fact>,
+    /// Figures against what they depend on.
+    pub plots: Vec<Plot>,
     /// Its steps.
     pub steps: Vec<Step>,
     /// What has to be known to read them.
@@ -56,6 +59,17 @@ pub struct Fact {
     pub unit: &'static str,
     /// The figure of the floor it is compared with, in the same unit.
     pub floor: Option<f64>,
+}
+
+/// Figures against what they depend on, over a logarithmic axis.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plot {
+    /// Which figures.
+    pub title: String,
+    /// What they depend on.
+    pub x_name: &'static str,
+    /// Their names and points.
+    pub lines: Vec<Series>,
 }
 
 /// A script that was played.

@@ -3,10 +3,12 @@
 //! - [`crowd`]: rooms of equal size, light load, climbing to the highest sustained rate, holding half of it; and the floor of the same
 //!   shape. One big room and many small ones are two shapes of it.
 //! - [`idle`]: connections that do nothing. [`ping`]: one message at a time across two nodes. [`joins`], [`resume`]: storms.
+//! - [`growth`]: what a delivery costs by members, rooms and nodes.
 //! - [`history`]: paging. [`slow`]: readers that stop reading among others that go on. [`steady`]: one rate, for profilers; only if asked for.
 
 pub mod climb;
 pub mod crowd;
+pub mod growth;
 pub mod history;
 pub mod idle;
 pub mod joins;
@@ -47,6 +49,10 @@ pub struct Sizes {
     pub joins: usize,
     /// Sessions that come back at once.
     pub resuming: usize,
+    /// Members of the largest room, and rooms, that the cost of a delivery is followed to.
+    pub members_most: usize,
+    /// See `members_most`.
+    pub rooms_most: usize,
     /// Characters of a message.
     pub text_chars: usize,
     /// Deliveries a second that a climb begins with.
