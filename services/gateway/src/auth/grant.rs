@@ -16,11 +16,12 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::Peppers;
+use super::workers::Workers;
 
 /// How long a join waits for a core before it is told to come again.
 const HASH_WAIT_LIMIT: Duration = Duration::from_secs(5);
-/// How many joins wait for a core at one time, for each core.
-const HASHES_WAITING_PER_CORE: usize = 32;
+/// How many joins wait for a core at one time, for each core: more than it hashes within the limit.
+const HASHES_WAITING_PER_CORE: usize = 128;
 const NONCE_BYTES: usize = 12;
 
 /// Why a grant could not be tried.
@@ -91,6 +92,7 @@ pub struct GrantSecrets {
     cores: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     cores_max: usize,
+    workers: Arc<Workers>,
     counters: Arc<HashCounters>,
 }
 
@@ -151,6 +153,7 @@ impl GrantSecrets {
             cores: Arc::new(Semaphore::new(cores)),
             queue: Arc::new(Semaphore::new(cores * HASHES_WAITING_PER_CORE)),
             cores_max: cores,
+            workers: Arc::new(Workers::start(cores)),
             counters: Arc::default(),
         }
     }
@@ -174,7 +177,7 @@ impl GrantSecrets {
         inside.saturating_sub(self.running())
     }
 
-    /// Runs `work` on a blocking thread when a core is free. Cancel-safe: work that has begun is finished and thrown away.
+    /// Runs `work` on a thread for it when a core is free. Cancel-safe: work that has begun is finished and thrown away.
     async fn on_a_core<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Peppers) -> T + Send + 'static,
@@ -191,14 +194,14 @@ impl GrantSecrets {
             .expect("the semaphore is never closed");
         self.counters.wait.observe(came.elapsed());
         let (peppers, counters) = (Arc::clone(&self.peppers), Arc::clone(&self.counters));
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.workers.run(move || {
             let began = Instant::now();
             let done = work(&peppers);
             counters.work.observe(began.elapsed());
             drop(core);
             done
         });
-        Ok(done.await.expect("hashing does not panic and the runtime outlives it"))
+        Ok(done.await)
     }
 
     /// What to store for a new grant.

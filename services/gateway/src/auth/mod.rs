@@ -8,6 +8,7 @@ mod pepper;
 mod right;
 mod sign_in;
 mod token;
+mod workers;
 
 pub use grant::{GrantSecrets, HashError, Opened};
 pub use nonce::Nonces;
