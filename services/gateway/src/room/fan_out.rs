@@ -56,6 +56,7 @@ impl Rooms {
             if !is_all {
                 followers.iter().for_each(|follower| follower.wake());
             }
+            self.shared.round.strain.wrote(written);
             self.shared.counters.delivered.entries.add(written as u64 * u64::from(entries.count));
             self.shared.counters.delivered.bytes.add((written * entries.bytes.len()) as u64);
             let age_ms = self.shared.clock.now_ms().saturating_sub(entries.oldest_ms);

@@ -14,6 +14,7 @@ mod following;
 mod head_check;
 mod pace;
 mod repair;
+mod strain;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -120,7 +121,8 @@ impl Room {
     }
 
     /// The newest seq that has come.
-    fn reached(&self) -> Seq {
+    #[must_use]
+    pub fn reached(&self) -> Seq {
         lock(&self.tail).tail().head()
     }
 

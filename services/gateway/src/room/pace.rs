@@ -2,15 +2,17 @@
 //!
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
 //! within `GATHER_LIMIT` after that goes out together: a room that is quick to write to and gets fewer messages than that never waits.
-//! While a room is still writing, or waits for its turn on a busy node, what comes waits for the end of that, and then as long again, up to
-//! `BUSY_GATHER_LIMIT`: so the more there is to do, in this room or in others, the more is done in one write.
+//! While a room is still writing, what comes waits for the end of that, and then as long again. And where the node is strained, which is to
+//! say that its rounds come late while it writes much, all its rooms gather for longer. Both up to a limit: so the more there is to do, in
+//! this room or in others, the more is done in one write, and the less there is to do.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
+use super::strain::Strain;
 use super::{Room, Rooms, lock};
 
 /// How long news may be held back to go out with others, if nothing is being written.
@@ -44,8 +46,8 @@ enum Next {
 }
 
 impl Pace {
-    /// The room has grown.
-    fn grown(&self, now: Instant) -> Next {
+    /// The room has grown, on a node whose rooms gather for so long.
+    fn grown(&self, now: Instant, strain: Duration) -> Next {
         let mut state = lock(&self.0);
         if state.waits {
             return Next::Nothing;
@@ -54,7 +56,7 @@ impl Pace {
             state.waits = true;
             return Next::Nothing;
         }
-        let gathers = state.gathers.max(GATHER_LIMIT);
+        let gathers = state.gathers.max(strain).max(GATHER_LIMIT);
         match state.last {
             Some(last) if now < last + gathers => {
                 state.waits = true;
@@ -73,11 +75,11 @@ impl Pace {
         (state.waits, state.runs, state.last) = (false, true, Some(now));
     }
 
-    /// A fan-out has ended; when there is to be one more.
-    fn end(&self, now: Instant) -> Option<Instant> {
+    /// A fan-out has ended, on a node whose rooms gather for so long; when there is to be one more.
+    fn end(&self, now: Instant, strain: Duration) -> Option<Instant> {
         let mut state = lock(&self.0);
         let took = state.last.map_or(Duration::ZERO, |due| now - due);
-        let gathers = took.clamp(GATHER_LIMIT, BUSY_GATHER_LIMIT);
+        let gathers = took.clamp(GATHER_LIMIT, BUSY_GATHER_LIMIT).max(strain);
         (state.runs, state.last, state.gathers) = (false, Some(now), gathers);
         state.waits.then(|| round_after(now, gathers))
     }
@@ -93,6 +95,7 @@ fn round_after(last: Instant, gathers: Duration) -> Instant {
 pub(super) struct Round {
     rooms: Mutex<Vec<(Instant, Arc<Room>)>>,
     begins: Notify,
+    pub(super) strain: Strain,
 }
 
 impl Round {
@@ -112,7 +115,7 @@ impl Round {
 impl Rooms {
     /// The room has grown: its followers hear of it now, or with what comes in the next moment.
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
-        match room.pace.grown(Instant::now()) {
+        match room.pace.grown(Instant::now(), self.shared.round.strain.gathers()) {
             Next::Now => self.spawn_fan_out(Arc::clone(room)),
             Next::WithRound(from) => self.shared.round.join(from, Arc::clone(room)),
             Next::Nothing => {}
@@ -123,7 +126,7 @@ impl Rooms {
         let rooms = self.clone();
         self.shared.tasks.spawn(async move {
             rooms.fan_out(&room).await;
-            if let Some(from) = room.pace.end(Instant::now()) {
+            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.strain.gathers()) {
                 rooms.shared.round.join(from, room);
             }
         });
@@ -139,8 +142,10 @@ impl Rooms {
                     () = round.begins.notified() => {}
                 }
             }
-            sleep(GATHER_LIMIT).await;
+            let due = Instant::now() + GATHER_LIMIT;
+            sleep_until(due).await;
             let now = Instant::now();
+            round.strain.round(due, now);
             let (due, rest) = round.take(now);
             others_wait = rest && !self.shared.stop.is_cancelled();
             for room in due {
@@ -157,38 +162,55 @@ mod tests {
 
     use super::*;
 
+    const AT_REST: Duration = Duration::ZERO;
+
     #[test]
     fn the_first_news_go_at_once_and_what_follows_goes_together() {
         let (pace, began) = (Pace::default(), Instant::now());
-        assert!(matches!(pace.grown(began), Next::Now));
-        assert!(matches!(pace.grown(began), Next::Nothing), "it is being written");
-        assert_eq!(pace.end(began), Some(began), "and what came meanwhile comes with the next round");
-        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::Nothing), "it waits already");
+        assert!(matches!(pace.grown(began, AT_REST), Next::Now));
+        assert!(matches!(pace.grown(began, AT_REST), Next::Nothing), "it is being written");
+        assert_eq!(pace.end(began, AT_REST), Some(began), "and what came meanwhile comes with the next round");
+        assert!(matches!(pace.grown(began + GATHER_LIMIT, AT_REST), Next::Nothing), "it waits already");
         pace.begin(began + GATHER_LIMIT);
-        assert_eq!(pace.end(began + GATHER_LIMIT), None);
-        assert!(matches!(pace.grown(began + GATHER_LIMIT), Next::WithRound(from) if from == began + GATHER_LIMIT));
+        assert_eq!(pace.end(began + GATHER_LIMIT, AT_REST), None);
+        assert!(
+            matches!(pace.grown(began + GATHER_LIMIT, AT_REST), Next::WithRound(from) if from == began + GATHER_LIMIT)
+        );
         pace.begin(began + GATHER_LIMIT);
-        assert_eq!(pace.end(began + GATHER_LIMIT), None);
-        assert!(matches!(pace.grown(began + GATHER_LIMIT * 2), Next::Now));
+        assert_eq!(pace.end(began + GATHER_LIMIT, AT_REST), None);
+        assert!(matches!(pace.grown(began + GATHER_LIMIT * 2, AT_REST), Next::Now));
     }
 
     #[test]
     fn a_room_that_takes_long_to_write_to_or_to_get_its_turn_gathers_as_long_and_no_longer_than_a_limit() {
         let (pace, began) = (Pace::default(), Instant::now());
         let took = Duration::from_millis(40);
-        assert!(matches!(pace.grown(began), Next::Now));
-        assert_eq!(pace.end(began + took), None);
+        assert!(matches!(pace.grown(began, AT_REST), Next::Now));
+        assert_eq!(pace.end(began + took, AT_REST), None);
         let from = began + took * 2 - GATHER_LIMIT;
-        assert!(matches!(pace.grown(began + took), Next::WithRound(moment) if moment == from));
+        assert!(matches!(pace.grown(began + took, AT_REST), Next::WithRound(moment) if moment == from));
         pace.begin(from);
         let ended = from + Duration::from_secs(9);
-        assert_eq!(pace.end(ended), None);
-        assert!(matches!(pace.grown(ended + BUSY_GATHER_LIMIT), Next::Now), "not nine seconds");
-        assert_eq!(pace.end(ended + BUSY_GATHER_LIMIT), None);
+        assert_eq!(pace.end(ended, AT_REST), None);
+        assert!(matches!(pace.grown(ended + BUSY_GATHER_LIMIT, AT_REST), Next::Now), "not nine seconds");
+        assert_eq!(pace.end(ended + BUSY_GATHER_LIMIT, AT_REST), None);
         assert!(
-            matches!(pace.grown(ended + BUSY_GATHER_LIMIT + GATHER_LIMIT), Next::Now),
+            matches!(pace.grown(ended + BUSY_GATHER_LIMIT + GATHER_LIMIT, AT_REST), Next::Now),
             "quick again, at once again"
         );
+    }
+
+    #[test]
+    fn on_a_strained_node_news_that_follow_others_wait_and_news_after_a_pause_never_do() {
+        let (pace, began, ms) = (Pace::default(), Instant::now(), Duration::from_millis);
+        let strain = BUSY_GATHER_LIMIT * 2;
+        assert!(matches!(pace.grown(began, strain), Next::Now));
+        assert_eq!(pace.end(began, strain), None);
+        let from = began + strain - GATHER_LIMIT;
+        assert!(matches!(pace.grown(began + ms(50), strain), Next::WithRound(moment) if moment == from));
+        pace.begin(from);
+        assert_eq!(pace.end(from, AT_REST), None);
+        assert!(matches!(pace.grown(from + GATHER_LIMIT, AT_REST), Next::Now), "and then it is over");
     }
 
     #[test]

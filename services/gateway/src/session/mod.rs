@@ -234,7 +234,9 @@ impl Session {
     /// Sends what there is to send, waits until something happens, and sees to that.
     async fn turn(&mut self, socket: &mut Socket, mut timer: Pin<&mut Sleep>) -> Result<(), Ending> {
         let written = self.gather(socket).await;
-        self.flush(socket).await?;
+        if !written.rides {
+            self.flush(socket).await?;
+        }
         written.tell(&self.parts);
         let Happened { news, frame, acknowledged, is_due } = self.happened(socket, timer.as_mut()).await;
         if news.has(News::CLOSE) {

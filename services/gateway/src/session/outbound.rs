@@ -45,13 +45,16 @@ impl Session {
     /// removals get their turn. Not cancel-safe: a cursor moves when its entries are handed over.
     pub(super) async fn gather(&mut self, socket: &mut Socket) -> Written {
         let mut written = Written::default();
-        for reply in std::mem::take(&mut self.replies) {
-            socket.push(encode(&reply));
+        let replies = std::mem::take(&mut self.replies);
+        for reply in &replies {
+            socket.push(encode(reply));
         }
+        let mut others = false;
         if std::mem::take(&mut self.news).has(News::EPHEMERALS) {
             for (room, message) in self.wake.take_ephemerals() {
                 if self.subscription(room).is_some() {
                     socket.push(message);
+                    others = true;
                 }
             }
         }
@@ -91,13 +94,24 @@ impl Session {
                 written.note(&entries, cursor, subscription);
             }
         }
+        others |= !acknowledged.is_empty() || written.entries > 0;
         for (id, room, outcome) in acknowledged {
             socket.push(encode(&answer(id, room, outcome)));
         }
         if rest {
             self.wake.tell(News::LOGS);
         }
+        written.rides = !others && !replies.is_empty() && replies.iter().all(|reply| self.rides(reply));
         written
+    }
+
+    /// Whether this acknowledges an entry that its room has, and has yet to bring to this session: it will be written, or the session told,
+    /// within the room's gathering. To be asked when it has been handed to the socket.
+    fn rides(&self, reply: &ServerFrame) -> bool {
+        let ServerFrame::Sent { room, seq, .. } = reply else { return false };
+        let subscription = self.subscriptions.iter().find(|subscription| subscription.room() == *room);
+        subscription
+            .is_some_and(|subscription| subscription.cursor() < *seq && *seq <= subscription.following.room().reached())
     }
 
     /// Writes what was handed over. While the socket takes nothing, appends go on: others must not wait for this session's slow reader.
@@ -149,6 +163,8 @@ pub(super) struct Written {
     bytes: u64,
     /// When the first of those was committed that came live; 0: none did.
     oldest_ms: u64,
+    /// There are none, and all that was handed over are acknowledgements whose entries the room is about to write here: they go with those.
+    pub(super) rides: bool,
     /// End with the flush.
     spans: Vec<Span>,
 }

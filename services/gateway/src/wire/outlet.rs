@@ -42,11 +42,6 @@ impl Outlet {
         self.outgoing.len()
     }
 
-    /// Nothing waits.
-    fn is_idle(&self) -> bool {
-        self.is_flushed && self.outgoing.len() == 0 && self.pong.is_empty()
-    }
-
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if !self.pong.is_empty() {
             self.outgoing.push(std::mem::take(&mut self.pong));
@@ -108,7 +103,7 @@ pub enum Passed {
     Written,
     /// The socket has them, but the system has not taken them all, or has failed: its session must flush.
     Kept,
-    /// Something else is before them, or they do not begin where the follower is: they were not taken.
+    /// The system has yet to take what is before them, or they do not begin where the follower is: they were not taken.
     NotTaken,
 }
 
@@ -137,7 +132,8 @@ impl Lane {
         self.open(mark, Seq(Mark::CLOSED));
     }
 
-    /// Writes entries that lie after `from` to a follower who is there, if it can be done without waiting.
+    /// Writes entries that lie after `from` to a follower who is there, behind what its session has left lying for that, if it can be done
+    /// without waiting.
     #[must_use]
     pub fn write(&self, mark: &Mark, from: Seq, entries: &Entries) -> Passed {
         // Whoever holds the lock is about to look at the log, or at least will be told to.
@@ -146,7 +142,7 @@ impl Lane {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Passed::NotTaken,
         };
-        if !outlet.is_idle() || !mark.advance(from, entries.last) {
+        if !outlet.is_flushed || !mark.advance(from, entries.last) {
             return Passed::NotTaken;
         }
         outlet.push(entries.bytes.clone());
@@ -212,14 +208,21 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_overtakes_what_waits() {
-        let (lane, mark, _far) = lane(10_000);
+        let (lane, mark, mut far) = lane(1_000);
         lane.lock().push(Bytes::from_static(b"a reply"));
-        assert_eq!(lane.write(&mark, Seq(0), &entries(1..=1)), Passed::NotTaken);
-        assert!(lane.push(&mark, Seq(0), &entries(1..=1)), "behind it they may go");
-        assert_eq!(mark.seq(), Seq(1));
+        assert_eq!(lane.write(&mark, Seq(0), &entries(1..=1)), Passed::Written, "with it, in one write");
+        let expected = [b"a reply".as_slice(), &entries(1..=1).bytes].concat();
+        let mut came = vec![0; expected.len()];
+        far.read_exact(&mut came).await.expect("bytes");
+        assert_eq!(came, expected);
         let held = lane.lock();
         assert_eq!(lane.clone().write(&mark, Seq(1), &entries(2..=2)), Passed::NotTaken, "nor what is being written");
         drop(held);
+        lane.lock().push(vec![7; 1_001].into());
+        assert_eq!(lane.write(&mark, Seq(1), &entries(2..=2)), Passed::Kept);
+        assert_eq!(lane.write(&mark, Seq(2), &entries(3..=3)), Passed::NotTaken, "nor what the system does not take");
+        assert!(lane.push(&mark, Seq(2), &entries(3..=3)), "behind it they may go");
+        assert_eq!(mark.seq(), Seq(3));
     }
 
     #[tokio::test]

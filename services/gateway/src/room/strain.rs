@@ -1,0 +1,128 @@
+//! How long a node's rooms gather for the sake of all that it has to do.
+//!
+//! It takes two things together. Rounds come late: somebody waits for a core. And the node writes so much that gathering would help: else it
+//! is others who keep the cores busy, such as passwords being hashed, and waiting would make nothing better. Only tokio's clock and counts
+//! are asked, so that a simulation goes the same way each time.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::lock;
+
+/// The longest.
+const LIMIT: Duration = Duration::from_millis(200);
+/// How late a round may come on a node at rest: the timer's grain, twice.
+const LATE_AT_REST: Duration = Duration::from_millis(2);
+/// How many times as long as its rounds come late the rooms gather.
+const FACTOR: u32 = 16;
+/// Rounds over which their lateness is averaged.
+const ROUNDS: u32 = 16;
+/// What a write takes a core (ARCHITECTURE.md, Performance).
+const WRITE: Duration = Duration::from_micros(10);
+/// The share of the cores' time that goes into writes on a node at rest, in thousandths. For each thousandth more the rooms may gather a
+/// millisecond.
+const SHARE_AT_REST: u32 = 50;
+/// Over which writes are counted.
+const WINDOW: Duration = Duration::from_millis(50);
+
+#[derive(Default)]
+struct Seen {
+    /// How late rounds come, smoothed.
+    late: Duration,
+    /// Since when writes are counted.
+    since: Option<Instant>,
+    /// How long the rooms may gather for the number of writes, smoothed.
+    worth: Duration,
+}
+
+/// The node's strain.
+#[derive(Default)]
+pub(super) struct Strain {
+    seen: Mutex<Seen>,
+    writes: AtomicUsize,
+    gathers_us: AtomicU64,
+}
+
+impl Strain {
+    /// So many writes more.
+    pub fn wrote(&self, writes: usize) {
+        self.writes.fetch_add(writes, Ordering::Relaxed);
+    }
+
+    /// A round that was due then has come now.
+    pub fn round(&self, due: Instant, now: Instant) {
+        let cores = tokio::runtime::Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
+        self.round_on(cores, due, now);
+    }
+
+    fn round_on(&self, cores: usize, due: Instant, now: Instant) {
+        let mut seen = lock(&self.seen);
+        let late = (now - due).saturating_sub(LATE_AT_REST).min(LIMIT);
+        seen.late = (seen.late * (ROUNDS - 1) + late) / ROUNDS;
+        let since = *seen.since.get_or_insert(now);
+        if now - since >= WINDOW {
+            let writing = WRITE * u32::try_from(self.writes.swap(0, Ordering::Relaxed)).unwrap_or(u32::MAX);
+            let thousandths = writing.as_micros() * 1_000 / ((now - since).as_micros() * cores.max(1) as u128);
+            let above = u32::try_from(thousandths).unwrap_or(u32::MAX).saturating_sub(SHARE_AT_REST);
+            let worth = (Duration::from_millis(1) * above).min(LIMIT);
+            // What was long ago says nothing.
+            seen.worth = if now - since < WINDOW * 4 { (seen.worth + worth) / 2 } else { worth };
+            seen.since = Some(now);
+        }
+        let gathers = (seen.late * FACTOR).min(seen.worth);
+        self.gathers_us.store(u64::try_from(gathers.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long its rooms gather; nothing on a node at rest.
+    pub fn gathers(&self) -> Duration {
+        Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_REST: Duration = Duration::ZERO;
+
+    /// Rounds of a second on a node with two cores, so late, with so many writes a second.
+    fn after(late: Duration, writes: usize) -> Strain {
+        let (strain, mut now) = (Strain::default(), Instant::now());
+        go_on(&strain, &mut now, late, writes);
+        strain
+    }
+
+    fn go_on(strain: &Strain, now: &mut Instant, late: Duration, writes: usize) {
+        for _ in 0..100 {
+            strain.wrote(writes / 100);
+            let due = *now + Duration::from_millis(10) - late;
+            *now += Duration::from_millis(10);
+            strain.round_on(2, due, *now);
+        }
+    }
+
+    #[test]
+    fn rooms_gather_where_rounds_are_late_and_there_is_much_to_write() {
+        let ms = Duration::from_millis;
+        assert_eq!(after(LATE_AT_REST, 100_000).gathers(), AT_REST, "in time: nobody waits for a core");
+        assert_eq!(after(ms(8), 8_000).gathers(), AT_REST, "little to write: others keep the cores busy");
+        let some = after(ms(8), 20_000).gathers();
+        assert!((ms(40)..=ms(50)).contains(&some), "a tenth of the time, half of that above what is usual: {some:?}");
+        let late = after(ms(4), 100_000).gathers();
+        assert!((ms(28)..=ms(32)).contains(&late), "two milliseconds more than usual: {late:?}");
+        let most = after(ms(500), 10_000_000).gathers();
+        assert!((LIMIT - ms(1)..=LIMIT).contains(&most), "{most:?}");
+    }
+
+    #[test]
+    fn it_is_soon_over() {
+        let (strain, mut now) = (Strain::default(), Instant::now());
+        go_on(&strain, &mut now, Duration::from_millis(9), 200_000);
+        assert!(strain.gathers() > Duration::from_millis(50));
+        go_on(&strain, &mut now, AT_REST, 200_000);
+        assert!(strain.gathers() < Duration::from_millis(3), "{:?}", strain.gathers());
+    }
+}
