@@ -89,8 +89,12 @@ impl Upgrade {
         tasks.spawn(async move {
             match upgrade.await.map(Upgraded::downcast::<TokioIo<Connection>>) {
                 Ok(Ok(parts)) => {
-                    let stream = parts.io.into_inner().into_stream();
-                    run(Socket::new(stream, &parts.read_buf, message_max)).await;
+                    let socket = {
+                        // Its buffer, of several KiB, must not live as long as the socket.
+                        let hyper::upgrade::Parts { io, read_buf, .. } = parts;
+                        Socket::new(io.into_inner().into_stream(), &read_buf, message_max)
+                    };
+                    run(socket).await;
                 }
                 Ok(Err(_)) => tracing::error!("an upgraded connection is not one of ours"),
                 Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
