@@ -177,6 +177,18 @@ impl GrantSecrets {
         inside.saturating_sub(self.running())
     }
 
+    /// Does what a grant of this kind takes: an invite's proof is quickly looked at, and waits for nobody's password.
+    async fn work_on<T: Send + 'static>(
+        &self,
+        kind: GrantKind,
+        work: impl FnOnce(&Peppers) -> T + Send + 'static,
+    ) -> Result<T, HashError> {
+        match kind {
+            GrantKind::Password => self.on_a_core(work).await,
+            GrantKind::Invite => Ok(work(&self.peppers)),
+        }
+    }
+
     /// Runs `work` on a thread for it when a core is free. Cancel-safe: work that has begun is finished and thrown away.
     async fn on_a_core<T: Send + 'static>(
         &self,
@@ -217,12 +229,12 @@ impl GrantSecrets {
         blob: Vec<u8>,
     ) -> Result<GrantSecret, HashError> {
         let auth = Zeroizing::new(auth);
-        self.on_a_core(move |peppers| {
+        let work = move |peppers: &Peppers| {
             let number = peppers.newest();
             let pepper = peppers.get(number).expect("the newest is there");
             seal(&derive(kind, pepper, room, grant, &auth), number, grant, &blob)
-        })
-        .await
+        };
+        self.work_on(kind, work).await
     }
 
     /// Tries a proof.
@@ -231,7 +243,7 @@ impl GrantSecrets {
     /// `Busy`, or a damaged row.
     pub async fn open(&self, row: Grant, auth: [u8; 32]) -> Result<Opened, HashError> {
         let auth = Zeroizing::new(auth);
-        let opened = self.on_a_core(move |peppers| {
+        let opened = self.work_on(row.kind, move |peppers| {
             let pepper = peppers.get(row.secret.pepper).ok_or(HashError::PepperMissing)?;
             let derived = derive(row.kind, pepper, row.room, row.grant, &auth);
             if !bool::from(derived[..32].ct_eq(&row.secret.verifier)) {

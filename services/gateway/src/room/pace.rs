@@ -137,6 +137,7 @@ impl Rooms {
         let mut others_wait = false;
         loop {
             if !others_wait {
+                round.strain.rest();
                 tokio::select! {
                     () = self.shared.stop.cancelled() => return,
                     () = round.begins.notified() => {}

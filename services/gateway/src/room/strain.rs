@@ -76,6 +76,11 @@ impl Strain {
         self.gathers_us.store(u64::try_from(gathers.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// No room waits for a round.
+    pub fn rest(&self) {
+        self.gathers_us.store(0, Ordering::Relaxed);
+    }
+
     /// How long its rooms gather; nothing on a node at rest.
     pub fn gathers(&self) -> Duration {
         Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))

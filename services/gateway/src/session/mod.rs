@@ -234,7 +234,8 @@ impl Session {
     /// Sends what there is to send, waits until something happens, and sees to that.
     async fn turn(&mut self, socket: &mut Socket, mut timer: Pin<&mut Sleep>) -> Result<(), Ending> {
         let written = self.gather(socket).await;
-        if !written.rides {
+        let rode = written.rides;
+        if !rode {
             self.flush(socket).await?;
         }
         written.tell(&self.parts);
@@ -243,6 +244,11 @@ impl Session {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
         }
         self.news = news;
+        let asks = news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
+        if rode && (asks || is_due || matches!(frame, Some(Ok(Message::Text(_))))) {
+            // What comes now may wait, and a room that finds its follower elsewhere could not have it look.
+            self.flush(socket).await?;
+        }
         if let Some((id, room, outcome)) = acknowledged {
             self.acknowledge(id, room, outcome);
         }
@@ -255,7 +261,7 @@ impl Session {
                 timer.as_mut().reset(self.next_due());
             }
         }
-        if news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS)) {
+        if asks {
             self.aside(|session| Box::pin(session.look_around(news))).await?;
         }
         if is_due {

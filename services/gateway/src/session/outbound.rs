@@ -79,6 +79,8 @@ impl Session {
                 }
                 Due::Behind => {
                     has_read = true;
+                    // What was left lying for a room's write must not wait for the store.
+                    flush_at_once(socket).await;
                     let reading = Box::pin(subscription.following.backlog(cursor));
                     match self.appends.during(&mut acknowledged, reading).await {
                         Some(entries) => entries,
@@ -101,17 +103,22 @@ impl Session {
         if rest {
             self.wake.tell(News::LOGS);
         }
-        written.rides = !others && !replies.is_empty() && replies.iter().all(|reply| self.rides(reply));
+        let all_ride = !others && !rest && !replies.is_empty() && replies.iter().all(|reply| self.rides(reply));
+        written.rides = all_ride && socket.is_flushed();
         written
     }
 
-    /// Whether this acknowledges an entry that its room has, and has yet to bring to this session: it will be written, or the session told,
-    /// within the room's gathering. To be asked when it has been handed to the socket.
+    /// Whether this acknowledges an entry that its room has and has yet to tell of, to this session among others: then it will be written, or
+    /// the session told, within the room's gathering. To be asked when it has been handed to the socket.
     fn rides(&self, reply: &ServerFrame) -> bool {
         let ServerFrame::Sent { room, seq, .. } = reply else { return false };
         let subscription = self.subscriptions.iter().find(|subscription| subscription.room() == *room);
-        subscription
-            .is_some_and(|subscription| subscription.cursor() < *seq && *seq <= subscription.following.room().reached())
+        subscription.is_some_and(|subscription| {
+            let (room, told) = (subscription.following.room(), subscription.following.room().told());
+            let may_be_written =
+                subscription.cursor() == told && subscription.following.follower().question().is_none();
+            may_be_written && told < *seq && *seq <= room.reached()
+        })
     }
 
     /// Writes what was handed over. While the socket takes nothing, appends go on: others must not wait for this session's slow reader.
@@ -140,6 +147,11 @@ impl Session {
             };
         }
     }
+}
+
+/// Writes of what waits what the system takes at once; whoever flushes next hears of an error.
+async fn flush_at_once(socket: &mut Socket) {
+    let _ = std::future::poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
 }
 
 /// Waits for the order to close; other news are kept. Cancel-safe.

@@ -1,7 +1,7 @@
 //! The writing end of a socket, which its session shares with those who have something for it.
 //!
 //! A room writes to its followers itself: to wake a session so that it makes the same system call costs more than what is saved by nothing
-//! else. So the stream is behind a lock, which is held for one system call at most, and nearly always free.
+//! else. So the stream is behind a lock, which is held for one flush at most, and nearly always free.
 
 use std::io;
 use std::pin::Pin;
@@ -40,6 +40,10 @@ impl Outlet {
 
     pub(super) const fn waiting_bytes(&self) -> usize {
         self.outgoing.len()
+    }
+
+    pub(super) const fn is_flushed(&self) -> bool {
+        self.is_flushed
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {

@@ -84,6 +84,12 @@ impl Socket {
         self.lane.lock().waiting_bytes()
     }
 
+    /// Whether the system has taken all that it was given; more may wait to be given to it.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.lane.lock().is_flushed()
+    }
+
     /// Writes what waits; ready when the system has taken all of it. Whoever gives up waiting may go on later.
     ///
     /// # Errors

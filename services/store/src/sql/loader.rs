@@ -5,10 +5,14 @@
 //! comes alone goes at once.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::StoreError;
@@ -20,8 +24,11 @@ const QUESTIONS_MAX: usize = 256;
 /// Questions that wait for their statement.
 const WAITING_MAX: usize = 65_536;
 
-/// The answers to some questions, in their order. Ends within a limit of its own.
-type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StoreError>> + Send>>;
+/// How long a statement may take: somewhat longer than a server gives it. Others wait for its place.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(6);
+
+/// The answers to some questions, in their order.
+type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<Result<A, StoreError>>, StoreError>> + Send>>;
 type Load<Q, A> = dyn Fn(Vec<Q>) -> Answers<A> + Send + Sync;
 
 /// A question and who waits for its answer.
@@ -85,11 +92,18 @@ impl<Q, A> Shared<Q, A> {
         // Those who come at the same time get into the first one.
         tokio::task::yield_now().await;
         while let Some((questions, askers)) = self.take() {
-            match (self.load)(questions).await {
+            let load = AssertUnwindSafe(timeout(STATEMENT_LIMIT, (self.load)(questions))).catch_unwind();
+            let answers = match load.await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(_)) => Err(StoreError::unavailable("the database did not answer in time")),
+                // A place that is lost would be missed by all who ask later.
+                Err(_) => Err(StoreError::corrupt("an answer of the database could not be taken")),
+            };
+            match answers {
                 Ok(answers) => {
                     debug_assert_eq!(answers.len(), askers.len(), "an answer for each");
                     for (asker, answer) in askers.into_iter().zip(answers) {
-                        let _ = asker.send(Ok(answer));
+                        let _ = asker.send(answer);
                     }
                 }
                 Err(error) => {
@@ -105,15 +119,15 @@ impl<Q, A> Shared<Q, A> {
     #[expect(clippy::type_complexity, reason = "two lists of the same length, for one caller")]
     fn take(&self) -> Option<(Vec<Q>, Vec<oneshot::Sender<Result<A, StoreError>>>)> {
         let mut queue = self.lock();
-        let count = queue.waiting.len().min(QUESTIONS_MAX);
         // Whoever has given up is not asked for.
-        let taken: (Vec<Q>, Vec<_>) = queue.waiting.drain(..count).filter(|(_, asker)| !asker.is_closed()).unzip();
+        queue.waiting.retain(|(_, asker)| !asker.is_closed());
+        let count = queue.waiting.len().min(QUESTIONS_MAX);
         if count == 0 {
             queue.running -= 1;
             queue.waiting.shrink_to(QUESTIONS_MAX);
             return None;
         }
-        Some(taken)
+        Some(queue.waiting.drain(..count).unzip())
     }
 }
 
@@ -124,19 +138,24 @@ mod tests {
 
     use super::*;
 
-    /// Doubles numbers, a statement a permit; and the sizes of the statements.
-    fn doubling() -> (Loader<usize, usize>, Arc<Semaphore>, Arc<Mutex<Vec<usize>>>) {
-        let (permits, sizes) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<Vec<usize>>>::default());
+    /// Of the statements.
+    type Sizes = Arc<Mutex<Vec<usize>>>;
+
+    /// Doubles numbers, a statement a permit.
+    fn doubling() -> (Loader<usize, usize>, Arc<Semaphore>, Sizes) {
+        let (permits, sizes) = (Arc::new(Semaphore::new(0)), Sizes::default());
         let (gate, noted) = (Arc::clone(&permits), Arc::clone(&sizes));
         let loader = Loader::new(&TaskTracker::new(), move |questions: Vec<usize>| {
             let gate = Arc::clone(&gate);
             noted.lock().expect("no panic").push(questions.len());
             Box::pin(async move {
                 gate.acquire().await.expect("open").forget();
+                assert!(!questions.contains(&0), "nobody asks for nothing");
                 if questions.contains(&13) {
                     return Err(StoreError::Full);
                 }
-                Ok(questions.into_iter().map(|number| number * 2).collect())
+                let answer = |number| if number == 11 { Err(StoreError::corrupt("eleven")) } else { Ok(number * 2) };
+                Ok(questions.into_iter().map(answer).collect())
             })
         });
         (loader, permits, sizes)
@@ -158,14 +177,14 @@ mod tests {
     #[tokio::test]
     async fn whoever_asks_while_statements_are_under_way_is_in_the_next_one_and_whoever_gives_up_is_in_none() {
         let (loader, permits, sizes) = doubling();
-        let loader = Arc::new(loader);
+        let (loader, tasks) = (Arc::new(loader), TaskTracker::new());
         let ask = |number| {
             let loader = Arc::clone(&loader);
-            tokio::spawn(async move { loader.ask(number).await })
+            tasks.spawn(async move { loader.ask(number).await })
         };
         let mut first = Vec::new();
         for number in 0..STATEMENTS_MAX {
-            first.push(ask(number));
+            first.push(ask(number + 1));
             while sizes.lock().expect("no panic").len() <= number {
                 tokio::task::yield_now().await;
             }
@@ -177,7 +196,7 @@ mod tests {
         given_up.abort();
         assert!(given_up.await.is_err());
         permits.add_permits(100);
-        for (number, answer) in first.into_iter().chain(second).zip([0, 2, 40, 42]).map(|(task, answer)| (answer, task))
+        for (number, answer) in first.into_iter().chain(second).zip([2, 4, 40, 42]).map(|(task, answer)| (answer, task))
         {
             assert_eq!(answer.await.expect("no panic").expect("an answer"), number);
         }
@@ -190,6 +209,11 @@ mod tests {
         permits.add_permits(100);
         let answers = join_all([13, 14].map(|number| loader.ask(number))).await;
         assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Full))), "{answers:?}");
+        for _ in 0..STATEMENTS_MAX {
+            assert!(loader.ask(0).await.is_err(), "a panic");
+        }
         assert_eq!(loader.ask(14).await.expect("an answer"), 28);
+        let answers = join_all([11, 12].map(|number| loader.ask(number))).await;
+        assert!(matches!(answers[..], [Err(_), Ok(24)]), "each has an error of its own: {answers:?}");
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::append::{insert_entries, upsert_senders};
 use super::lists::Lists;
-use super::{Connection, Database, Pool, Row, answered, epoch, grant, locks, member, row, select_now_ms};
+use super::{Connection, Database, Pool, Row, epoch, grant, locks, member, row, select_now_ms};
 use crate::sql::Scope;
 use crate::sql::batch::Draft;
 use crate::sql::error::unique_violation;
@@ -39,13 +39,13 @@ pub(super) type FollowStates = Loader<(RoomId, DeviceId, Seq), Option<FollowStat
 
 pub(super) fn loader(readers: &Pool, tasks: &TaskTracker) -> FollowStates {
     let readers = readers.clone();
-    Loader::new(tasks, move |asked| Box::pin(answered(select_follow_states(readers.clone(), asked))))
+    Loader::new(tasks, move |asked| Box::pin(select_follow_states(readers.clone(), asked)))
 }
 
 async fn select_follow_states(
     readers: Pool,
     asked: Vec<(RoomId, DeviceId, Seq)>,
-) -> Result<Vec<Option<FollowState>>, StoreError> {
+) -> Result<Vec<Result<Option<FollowState>, StoreError>>, StoreError> {
     let rows: Vec<_> = asked
         .iter()
         .enumerate()

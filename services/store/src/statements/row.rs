@@ -61,17 +61,18 @@ pub(super) fn place(at: usize) -> Value<'static> {
     Value::Number(limit(at))
 }
 
-/// What was found for `count` questions, in their order, of rows whose column `number` says which question they answer.
+/// What was found for `count` questions, in their order, of rows whose column `number` says which question they answer. A row that does not
+/// fit is one question's error, not everybody's.
 pub(super) fn in_order<A>(
     count: usize,
     rows: &[Row],
     answer: impl Fn(&Row) -> Result<A, StoreError>,
-) -> Result<Vec<Option<A>>, StoreError> {
-    let mut answers: Vec<Option<A>> = std::iter::repeat_with(|| None).take(count).collect();
+) -> Result<Vec<Result<Option<A>, StoreError>>, StoreError> {
+    let mut answers: Vec<_> = std::iter::repeat_with(|| Ok(None)).take(count).collect();
     for row in rows {
         let at =
             usize::try_from(number(row, "number")?).ok().filter(|at| *at < count).ok_or_else(|| unfit("number"))?;
-        answers[at] = Some(answer(row)?);
+        answers[at] = answer(row).map(Some);
     }
     Ok(answers)
 }

@@ -7,7 +7,7 @@ use snug_protocol::DeviceId;
 use tokio_util::task::TaskTracker;
 
 use super::lists::Lists;
-use super::{Database, Pool, answered, locks, row, select_now_ms};
+use super::{Database, Pool, locks, row, select_now_ms};
 use crate::rules::TokenEnds;
 use crate::sql::Scope;
 use crate::sql::list::Kind::{Bytes, Number};
@@ -38,10 +38,13 @@ pub(super) type Tokens = Loader<[u8; 32], Option<Stored>>;
 
 pub(super) fn loader(readers: &Pool, tasks: &TaskTracker) -> Tokens {
     let readers = readers.clone();
-    Loader::new(tasks, move |hashes| Box::pin(answered(select_tokens(readers.clone(), hashes))))
+    Loader::new(tasks, move |hashes| Box::pin(select_tokens(readers.clone(), hashes)))
 }
 
-async fn select_tokens(readers: Pool, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Stored>>, StoreError> {
+async fn select_tokens(
+    readers: Pool,
+    hashes: Vec<[u8; 32]>,
+) -> Result<Vec<Result<Option<Stored>, StoreError>>, StoreError> {
     let rows: Vec<_> = hashes.iter().enumerate().map(|(at, hash)| [row::place(at), Value::Bytes(hash)]).collect();
     let found = TOKENS.fetch_all(&mut *readers.acquire().await?, &rows).await?;
     row::in_order(hashes.len(), &found, |found| {

@@ -17,7 +17,7 @@ use crate::sql::batch::{self, Draft, Waiting};
 use crate::sql::error::{is_conflict, is_lock_timeout};
 use crate::{StoreError, StoreMetrics};
 
-/// Other writes between two batches of messages, and how long they may take together before the last of them.
+/// Other writes between two batches of messages, and how long they may take together before the last of them, unless the batch took longer.
 const WRITES_A_TURN: usize = 4;
 const TURN_LIMIT: Duration = Duration::from_millis(50);
 /// How long nothing is tried after a connection could not be opened; twice as long each time.
@@ -110,8 +110,9 @@ impl Task {
             } else if !self.wait().await {
                 break;
             }
+            let began = Instant::now();
             self.commit_batch().await;
-            self.run_writes().await;
+            self.run_writes(began.elapsed().max(TURN_LIMIT)).await;
         }
         // Before the writer's own connection, so that its last work finds nobody in the way.
         self.readers.close().await;
@@ -203,10 +204,10 @@ impl Task {
         (result, is_usable, needs_locks)
     }
 
-    async fn run_writes(&mut self) {
+    async fn run_writes(&mut self, limit: Duration) {
         let began = Instant::now();
         for _ in 0..WRITES_A_TURN {
-            if began.elapsed() > TURN_LIMIT {
+            if began.elapsed() > limit {
                 break;
             }
             let Ok(write) = self.writes.try_recv() else { break };
