@@ -229,6 +229,12 @@ fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Res
     if sizes.members < 2 || sizes.room_members < 2 || sizes.rooms == 0 {
         bail!("a room has two members at least");
     }
+    if wants(Scenario::Idle) {
+        // First: what others have freed would pass for what sockets do not need.
+        let rooms = scene.rooms(sizes.rooms, sizes.room_members)?;
+        let result = idle::run(scene, &rooms)?;
+        keep(scene, result);
+    }
     if [Scenario::Ping, Scenario::Steady, Scenario::Big, Scenario::Slow, Scenario::Joins, Scenario::History]
         .into_iter()
         .any(wants)
@@ -277,7 +283,7 @@ fn scenarios(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Res
 /// What is measured in many small rooms.
 fn small_rooms(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::Result<()> {
     let sizes = scene.sizes.clone();
-    if [Scenario::SteadySmall, Scenario::Small, Scenario::Idle, Scenario::Resume].into_iter().any(wants) {
+    if [Scenario::SteadySmall, Scenario::Small, Scenario::Resume].into_iter().any(wants) {
         let small = scene.rooms(sizes.rooms, sizes.room_members)?;
         if wants(Scenario::SteadySmall) {
             let result = steady::run(scene, &small, 1)?;
@@ -296,10 +302,6 @@ fn small_rooms(scene: &mut Scene, wants: &dyn Fn(Scenario) -> bool) -> anyhow::R
         }
         if wants(Scenario::Resume) {
             let result = resume::run(scene, &small)?;
-            keep(scene, result);
-        }
-        if wants(Scenario::Idle) {
-            let result = idle::run(scene, &small)?;
             keep(scene, result);
         }
     }

@@ -1,5 +1,7 @@
 //! How the cost of a delivery grows with what is there: members of a room, rooms, nodes. Light load, so that nothing is gathered.
 
+use std::time::Duration;
+
 use super::{Scene, climb};
 use crate::floor::parent::Floor;
 use crate::floor::{Gathering, Shape};
@@ -12,6 +14,11 @@ const DELIVERIES: f64 = 5_000.0;
 const RATE_MAX: f64 = 50.0;
 /// From one size to the next.
 const FACTOR: usize = 4;
+/// Over which the nodes are watched at rest, so often at most.
+const QUIET_PERIOD: Duration = Duration::from_secs(2);
+const QUIET_PERIODS_MAX: usize = 10;
+/// They are at rest when a period has taken them more than this part of what the one before took.
+const STEADY: f64 = 0.8;
 /// Members of each room while rooms grow in number.
 const ROOM_MEMBERS: usize = 5;
 
@@ -34,7 +41,7 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
     let mut costs = Vec::new();
     for count in sizes(10, members) {
         let rooms = scene.rooms(1, count)?;
-        let cost = measure(scene, &rooms, format!("a room of {count}"), &mut result)?;
+        let cost = measure(scene, &rooms, &format!("a room of {count}"), &mut result)?;
         costs.push((count, cost));
     }
     result.plots.push(plot("CPU a delivery, µs, by members of a room", "members", &costs));
@@ -43,7 +50,7 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
     let mut made = Vec::new();
     for count in sizes(10, rooms) {
         made.append(&mut scene.rooms(count - made.len(), ROOM_MEMBERS)?);
-        let cost = measure(scene, &made, format!("{count} rooms of {ROOM_MEMBERS}"), &mut result)?;
+        let cost = measure(scene, &made, &format!("{count} rooms of {ROOM_MEMBERS}"), &mut result)?;
         costs.push((count, cost));
     }
     result.plots.push(plot("CPU a delivery, µs, by rooms", "rooms", &costs));
@@ -52,7 +59,7 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
     for count in 1..=nodes.len() {
         scene.nodes.truncate(count);
         let label = format!("a room of {} over {count} nodes", scene.sizes.members);
-        let measured = measure(scene, &big, label, &mut result);
+        let measured = measure(scene, &big, &label, &mut result);
         scene.nodes.clone_from(&nodes);
         costs.push((count, measured?));
     }
@@ -60,8 +67,28 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
     Ok(result)
 }
 
-/// What a delivery in these rooms costs nodes and floor, in microseconds.
-fn measure(scene: &mut Scene, rooms: &[Room], label: String, result: &mut Result) -> anyhow::Result<(f64, f64)> {
+/// The cores that the nodes use while nobody says anything, once those who have come have been told of.
+fn at_rest(scene: &mut Scene) -> f64 {
+    let mut used = || {
+        let usage = scene.observer.usage();
+        let nodes = usage.iter().zip(scene.observer.watched()).filter(|(_, process)| process.is_node);
+        nodes.map(|(usage, _)| usage.cpu_ns as f64).sum::<f64>()
+    };
+    let mut last = f64::INFINITY;
+    for _ in 0..QUIET_PERIODS_MAX {
+        let before = used();
+        std::thread::sleep(QUIET_PERIOD);
+        let cores = (used() - before) / QUIET_PERIOD.as_nanos() as f64;
+        if cores > last * STEADY {
+            return f64::midpoint(cores, last);
+        }
+        last = cores;
+    }
+    last
+}
+
+/// What a delivery in these rooms costs nodes and floor, in microseconds, beyond what the nodes use at rest.
+fn measure(scene: &mut Scene, rooms: &[Room], label: &str, result: &mut Result) -> anyhow::Result<(f64, f64)> {
     let (members, seconds) = (rooms[0].members.len(), scene.sizes.hold_seconds);
     let rate = (DELIVERIES / members as f64).min(RATE_MAX * rooms.len() as f64);
     let envelope_bytes = super::envelope_bytes(&rooms[0], scene.sizes.text_chars)?;
@@ -71,10 +98,14 @@ fn measure(scene: &mut Scene, rooms: &[Room], label: String, result: &mut Result
     let floor = Step::of(format!("floor, {label}"), &played, climb::objection(&played));
     let specs = scene.specs(rooms, 1);
     let (mut field, _) = scene.field(rooms, specs)?;
-    scene.observer.label(label.clone());
+    scene.observer.label(format!("{label}, saying nothing"));
+    let at_rest = at_rest(scene);
+    scene.observer.label(label);
     let played = scene.play(&mut field, rooms, 1, (rate, seconds), |_, _| Ok(()))?;
-    let step = Step::of(label.clone(), &played, climb::objection(&played));
-    let cost = (step.cpu_us, floor.cpu_us);
+    let step = Step::of(label, &played, climb::objection(&played));
+    let for_nothing = at_rest * played.cpu.seconds * 1e6 / played.window.counts.delivered.max(1) as f64;
+    let cost = ((step.cpu_us - for_nothing).max(0.0), floor.cpu_us);
+    result.fact(format!("CPU at rest, {label}"), at_rest * 100.0, "% of a core");
     result.fact_over(format!("CPU a delivery, {label}"), cost.0, "µs", cost.1);
     result.steps.extend([floor, step]);
     Ok(cost)
