@@ -156,6 +156,9 @@ fn nodes(scene: &mut Scene, plan: &Plan, rooms: &[Room], result: &mut Result) ->
         sockets as f64 / opened.took.as_secs_f64(),
         "sockets/s",
     );
+    scene.observer.label("waiting until nodes are at rest");
+    // What there is to tell of so many arrivals is not what a message costs.
+    result.fact("CPU at rest", scene.rest() * 100.0, "% of a core");
     let mut play = |field: &mut Field, label: String, rate: f64, seconds: f64| {
         scene.observer.label(label.clone());
         let played = scene.play(field, rooms, plan.writers, (rate, seconds), |_, _| Ok(()))?;

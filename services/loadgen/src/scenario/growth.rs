@@ -1,7 +1,5 @@
 //! How the cost of a delivery grows with what is there: members of a room, rooms, nodes. Light load, so that nothing is gathered.
 
-use std::time::Duration;
-
 use super::{Scene, climb};
 use crate::floor::parent::Floor;
 use crate::floor::{Gathering, Shape};
@@ -14,11 +12,6 @@ const DELIVERIES: f64 = 5_000.0;
 const RATE_MAX: f64 = 50.0;
 /// From one size to the next.
 const FACTOR: usize = 4;
-/// Over which the nodes are watched at rest, so often at most.
-const QUIET_PERIOD: Duration = Duration::from_secs(2);
-const QUIET_PERIODS_MAX: usize = 10;
-/// They are at rest when a period has taken them more than this part of what the one before took.
-const STEADY: f64 = 0.8;
 /// Members of each room while rooms grow in number.
 const ROOM_MEMBERS: usize = 5;
 
@@ -67,26 +60,6 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
     Ok(result)
 }
 
-/// The cores that the nodes use while nobody says anything, once those who have come have been told of.
-fn at_rest(scene: &mut Scene) -> f64 {
-    let mut used = || {
-        let usage = scene.observer.usage();
-        let nodes = usage.iter().zip(scene.observer.watched()).filter(|(_, process)| process.is_node);
-        nodes.map(|(usage, _)| usage.cpu_ns as f64).sum::<f64>()
-    };
-    let mut last = f64::INFINITY;
-    for _ in 0..QUIET_PERIODS_MAX {
-        let before = used();
-        std::thread::sleep(QUIET_PERIOD);
-        let cores = (used() - before) / QUIET_PERIOD.as_nanos() as f64;
-        if cores > last * STEADY {
-            return f64::midpoint(cores, last);
-        }
-        last = cores;
-    }
-    last
-}
-
 /// What a delivery in these rooms costs nodes and floor, in microseconds, beyond what the nodes use at rest.
 fn measure(scene: &mut Scene, rooms: &[Room], label: &str, result: &mut Result) -> anyhow::Result<(f64, f64)> {
     let (members, seconds) = (rooms[0].members.len(), scene.sizes.hold_seconds);
@@ -99,7 +72,7 @@ fn measure(scene: &mut Scene, rooms: &[Room], label: &str, result: &mut Result) 
     let specs = scene.specs(rooms, 1);
     let (mut field, _) = scene.field(rooms, specs)?;
     scene.observer.label(format!("{label}, saying nothing"));
-    let at_rest = at_rest(scene);
+    let at_rest = scene.rest();
     scene.observer.label(label);
     let played = scene.play(&mut field, rooms, 1, (rate, seconds), |_, _| Ok(()))?;
     let step = Step::of(label, &played, climb::objection(&played));

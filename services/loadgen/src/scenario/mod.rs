@@ -32,6 +32,12 @@ use crate::socket::Spec;
 /// How long opening sockets may take.
 pub const OPENING_LIMIT: Duration = Duration::from_secs(120);
 
+/// Over which the nodes are watched at rest, so often at most.
+const QUIET_PERIOD: Duration = Duration::from_secs(2);
+const QUIET_PERIODS_MAX: usize = 10;
+/// They are at rest when a period has taken them more than this part of what the one before took.
+const STEADY: f64 = 0.8;
+
 /// How long things are measured, and how large they are.
 #[derive(Debug, Clone)]
 pub struct Sizes {
@@ -123,6 +129,26 @@ impl Scene {
         let mut field = Field::new(self.threads, rooms.iter().map(|room| room.id).collect())?;
         let opened = field.open(specs, OPENING_LIMIT)?;
         Ok((field, opened))
+    }
+
+    /// Waits until those who have come have been told of, and returns the cores that the nodes use then, while nobody says anything.
+    pub fn rest(&mut self) -> f64 {
+        let mut used = || {
+            let usage = self.observer.usage();
+            let nodes = usage.iter().zip(self.observer.watched()).filter(|(_, process)| process.is_node);
+            nodes.map(|(usage, _)| usage.cpu_ns as f64).sum::<f64>()
+        };
+        let mut last = f64::INFINITY;
+        for _ in 0..QUIET_PERIODS_MAX {
+            let before = used();
+            std::thread::sleep(QUIET_PERIOD);
+            let cores = (used() - before) / QUIET_PERIOD.as_nanos() as f64;
+            if cores > last * STEADY {
+                return f64::midpoint(cores, last);
+            }
+            last = cores;
+        }
+        last
     }
 
     /// Seals what the first `writers` of each room say at this rate (over all of them, evenly) and plays it.
