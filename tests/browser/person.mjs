@@ -9,22 +9,21 @@ export const PASSWORD = "orbit velvet canyon seven lantern";
 /** How often a page is opened whose loading was broken off, before the test fails. */
 const OPEN_TRIES_MAX = 5;
 
-/** Opens `url` as often as it takes: Chromium breaks off whatever it loads when an address of this machine changes, as it does when a container beside starts. */
+/** Opens `url`, again while it is broken off: Chromium breaks off whatever it loads when an address of this machine changes, as it does when a container beside starts. */
 async function open(page, url) {
   let broken = false;
   const note = (request) => (broken ||= /ERR_NETWORK_CHANGED/.test(request.failure()?.errorText));
   page.on("requestfailed", note);
-  for (let tries = 1; ; tries++) {
+  for (let tries = 0; tries < OPEN_TRIES_MAX; tries++) {
     broken = false;
-    try {
-      await page.goto(url);
-    } catch (error) {
-      if (!/ERR_NETWORK_CHANGED/.test(error.message) || tries === OPEN_TRIES_MAX) throw error;
+    await page.goto(url).catch((error) => {
+      if (!/ERR_NETWORK_CHANGED/.test(error.message)) throw error;
       broken = true;
-    }
-    if (!broken || tries === OPEN_TRIES_MAX) break;
+    });
+    if (!broken) break;
   }
   page.off("requestfailed", note);
+  assert.ok(!broken, `${url} was broken off ${OPEN_TRIES_MAX} times`);
 }
 
 /** One person: a browser profile with a page, who knows the page by what it says. */

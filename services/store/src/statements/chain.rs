@@ -3,11 +3,11 @@
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::limits::HISTORY_PAGE_BYTES_MAX;
-use snug_protocol::{DeviceId, EntryKind, HistoryId, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, RoomId, Seq};
 use sqlx::Row as _;
 
 use super::append::{insert_entries, upsert_senders};
-use super::log::read_entries;
+use super::log::{read_entries, select_end};
 use super::{Connection, Database, Row, row};
 use crate::rules;
 use crate::rules::step::{ChainEnd, Subject, admin_role, judge_place};
@@ -157,12 +157,7 @@ async fn read_page_of(
     before: Option<Seq>,
     limit: usize,
 ) -> Result<Option<Page>, StoreError> {
-    let found = sqlx::query("select history, head from room where room = $1")
-        .bind(&room.0[..])
-        .fetch_optional(&mut *snapshot)
-        .await?;
-    let Some(found) = found else { return Ok(None) };
-    let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
+    let Some((history, head)) = select_end(snapshot, room).await? else { return Ok(None) };
     let end = rules::page_end(before, head);
     let query = sqlx::query(select).bind(&room.0[..]).bind(stored(end.0)).bind(row::limit(limit));
     let mut entries = read_entries(snapshot, query, HISTORY_PAGE_BYTES_MAX).await?;

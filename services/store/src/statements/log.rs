@@ -78,6 +78,16 @@ impl Database {
     }
 }
 
+/// Which life of the log this is, and its newest seq; `None`: there is no such room.
+pub(super) async fn select_end(
+    connection: &mut Connection,
+    room: RoomId,
+) -> Result<Option<(HistoryId, Seq)>, StoreError> {
+    const SELECT: &str = "select history, head from room where room = $1";
+    let found = sqlx::query(SELECT).bind(&room.0[..]).fetch_optional(connection).await?;
+    found.map(|found| Ok((HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?))).transpose()
+}
+
 async fn read_page(
     snapshot: &mut Connection,
     room: RoomId,
@@ -85,12 +95,7 @@ async fn read_page(
     limit: usize,
     bytes_max: usize,
 ) -> Result<Option<Page>, StoreError> {
-    let found = sqlx::query("select history, head from room where room = $1")
-        .bind(&room.0[..])
-        .fetch_optional(&mut *snapshot)
-        .await?;
-    let Some(found) = found else { return Ok(None) };
-    let (history, head) = (HistoryId(row::bytes(&found, "history")?), row::seq(&found, "head")?);
+    let Some((history, head)) = select_end(snapshot, room).await? else { return Ok(None) };
     let to = rules::page_end(before, head);
     let newest_first = select_back(snapshot, room, to, limit, bytes_max).await?;
     let Some(oldest) = newest_first.last() else {
