@@ -25,14 +25,26 @@ export function built(name) {
   return path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, "target"), "debug", name);
 }
 
-function freePort() {
-  return new Promise((resolve, reject) => {
+// As `free_port` of tests/backing: below what the system gives to listeners on port 0 and to outgoing connections, so that nothing takes
+// a port between two starts of the node that has it; processes begin far apart, and each call gives another port.
+const FIRST_PORT = 12_000;
+const PORTS = 20_000;
+let given = 0;
+
+/** A port that nobody listens on. */
+async function freePort() {
+  while (given < PORTS) {
+    const port = FIRST_PORT + ((process.pid * 7_919 + given++) % PORTS);
+    if (await isFree(port)) return port;
+  }
+  throw new Error("all ports are taken");
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    server.on("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
 

@@ -33,13 +33,6 @@ pub fn command(args: &[&str]) -> Command {
     command
 }
 
-/// A port that was free a moment ago.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("bound").port()
-}
-
 impl Process {
     /// Starts it and waits until it says that it is ready.
     ///

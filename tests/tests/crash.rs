@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use snug_backing::free_port;
 use snug_client::crypto::Device;
 use snug_client::{Client, ClientConfig, Rekey, RekeyCause, Room};
 use snug_tests::history::{Pace, Recorder, assert_sound, read_all};
-use snug_tests::process::{Process, free_port};
+use snug_tests::process::Process;
 use snug_tests::{PATIENCE, in_time};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use snug_tests::process::{Process, binary, free_port};
+use snug_backing::free_port;
+use snug_tests::process::{Process, binary};
 use tokio::process::Command;
 
 /// Nobody is to run into a limit.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use snug_backing::free_port;
 use snug_protocol::frame::{ServerFrame, close};
 use snug_tests::guest::Guest;
 use snug_tests::in_time;
 use snug_tests::node::Node;
-use snug_tests::process::{Process, free_port, refuses_to_start};
+use snug_tests::process::{Process, refuses_to_start};
 
 fn data(folder: &Path) -> String {
     format!("--data-dir={}", folder.display())

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use snug_tests::process::{Process, command, free_port};
+use snug_backing::free_port;
+use snug_tests::process::{Process, command};
 
 /// Whether `snug health` with these settings ends well, and what it said.
 async fn health(args: &[&str]) -> (bool, String) {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use snug_backing::free_port;
 use snug_client::crypto::Device;
 use snug_client::{Client, ClientConfig, Event, Events, LostMessage, Room};
 use snug_protocol::RoomId;
 use snug_tests::history::read_all;
 use snug_tests::hostile::scene::until;
-use snug_tests::process::{Process, free_port};
+use snug_tests::process::Process;
 use snug_tests::{eventually, in_time};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;

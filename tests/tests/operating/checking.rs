@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
+use snug_backing::free_port;
 use snug_tests::otlp::Collector;
-use snug_tests::process::{Process, free_port};
+use snug_tests::process::Process;
 
 use crate::commands::{Said, snug};
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use snug_backing::Postgres;
-use snug_tests::process::{Process, free_port};
+use snug_backing::free_port;
+use snug_tests::process::Process;
 
 use crate::backup::{FAST, Talk};
 use crate::commands::{does, fails};

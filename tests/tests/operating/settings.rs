@@ -4,8 +4,9 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 use serde_json::Value;
+use snug_backing::free_port;
 use snug_gateway::config::Cli;
-use snug_tests::process::{Process, free_port};
+use snug_tests::process::Process;
 
 use crate::commands::{does, fails, snug, snug_with};
 

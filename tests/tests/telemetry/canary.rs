@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use snug_backing::free_port;
 use snug_backing::{Postgres, Redis};
 use snug_client::crypto::Device;
 use snug_client::{Client, ClientConfig, Event};
 use snug_protocol::frame::ServerFrame;
 use snug_tests::guest::{Guest, random};
 use snug_tests::otlp::Collector;
-use snug_tests::process::{Process, free_port};
+use snug_tests::process::Process;
 use snug_tests::{eventually, in_time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use snug_backing::free_port;
 use snug_protocol::frame::ServerFrame;
 use snug_tests::eventually;
 use snug_tests::guest::Guest;
 use snug_tests::otlp::Collector;
-use snug_tests::process::free_port;
 
 use crate::Watched;
 

@@ -10,7 +10,8 @@ mod tracing;
 
 use std::path::Path;
 
-use snug_tests::process::{Process, command, free_port};
+use snug_backing::free_port;
+use snug_tests::process::{Process, command};
 
 use exposition::Exposition;
 

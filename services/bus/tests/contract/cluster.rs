@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use snug_backing::free_port;
 use snug_bus::redis::MissedCause;
 use snug_bus::{RedisOptions, SharedBucket};
 
 use crate::faults::Two;
 use crate::fixture::{Node, device, eventually, hint, nodes_on, options, room};
-use crate::server::{Server, free_port};
+use crate::server::Server;
 
 struct Cluster {
     servers: Vec<Server>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use snug_backing::free_port;
 use snug_bus::{BusHealth, NodeId, RedisBackplane, RedisOptions};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fixture::{Node, options, random};
-use crate::server::{Server, free_port};
+use crate::server::Server;
 
 /// What connecting says. It must be quick, one line, and without `hunter2`.
 async fn refusal(url: &str) -> String {

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use snug_backing::free_port;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -13,12 +14,6 @@ pub struct Server {
     pub port: u16,
     arguments: Vec<String>,
     folder: TempDir,
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has one").port()
 }
 
 impl Server {
