@@ -56,8 +56,9 @@ impl Rooms {
             if !is_all {
                 followers.iter().for_each(|follower| follower.wake());
             }
-            self.shared.round.strain.wrote(written);
-            self.shared.counters.delivered.entries.add(written as u64 * u64::from(entries.count));
+            let deliveries = written * entries.count as usize;
+            self.shared.round.delivered(deliveries);
+            self.shared.counters.delivered.entries.add(deliveries as u64);
             self.shared.counters.delivered.bytes.add((written * entries.bytes.len()) as u64);
             let age_ms = self.shared.clock.now_ms().saturating_sub(entries.oldest_ms);
             self.shared.counters.delivered.seconds.observe_ms(age_ms, written as u64);

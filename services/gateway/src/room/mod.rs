@@ -236,6 +236,12 @@ impl Rooms {
         &self.shared.counters
     }
 
+    /// How long rooms gather news for the sake of all that the node has to do; nothing on a node at rest.
+    #[must_use]
+    pub fn gathers(&self) -> Duration {
+        self.shared.round.gathers()
+    }
+
     /// How many rooms are followed.
     #[must_use]
     pub fn followed_count(&self) -> usize {

@@ -3,7 +3,7 @@
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
 //! within `GATHER_LIMIT` after that goes out together: a room that is quick to write to and gets fewer messages than that never waits.
 //! While a room is still writing, what comes waits for the end of that, and then as long again. And where the node is strained, which is to
-//! say that its rounds come late while it writes much, all its rooms gather for longer. Both up to a limit: so the more there is to do, in
+//! say that its rounds come late while it delivers much, all its rooms gather for longer. Both up to a limit: so the more there is to do, in
 //! this room or in others, the more is done in one write, and the less there is to do.
 
 use std::sync::{Arc, Mutex};
@@ -95,13 +95,24 @@ fn round_after(last: Instant, gathers: Duration) -> Instant {
 pub(super) struct Round {
     rooms: Mutex<Vec<(Instant, Arc<Room>)>>,
     begins: Notify,
-    pub(super) strain: Strain,
+    strain: Strain,
 }
 
 impl Round {
     fn join(&self, from: Instant, room: Arc<Room>) {
         lock(&self.rooms).push((from, room));
         self.begins.notify_one();
+    }
+
+    pub(super) fn gathers(&self) -> Duration {
+        self.strain.gathers()
+    }
+
+    /// So many deliveries were made. Where that is much, rounds begin, to see whether they come late.
+    pub(super) fn delivered(&self, deliveries: usize) {
+        if self.strain.delivered(deliveries) {
+            self.begins.notify_one();
+        }
     }
 
     /// Those whose moment has come, and whether others wait for theirs.
@@ -115,7 +126,7 @@ impl Round {
 impl Rooms {
     /// The room has grown: its followers hear of it now, or with what comes in the next moment.
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
-        match room.pace.grown(Instant::now(), self.shared.round.strain.gathers()) {
+        match room.pace.grown(Instant::now(), self.shared.round.gathers()) {
             Next::Now => self.spawn_fan_out(Arc::clone(room)),
             Next::WithRound(from) => self.shared.round.join(from, Arc::clone(room)),
             Next::Nothing => {}
@@ -126,7 +137,7 @@ impl Rooms {
         let rooms = self.clone();
         self.shared.tasks.spawn(async move {
             rooms.fan_out(&room).await;
-            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.strain.gathers()) {
+            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.gathers()) {
                 rooms.shared.round.join(from, room);
             }
         });
@@ -134,9 +145,9 @@ impl Rooms {
 
     pub(super) async fn run_rounds(self) {
         let round = &self.shared.round;
-        let mut others_wait = false;
+        let mut goes_on = false;
         loop {
-            if !others_wait {
+            if !goes_on {
                 round.strain.rest();
                 tokio::select! {
                     () = self.shared.stop.cancelled() => return,
@@ -148,7 +159,7 @@ impl Rooms {
             let now = Instant::now();
             round.strain.round(due, now);
             let (due, rest) = round.take(now);
-            others_wait = rest && !self.shared.stop.is_cancelled();
+            goes_on = (rest || round.strain.is_watched()) && !self.shared.stop.is_cancelled();
             for room in due {
                 room.pace.begin(now);
                 self.spawn_fan_out(room);

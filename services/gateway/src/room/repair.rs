@@ -7,10 +7,13 @@ use std::time::Duration;
 use snug_protocol::limits::HISTORY_PAGE_MAX;
 
 use super::tail::TAIL_BYTES_MAX;
-use super::{Accepted, Behind, Room, Rooms, lock};
+use super::{Accepted, Behind, FoundBy, Room, Rooms, lock};
 
 /// News of two commits may cross on their way; the store is asked only when the missing one has not come by then.
 const GAP_PATIENCE: Duration = Duration::from_millis(5);
+/// The same, where it is the store that knows of more: a commit is seen there before its news have been sent, and on a node that has much
+/// to do these take their time.
+const HEAD_PATIENCE: Duration = Duration::from_millis(250);
 /// Read at one time: no more than the tail can take without losing what followers are still to read.
 pub const FILL_BYTES_MAX: usize = TAIL_BYTES_MAX / 2;
 /// Between two reads, for followers to take what the first has brought.
@@ -29,7 +32,7 @@ impl Rooms {
 }
 
 async fn run(rooms: Rooms, room: Arc<Room>, mut behind_by: Behind) {
-    let mut wait = GAP_PATIENCE;
+    let mut wait = if behind_by == Behind::Lost(FoundBy::HeadCheck) { HEAD_PATIENCE } else { GAP_PATIENCE };
     loop {
         tokio::select! {
             () = rooms.shared.stop.cancelled() => return,

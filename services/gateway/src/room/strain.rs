@@ -1,8 +1,9 @@
 //! How long a node's rooms gather for the sake of all that it has to do.
 //!
-//! It takes two things together. Rounds come late: somebody waits for a core. And the node writes so much that gathering would help: else it
-//! is others who keep the cores busy, such as passwords being hashed, and waiting would make nothing better. Only tokio's clock and counts
-//! are asked, so that a simulation goes the same way each time.
+//! It takes two things together. Rounds come late: somebody waits for a core. And the node delivers so much that gathering would help: else
+//! it is others who keep the cores busy, such as passwords being hashed, and waiting would make nothing better. What is counted is
+//! deliveries, not writes: these grow fewer the more is gathered, and it would seem to be no use any more. Only tokio's clock and counts are
+//! asked, so that a simulation goes the same way each time.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,24 +18,27 @@ const LIMIT: Duration = Duration::from_millis(200);
 /// How late a round may come on a node at rest: the timer's grain, twice.
 const LATE_AT_REST: Duration = Duration::from_millis(2);
 /// How many times as long as its rounds come late the rooms gather.
-const FACTOR: u32 = 16;
+const FACTOR: u32 = 64;
 /// Rounds over which their lateness is averaged.
 const ROUNDS: u32 = 16;
-/// What a write takes a core (ARCHITECTURE.md, Performance).
-const WRITE: Duration = Duration::from_micros(10);
-/// The share of the cores' time that goes into writes on a node at rest, in thousandths. For each thousandth more the rooms may gather a
-/// millisecond.
+/// What a delivery takes a core, if it is written by itself (ARCHITECTURE.md, Performance).
+const DELIVERY: Duration = Duration::from_micros(10);
+/// The share of the cores' time, in thousandths, that a node at rest would spend on deliveries if each were written by itself. For each
+/// thousandth more the rooms may gather for so long.
 const SHARE_AT_REST: u32 = 50;
-/// Over which writes are counted.
+const WORTH: Duration = Duration::from_millis(4);
+/// Over which deliveries are counted.
 const WINDOW: Duration = Duration::from_millis(50);
+/// So many deliveries wake whoever measures: half of what is usual for a core at rest in a window.
+const DELIVERIES_TO_LOOK: usize = 125;
 
 #[derive(Default)]
 struct Seen {
     /// How late rounds come, smoothed.
     late: Duration,
-    /// Since when writes are counted.
+    /// Since when deliveries are counted.
     since: Option<Instant>,
-    /// How long the rooms may gather for the number of writes, smoothed.
+    /// How long the rooms may gather for the number of deliveries, smoothed.
     worth: Duration,
 }
 
@@ -42,14 +46,16 @@ struct Seen {
 #[derive(Default)]
 pub(super) struct Strain {
     seen: Mutex<Seen>,
-    writes: AtomicUsize,
+    deliveries: AtomicUsize,
     gathers_us: AtomicU64,
 }
 
 impl Strain {
-    /// So many writes more.
-    pub fn wrote(&self, writes: usize) {
-        self.writes.fetch_add(writes, Ordering::Relaxed);
+    /// So many deliveries more. Whether there are so many now that it is time to look.
+    #[must_use]
+    pub fn delivered(&self, deliveries: usize) -> bool {
+        let before = self.deliveries.fetch_add(deliveries, Ordering::Relaxed);
+        before / DELIVERIES_TO_LOOK != (before + deliveries) / DELIVERIES_TO_LOOK
     }
 
     /// A round that was due then has come now.
@@ -64,10 +70,11 @@ impl Strain {
         seen.late = (seen.late * (ROUNDS - 1) + late) / ROUNDS;
         let since = *seen.since.get_or_insert(now);
         if now - since >= WINDOW {
-            let writing = WRITE * u32::try_from(self.writes.swap(0, Ordering::Relaxed)).unwrap_or(u32::MAX);
-            let thousandths = writing.as_micros() * 1_000 / ((now - since).as_micros() * cores.max(1) as u128);
+            let deliveries = u32::try_from(self.deliveries.swap(0, Ordering::Relaxed)).unwrap_or(u32::MAX);
+            let thousandths =
+                (DELIVERY * deliveries).as_micros() * 1_000 / ((now - since).as_micros() * cores.max(1) as u128);
             let above = u32::try_from(thousandths).unwrap_or(u32::MAX).saturating_sub(SHARE_AT_REST);
-            let worth = (Duration::from_millis(1) * above).min(LIMIT);
+            let worth = WORTH.saturating_mul(above).min(LIMIT);
             // What was long ago says nothing.
             seen.worth = if now - since < WINDOW * 4 { (seen.worth + worth) / 2 } else { worth };
             seen.since = Some(now);
@@ -76,7 +83,12 @@ impl Strain {
         self.gathers_us.store(u64::try_from(gathers.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// No room waits for a round.
+    /// Whether rounds are to go on, though no room may wait for one: only they tell how late they come.
+    pub fn is_watched(&self) -> bool {
+        lock(&self.seen).worth >= WORTH
+    }
+
+    /// There are no rounds for the time being.
     pub fn rest(&self) {
         self.gathers_us.store(0, Ordering::Relaxed);
     }
@@ -93,16 +105,16 @@ mod tests {
 
     const AT_REST: Duration = Duration::ZERO;
 
-    /// Rounds of a second on a node with two cores, so late, with so many writes a second.
-    fn after(late: Duration, writes: usize) -> Strain {
+    /// Rounds of a second on a node with two cores, so late, with so many deliveries a second.
+    fn after(late: Duration, deliveries: usize) -> Strain {
         let (strain, mut now) = (Strain::default(), Instant::now());
-        go_on(&strain, &mut now, late, writes);
+        go_on(&strain, &mut now, late, deliveries);
         strain
     }
 
-    fn go_on(strain: &Strain, now: &mut Instant, late: Duration, writes: usize) {
+    fn go_on(strain: &Strain, now: &mut Instant, late: Duration, deliveries: usize) {
         for _ in 0..100 {
-            strain.wrote(writes / 100);
+            let _ = strain.delivered(deliveries / 100);
             let due = *now + Duration::from_millis(10) - late;
             *now += Duration::from_millis(10);
             strain.round_on(2, due, *now);
@@ -110,16 +122,29 @@ mod tests {
     }
 
     #[test]
-    fn rooms_gather_where_rounds_are_late_and_there_is_much_to_write() {
+    fn rooms_gather_where_rounds_are_late_and_there_is_much_to_deliver() {
         let ms = Duration::from_millis;
         assert_eq!(after(LATE_AT_REST, 100_000).gathers(), AT_REST, "in time: nobody waits for a core");
-        assert_eq!(after(ms(8), 8_000).gathers(), AT_REST, "little to write: others keep the cores busy");
-        let some = after(ms(8), 20_000).gathers();
-        assert!((ms(40)..=ms(50)).contains(&some), "a tenth of the time, half of that above what is usual: {some:?}");
+        assert_eq!(after(ms(8), 8_000).gathers(), AT_REST, "little to deliver: others keep the cores busy");
+        let some = after(ms(8), 15_000).gathers();
+        assert!((ms(80)..=ms(100)).contains(&some), "a fortieth of the time above what is usual: {some:?}");
         let late = after(ms(4), 100_000).gathers();
-        assert!((ms(28)..=ms(32)).contains(&late), "two milliseconds more than usual: {late:?}");
+        assert!((ms(120)..=ms(128)).contains(&late), "two milliseconds more than usual: {late:?}");
         let most = after(ms(500), 10_000_000).gathers();
         assert!((LIMIT - ms(1)..=LIMIT).contains(&most), "{most:?}");
+    }
+
+    #[test]
+    fn it_is_watched_while_there_is_much_to_deliver_also_if_nothing_gathers() {
+        let few = after(AT_REST, 8_000);
+        assert!(!few.is_watched());
+        let (many, mut now) = (Strain::default(), Instant::now());
+        go_on(&many, &mut now, AT_REST, 20_000);
+        assert!(many.is_watched() && many.gathers() == AT_REST, "in time, so far");
+        go_on(&many, &mut now, AT_REST, 8_000);
+        assert!(!many.is_watched());
+        let looks = (0..1_000).filter(|_| few.delivered(5)).count();
+        assert_eq!(looks, 1_000 * 5 / DELIVERIES_TO_LOOK, "not for each delivery");
     }
 
     #[test]

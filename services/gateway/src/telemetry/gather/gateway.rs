@@ -41,6 +41,11 @@ pub(super) fn messages(sources: &Sources, to: &mut Families) {
         "From the commit of the first entry of a write to its being written to a socket that was up to date, by the database's clock.",
         &delivered.seconds,
     );
+    to.gauge(
+        "snug_gather_seconds",
+        "How long rooms gather news, since the node comes late with what it writes; 0: it does not.",
+        sources.handles.session.rooms.gathers().as_secs_f64(),
+    );
 }
 
 pub(super) fn rooms(sources: &Sources, to: &mut Families) {
