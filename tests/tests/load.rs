@@ -93,3 +93,13 @@ async fn a_room_and_the_floor_are_compared() {
     assert!(fact(&report, "highest sustained rate") > 0.0);
     assert!(fact(&report, "CPU a delivery, at the maximum, over one message a write") > 0.0);
 }
+
+#[tokio::test]
+async fn what_instructions_are_counted_of_runs_to_its_end() {
+    for who in ["node", "floor"] {
+        let mut command = Command::new(binary().with_file_name("snug-instructions"));
+        let command = command.args([who, "3", "8", "4"]).stderr(Stdio::piped());
+        let run = tokio::time::timeout(LIMIT, command.output()).await.expect("it ends in time").expect("it runs");
+        assert!(run.status.success(), "{who}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+}

@@ -189,8 +189,6 @@ fn scene(run: &Run) -> anyhow::Result<Scene> {
 
 /// Whether all deliveries were right.
 fn measure(run: &Run) -> anyhow::Result<bool> {
-    // Another one is there already, which does as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     open_many_files();
     let mut scene = scene(run)?;
     let (machine, began_at_ms) = (report::machine(), report::now_ms());

@@ -76,6 +76,8 @@ impl Registrar {
     /// # Errors
     /// No HTTP client can be made.
     pub fn new(origin: &str) -> anyhow::Result<Self> {
+        // An error says that the process has a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(CALL_LIMIT).no_proxy().build()?;
         Ok(Self { http, origin: origin.trim_end_matches('/').to_owned(), nonce: Mutex::default() })
     }

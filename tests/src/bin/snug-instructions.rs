@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use snug_loadgen::frame;
 use snug_loadgen::people::{Registrar, Room};
 use snug_loadgen::script::{Line, Shot};
-use snug_protocol::frame::{ClientFrame, EntryFrame, SendFrame};
+use snug_protocol::frame::{ClientFrame, EntryFrame, SendFrame, ServerFrame};
 use snug_protocol::{SUBPROTOCOL, Seq};
 use snug_tests::node::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,11 +79,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads until a text frame of this type has come.
-    async fn hears(&mut self, kind: &str) -> anyhow::Result<()> {
+    /// Reads until such a frame has come.
+    async fn hears(&mut self, is_it: fn(&ServerFrame) -> bool) -> anyhow::Result<()> {
         let mut heard = false;
         while !heard {
-            self.read(|_, payload| heard |= String::from_utf8_lossy(payload).contains(kind)).await?;
+            let is_it = |payload: &[u8]| serde_json::from_slice(payload).is_ok_and(|frame| is_it(&frame));
+            self.read(|opcode, payload| heard |= opcode == frame::TEXT && is_it(payload)).await?;
         }
         Ok(())
     }
@@ -120,10 +121,10 @@ async fn open(node: SocketAddr, room: &Room, follows: bool) -> anyhow::Result<Re
     ensure!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
     let mut reader = Reader::new(stream);
     say(&mut reader.stream, &ClientFrame::Hello { client: "instructions".to_owned() }).await?;
-    reader.hears("welcome").await?;
+    reader.hears(|frame| matches!(frame, ServerFrame::Welcome { .. })).await?;
     if follows {
         say(&mut reader.stream, &ClientFrame::Follow { id: 1, room: room.id, cursor: None }).await?;
-        reader.hears("following").await?;
+        reader.hears(|frame| matches!(frame, ServerFrame::Followed { .. })).await?;
     }
     Ok(reader)
 }
