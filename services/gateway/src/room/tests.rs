@@ -155,6 +155,25 @@ async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_miss
 }
 
 #[tokio::test]
+async fn news_that_are_on_their_way_while_heads_are_compared_are_not_lost() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store).await;
+    let following = follow(&rooms, ANA, &Arc::default()).await;
+    let room = rooms.get(ROOM).expect("it is followed");
+    store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message");
+    rooms.shared.head_checks.ask(Some(ROOM));
+    until("the store's head is known", || super::lock(&room.tail).tail().is_behind()).await;
+    let frame = store.read_after(ROOM, Seq(1), 1, usize::MAX).await.expect("memory").pop();
+    sleep(Duration::from_millis(100)).await; // So long they take.
+    bus.publish(BusEvent::Hint { room: ROOM, seq: Seq(2), frame, trace: None }).await.expect("local");
+    until("the news come", || following.room().told() == Seq(2)).await;
+    until("nobody waits for them any more", || !room.repairing.load(Ordering::Acquire)).await;
+    let counters = rooms.counters();
+    let losses: u64 = counters.losses.read().map(|(_, count)| count).sum();
+    assert_eq!((counters.fill_reads.load(Ordering::Relaxed), losses), (0, 0));
+}
+
+#[tokio::test]
 async fn a_crowd_is_told_its_number_and_how_many_type_and_nobody_hears_of_themselves() {
     let store = store_with_room().await;
     let (rooms, bus) = rooms_over(&store).await;
