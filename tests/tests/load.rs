@@ -79,7 +79,7 @@ async fn storms_pings_and_pages_are_measured_and_nothing_is_wrong() {
         assert_eq!(step["wrong"], 0, "{step}");
         assert!(step["delivered"].as_u64().expect("a number") > 0, "{step}");
     }
-    assert!(fact(&report, "delivered on the other node, p50") > 0.0);
+    assert!(fact(&report, "delivered on the other node, p50") > 0.0 && fact(&report, "sum of the parts") > 0.0);
     assert!(
         (fact(&report, "joins by invite that failed"), fact(&report, "joins by password that failed")) == (0.0, 0.0)
     );

@@ -95,6 +95,15 @@ fn connect(spec: &Spec) -> std::io::Result<TcpStream> {
     Ok(TcpStream::from_std(socket.into()))
 }
 
+/// What asks a node to upgrade a connection.
+#[must_use]
+pub fn upgrade(node: SocketAddr, token: &str) -> String {
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+}
+
 impl Socket {
     /// Begins to open it.
     ///
@@ -119,11 +128,7 @@ impl Socket {
             let room = u32::try_from(self.spec.room.0).expect("fewer rooms than that");
             return self.write(&room.to_be_bytes());
         };
-        let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {token}\r\n\r\n",
-            self.spec.address
-        );
+        let request = upgrade(self.spec.address, token);
         self.state = State::Upgrading;
         self.write(request.as_bytes())
     }

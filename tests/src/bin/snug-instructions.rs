@@ -13,8 +13,9 @@ use anyhow::{Context, bail, ensure};
 use snug_loadgen::frame;
 use snug_loadgen::people::{Registrar, Room};
 use snug_loadgen::script::{Line, Shot};
+use snug_loadgen::socket::upgrade;
+use snug_protocol::Seq;
 use snug_protocol::frame::{ClientFrame, EntryFrame, SendFrame, ServerFrame};
-use snug_protocol::{SUBPROTOCOL, Seq};
 use snug_tests::node::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -108,12 +109,7 @@ impl Reader {
 async fn open(node: SocketAddr, room: &Room, follows: bool) -> anyhow::Result<Reader> {
     let mut stream = TcpStream::connect(node).await?;
     stream.set_nodelay(true)?;
-    let token = &room.members[0].token;
-    let request = format!(
-        "GET /ws HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {token}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(upgrade(node, &room.members[0].token).as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         answer.push(stream.read_u8().await?);

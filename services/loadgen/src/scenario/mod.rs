@@ -12,6 +12,7 @@ pub mod growth;
 pub mod history;
 pub mod idle;
 pub mod joins;
+pub mod parts;
 pub mod ping;
 pub mod resume;
 pub mod slow;
