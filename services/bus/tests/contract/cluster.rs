@@ -19,8 +19,7 @@ impl Cluster {
     async fn start() -> Self {
         let mut servers = Vec::new();
         for _ in 0..3 {
-            let bus_port = free_port().to_string();
-            servers.push(Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus_port]).await);
+            servers.push(Server::start_clustered().await);
         }
         let addresses: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();

@@ -83,7 +83,7 @@ async fn it_is_a_replica() {
 
 #[tokio::test]
 async fn a_cluster_is_taken_for_none_or_the_other_way_round() {
-    let (cluster, single) = (Server::start(&["--cluster-enabled", "yes"]).await, Server::start(&[]).await);
+    let (cluster, single) = (Server::start_clustered().await, Server::start(&[]).await);
     says(&refusal(&cluster.url()).await, &["it is a cluster", "redis-cluster"]);
     says(&refusal(&single.url().replace("redis:", "redis-cluster:")).await, &["it is not a cluster"]);
 }

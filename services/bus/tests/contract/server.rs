@@ -1,5 +1,6 @@
 //! A `redis-server` of a test's own, which can be killed, restarted and paused.
 
+use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ impl Server {
         server
     }
 
+    /// Starts one that is a node of a Redis Cluster, of its own so far. The port by which it talks to the others is given, too: by itself
+    /// it takes its own plus 10,000, which may be anybody's.
+    pub async fn start_clustered() -> Self {
+        Self::start(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]).await
+    }
+
     /// Starts it again, on the same port and empty.
     pub async fn restart(&mut self) {
         self.kill().await;
@@ -36,16 +43,20 @@ impl Server {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
         command.args(&self.arguments).current_dir(self.folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        self.process = Some(
-            command.spawn().expect("these tests need the program redis-server (Debian: apt-get install redis-server)"),
-        );
+        let log_path = self.folder.path().join("log");
+        let log = File::create(&log_path).expect("a log can be written");
+        command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).kill_on_drop(true);
+        let mut process =
+            command.spawn().expect("these tests need the program redis-server (Debian: apt-get install redis-server)");
         // With a password it answers, too, though not that.
         eventually("redis-server answers", async || {
+            let ended = process.try_wait().expect("it can be asked");
+            assert!(ended.is_none(), "redis-server ended: {}", std::fs::read_to_string(&log_path).unwrap_or_default());
             let answer = self.cli(&["PING"]).await;
             (answer.contains("PONG") || answer.contains("NOAUTH")).then_some(())
         })
         .await;
+        self.process = Some(process);
     }
 
     /// Ends it without a warning.
