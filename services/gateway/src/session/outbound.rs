@@ -103,9 +103,21 @@ impl Session {
         if rest {
             self.wake.tell(News::LOGS);
         }
-        let all_ride = !others && !rest && !replies.is_empty() && replies.iter().all(|reply| self.rides(reply));
-        written.rides = all_ride && socket.is_flushed();
+        if !others && !rest && !replies.is_empty() && socket.is_flushed() {
+            if replies.iter().any(|reply| self.is_on_its_way(reply)) {
+                // The room hears of it from the bus, by a task that was woken when the entry was published.
+                tokio::task::yield_now().await;
+            }
+            written.rides = replies.iter().all(|reply| self.rides(reply));
+        }
         written
+    }
+
+    /// Whether this acknowledges an entry that its room, which this session follows, has yet to hear of.
+    fn is_on_its_way(&self, reply: &ServerFrame) -> bool {
+        let ServerFrame::Sent { room, seq, .. } = reply else { return false };
+        let subscription = self.subscriptions.iter().find(|subscription| subscription.room() == *room);
+        subscription.is_some_and(|subscription| subscription.following.room().reached() < *seq)
     }
 
     /// Whether this acknowledges an entry that its room has and has yet to tell of, to this session among others: then it will be written, or
