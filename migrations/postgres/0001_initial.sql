@@ -80,9 +80,9 @@ create table member (
 create index member_device on member (device) where state = 1;
 
 -- The log. kind, device, instance, counter and target_seq repeat the envelope's header, hash is its SHA-256.
--- Of an erased entry's envelope the 76 bytes of its header remain. Kinds: 1 epoch record, 2 profile, 3 message, 4 leave, 5 edit,
--- 6 deletion, 7 reaction, 8 step, 9 pin.
--- Entries, sender_instance and epoch_key do not reference the room: a large room is gone in one short commit and erased after it.
+-- An entry's row stays as long as its room: of an erased one's envelope the 76 bytes of its header remain, and the newest of a sender's
+-- instance says which counter is next. Kinds: 1 epoch record, 2 profile, 3 message, 4 leave, 5 edit, 6 deletion, 7 reaction, 8 step, 9 pin.
+-- Entries and epoch_key do not reference the room: a large room is gone in one short commit and erased after it.
 create table entry (
     room bytea not null,
     seq bigint not null check (seq > 0),
@@ -102,15 +102,6 @@ create index entry_target on entry (room, target_seq) where kind in (5, 6, 7, 9)
 create index entry_chain on entry (room, seq) where kind in (1, 8);
 create index entry_pin on entry (room, seq) where kind = 9 and length(envelope) > 76;
 create unique index entry_identity on entry (room, device, instance, counter);
-
--- The next counter of each sender's instance: what decides whether a message is new. Outlives erased entries.
-create table sender_instance (
-    room bytea not null,
-    device bytea not null,
-    instance bytea not null,
-    next bigint not null check (next >= 0),
-    primary key (room, device, instance)
-) with (fillfactor = 70);
 
 -- The record that began each epoch, by its envelope's hash.
 create table epoch (

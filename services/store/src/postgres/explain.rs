@@ -21,7 +21,6 @@ const FILL: &str = "
     select room, s, 0, case when s % 20 = 0 then 8 when s % 10 = 0 then 9 when s % 5 = 0 then 5 else 3 end,
            substr(sha256((s % 30 + 1)::text::bytea), 1, 16), substr(sha256((s % 30)::text::bytea), 1, 16), s, s % 5, sha256('e'), repeat('e', 300)::bytea
     from room, generate_series(1, 100) s;
-    insert into sender_instance select distinct room, device, instance, 100 from entry;
     insert into epoch_key select room, sha256('r'), device, repeat('k', 80)::bytea from room, device;
     insert into epoch select room, 0, sha256('r') from room;
     insert into token select sha256(t::text::bytea), substr(sha256('d'), 1, 16), 0, t, t from generate_series(1, 300) t;

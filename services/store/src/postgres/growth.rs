@@ -1,15 +1,13 @@
 //! Writing what a batch adds, in one statement: each way to the server and back costs more than what is done there.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use snug_protocol::RoomId;
-
 use super::lists::{bind, unnested};
-use super::statements::texts::{COUNTER, ENTRY, insert_entries, upsert_counters};
+use super::statements::row;
+use super::statements::texts::insert_entries;
 use super::{Connection, locks};
 use crate::StoreError;
-use crate::sql::growth::{Grown, Growth};
+use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{self, Bytes, Number};
 use crate::sql::list::{Value, number};
 
@@ -17,12 +15,13 @@ use crate::sql::list::{Value, number};
 pub(super) const AT_ONCE: bool = true;
 
 const GROWN: [Kind; 6] = [Bytes, Bytes, Number, Number, Number, Number];
+/// An entry but for its time, which is the statement's: a batch that is remembered for asks for no other.
+const UNDATED: [Kind; 9] = [Bytes, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes];
 
 /// Writes to those rooms that are still as they were when the batch was decided upon, and that nobody else is writing to. Whether a room is,
 /// is seen on its newest row, under the lock: if somebody has written since the statement began, Postgres compares again.
 static WRITE: LazyLock<String> = LazyLock::new(|| {
     const HELD: &str = "where c1 in (select room from held)";
-    let (entries, counters) = (GROWN.len() + 1, GROWN.len() + ENTRY.len() + 1);
     format!(
         "with grown (room, history, was_head, was_access_version, head, access_version) as ({grown}),
          held as materialized (
@@ -30,40 +29,49 @@ static WRITE: LazyLock<String> = LazyLock::new(|| {
              where room.history = grown.history
                  and room.head = grown.was_head and room.access_version = grown.was_access_version
              for update of room skip locked),
-         written as ({written}),
-         counted as ({counted})
+         written as ({written})
          update room set head = grown.head, access_version = grown.access_version
          from grown join held on held.room = grown.room where room.room = grown.room
-         returning room.room",
+         returning room.room, {now_ms} as now_ms",
         grown = unnested(&GROWN, 1),
-        written = insert_entries(&format!("{} {HELD}", unnested(&ENTRY, entries))),
-        counted = upsert_counters(&format!("{} {HELD}", unnested(&COUNTER, counters))),
+        now_ms = now_ms!(),
+        written = insert_entries(&format!(
+            "select c1, c2, {now_ms}, c3, c4, c5, c6, c7, c8, c9 from ({rows}) as undated {HELD}",
+            now_ms = now_ms!(),
+            rows = unnested(&UNDATED, GROWN.len() + 1)
+        )),
     )
 });
 
-/// Writes it. The rooms that it was written to.
-pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<BTreeSet<RoomId>, StoreError> {
+/// Writes it, to those of its rooms that are as they were.
+pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<Written, StoreError> {
     let rooms = growth.rooms.iter().map(|Grown { room, history, was, is }| {
         let [was, is] = [was, is].map(|(head, access_version)| (number(head.0), number(*access_version)));
         [Value::Bytes(&room.0), Value::Bytes(&history.0), was.0, was.1, is.0, is.1]
     });
     let query = bind(sqlx::query(WRITE.as_str()), &GROWN, &rooms.collect::<Vec<_>>());
-    let query = bind(bind(query, &ENTRY, &growth.entries), &COUNTER, &growth.counters);
-    let written = query.fetch_all(connection).await?;
-    written.iter().map(locks::room_of).collect()
+    let entries: Vec<_> = growth.entries.iter().map(undated).collect();
+    let written = bind(query, &UNDATED, &entries).fetch_all(connection).await?;
+    let at_ms = written.first().map_or(Ok(growth.now_ms), |room| row::number(room, "now_ms"))?;
+    Ok(Written { rooms: written.iter().map(locks::room_of).collect::<Result<_, _>>()?, at_ms })
+}
+
+const fn undated<'v>(
+    [room, seq, _, kind, device, instance, counter, target, hash, envelope]: &EntryRow<'v>,
+) -> [Value<'v>; 9] {
+    [*room, *seq, *kind, *device, *instance, *counter, *target, *hash, *envelope]
 }
 
 #[cfg(test)]
 mod tests {
-    use snug_protocol::{HistoryId, Seq};
+    use snug_protocol::{HistoryId, RoomId, Seq};
 
     use super::super::explain::{assert_searches, filled};
     use super::*;
 
-    async fn counts(connection: &mut Connection) -> (i64, i64, i64) {
-        const COUNTS: &str = "select (select count(*) from entry), (select count(*) from sender_instance), \
-                                     (select sum(head) from room)::bigint";
-        sqlx::query_as(COUNTS).fetch_one(connection).await.expect("three numbers")
+    async fn counts(connection: &mut Connection) -> (i64, i64) {
+        const COUNTS: &str = "select (select count(*) from entry), (select sum(head) from room)::bigint";
+        sqlx::query_as(COUNTS).fetch_one(connection).await.expect("two numbers")
     }
 
     #[tokio::test]
@@ -85,16 +93,18 @@ mod tests {
         let (history, other, is) = (&history, &HistoryId([7; 16]), (Seq(101), 1));
         let growth = Growth {
             entries: rooms.iter().map(|room| entry(Value::Bytes(&room.0))).collect(),
-            counters: rooms.iter().map(|room| [Value::Bytes(&room.0), new, new, number(1)]).collect(),
             rooms: vec![
                 Grown { room: as_it_was, history, was: (Seq(100), 1), is },
                 Grown { room: has_grown, history, was: (Seq(99), 1), is },
                 Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
                 Grown { room: another, history: other, was: (Seq(100), 1), is },
             ],
+            now_ms: 0,
         };
-        assert_eq!(write(&mut connection, &growth).await.expect("written"), BTreeSet::from([*as_it_was]));
-        assert_eq!(counts(&mut connection).await, (before.0 + 1, before.1 + 1, before.2 + 1));
+        let written = write(&mut connection, &growth).await.expect("written");
+        assert_eq!(written.rooms, [*as_it_was].into());
+        assert!(written.at_ms > 1_700_000_000_000, "by the database's clock: {}", written.at_ms);
+        assert_eq!(counts(&mut connection).await, (before.0 + 1, before.1 + 1));
     }
 
     #[tokio::test]

@@ -1,13 +1,13 @@
 //! What a batch adds to logs.
 
+use std::collections::BTreeSet;
+
 use snug_protocol::{HistoryId, RoomId, Seq};
 
 use super::list::Value;
 
 /// Room, seq, time, kind, device, instance, counter, target, hash, envelope.
 pub(crate) type EntryRow<'v> = [Value<'v>; 10];
-/// Room, device, instance, next counter.
-pub(crate) type CounterRow<'v> = [Value<'v>; 4];
 
 /// A room that grows.
 pub(crate) struct Grown<'v> {
@@ -23,6 +23,15 @@ pub(crate) struct Grown<'v> {
 /// The rows of it, ordered by room.
 pub(crate) struct Growth<'v> {
     pub entries: Vec<EntryRow<'v>>,
-    pub counters: Vec<CounterRow<'v>>,
     pub rooms: Vec<Grown<'v>>,
+    /// By the database's clock, when it was read for.
+    pub now_ms: u64,
+}
+
+/// What came of it.
+pub(crate) struct Written {
+    /// The rooms that it was written to.
+    pub rooms: BTreeSet<RoomId>,
+    /// The time of the new entries.
+    pub at_ms: u64,
 }

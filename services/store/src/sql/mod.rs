@@ -1,4 +1,4 @@
-//! What the SQL stores share and is no statement: batches, what a batch decides, questions put together, values of lists, and what a
+//! What the SQL stores share and is no statement: batches, what a batch decides, what the last one left, questions put together, values of lists, and what a
 //! driver's errors mean.
 //!
 //! The statements themselves are in `statements/`, one text for both databases.
@@ -9,6 +9,7 @@ pub(crate) mod growth;
 pub(crate) mod list;
 pub(crate) mod loader;
 pub(crate) mod plan;
+pub(crate) mod recent;
 
 use std::collections::BTreeSet;
 

@@ -53,7 +53,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether more is to be written than entries, counters and heads.
+    /// Whether more is to be written than entries and heads.
     pub fn does_more_than_grow(&self) -> bool {
         let members = self.profiles.len() + self.leavers.len() + self.slowed.len();
         members + self.deleted.len() > 0

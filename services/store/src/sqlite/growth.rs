@@ -1,15 +1,12 @@
 //! Writing what a batch adds: one statement after the other, since the way to the database is a call.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
-
-use snug_protocol::RoomId;
 
 use super::Connection;
 use super::lists::Lists;
-use super::statements::texts::{COUNTERS, ENTRIES};
+use super::statements::texts::ENTRIES;
 use crate::StoreError;
-use crate::sql::growth::{Grown, Growth};
+use crate::sql::growth::{Grown, Growth, Written};
 use crate::sql::list::Kind::{Bytes, Number};
 use crate::sql::list::{Value, number};
 
@@ -26,15 +23,14 @@ static HEADS: LazyLock<Lists> = LazyLock::new(|| {
     })
 });
 
-/// Writes it. The rooms that it was written to: all of them, since nobody else can write.
-pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<BTreeSet<RoomId>, StoreError> {
+/// Writes it, to all its rooms: nobody else can write.
+pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<Written, StoreError> {
     ENTRIES.execute(connection, &growth.entries).await?;
-    COUNTERS.execute(connection, &growth.counters).await?;
     let rooms = growth.rooms.iter().map(|Grown { room, is: (head, access_version), .. }| {
         [Value::Bytes(&room.0), number(head.0), number(*access_version)]
     });
     HEADS.execute(connection, &rooms.collect::<Vec<_>>()).await?;
-    Ok(growth.rooms.iter().map(|grown| *grown.room).collect())
+    Ok(Written { rooms: growth.rooms.iter().map(|grown| *grown.room).collect(), at_ms: growth.now_ms })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Group commit: read what decides, decide, write. A handful of statements, however many rooms and messages.
 //!
 //! A batch is written under locks, in a transaction ([`append_free`]), or, where a way to the database is what costs, first without any:
-//! read, decide, and one statement that writes to those rooms that are still as they were read ([`append_at_once`]).
+//! read, decide, and one statement that writes to those rooms that are still as they were read ([`append_at_once`]). What the last batch
+//! left is not read again ([`Recent`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -10,16 +11,18 @@ use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::Role;
 use snug_protocol::{DeviceId, EntryKind, Header, HistoryId, InstanceId, RoomId, Seq};
 use sqlx::Row as _;
+use tokio::time::Instant;
 
 use super::lists::Lists;
-use super::texts::{COUNTERS, ENTRIES};
+use super::texts::{ENTRIES, next_counter};
 use super::{Connection, Row, growth, locks, row, tombstone};
 use crate::rules::append::{Author, Headcount, Target, Terms};
 use crate::sql::batch::Draft;
-use crate::sql::growth::{EntryRow, Grown, Growth};
+use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{Bytes, Number};
 use crate::sql::list::{Value, number, stored};
 use crate::sql::plan::{Decision, Plan, RoomState, Sender};
+use crate::sql::recent::Recent;
 use crate::{AppendError, Appended, Standing, StoreError};
 
 /// Everything that decides on a sender's messages, in one statement. Lists of rows are joined and not compared with `in`: SQLite finds
@@ -30,12 +33,11 @@ static SENDERS: LazyLock<Lists> = LazyLock::new(|| {
             "with asked (room, device, instance) as ({rows})
              select asked.room, asked.device, asked.instance, room.history, room.head, room.epoch, room.slow_ms, room.access_version,
                     member.state, member.role, coalesce(member.muted_until_ms, 0) as muted_until_ms,
-                    coalesce(member.wrote_at_ms, 0) as wrote_at_ms, coalesce(sender.next, 0) as next, {now_ms} as now_ms
+                    coalesce(member.wrote_at_ms, 0) as wrote_at_ms, {next} as next, {now_ms} as now_ms
              from asked
              join room on room.room = asked.room
-             left join member on member.room = asked.room and member.device = asked.device
-             left join sender_instance as sender
-             on sender.room = asked.room and sender.device = asked.device and sender.instance = asked.instance",
+             left join member on member.room = asked.room and member.device = asked.device",
+            next = next_counter!("asked.room", "asked.device", "asked.instance"),
             now_ms = now_ms!()
         )
     })
@@ -83,7 +85,10 @@ pub(super) async fn append_free(
 ) -> Result<Vec<Option<Answer>>, StoreError> {
     let free = locks::free_rooms(connection, awaited, distinct(drafts.iter().map(room_of))).await?;
     let ours: Vec<&Draft> = drafts.iter().filter(|draft| free.locked.contains(&room_of(draft))).collect();
-    let mut answers = append(connection, &ours, Hold::Locks).await?.into_iter();
+    let plan = read(connection, &ours).await?;
+    let decided = decide(connection, &ours, plan).await?;
+    let done = write(connection, &ours, decided, Hold::Locks).await?;
+    let mut answers = done.answers.into_iter();
     let answer = |draft| {
         if free.missing.contains(&room_of(draft)) {
             return Some(Err(AppendError::NotAMember));
@@ -93,18 +98,62 @@ pub(super) async fn append_free(
     Ok(drafts.iter().map(answer).collect())
 }
 
+/// What came of a batch without locks.
+pub(super) struct AtOnce {
+    /// The drafts', in their order; `None` is for those that must come again.
+    pub answers: Vec<Option<Answer>>,
+    /// Some of those with locks; the others' rooms were only not as remembered, and are going to be read.
+    pub needs_locks: bool,
+}
+
 /// Appends messages without a transaction around it and without a lock, as far as nobody writes to their rooms meanwhile: what was decided
 /// holds if the room is still that one, and its head and `access_version` are what they were: whatever a decision depends on
-/// moves one of them. The answers are the drafts', in their order; `None` is for
-/// those that must come again, with locks.
+/// moves one of them. So it does not matter whether they were read just now or are what the last batch left.
 ///
 /// # Errors
-/// The database failed. Nothing was written, or it is not known whether all was.
+/// The database failed. Nothing was written, or it is not known whether all was; `recent` is to be forgotten.
 pub(super) async fn append_at_once(
     connection: &mut Connection,
     drafts: &[Draft],
-) -> Result<Vec<Option<Answer>>, StoreError> {
-    append(connection, &drafts.iter().collect::<Vec<_>>(), Hold::Nothing).await
+    recent: &mut Recent,
+) -> Result<AtOnce, StoreError> {
+    let drafts: Vec<&Draft> = drafts.iter().collect();
+    let (decided, recalled) = decide_by(recent, connection, &drafts).await?;
+    if decided.plan.does_more_than_grow() {
+        return Ok(AtOnce { answers: drafts.iter().map(|_| None).collect(), needs_locks: true });
+    }
+    let done = write(connection, &drafts, decided, Hold::Nothing).await?;
+    done.remember(&drafts, recent);
+    done.left_out.intersection(&recalled).for_each(|room| recent.doubt(*room));
+    let needs_locks = !done.left_out.is_subset(&recalled);
+    Ok(AtOnce { answers: done.answers, needs_locks })
+}
+
+/// Decides on drafts by what is remembered of their rooms and what is read of the others. The rooms that are remembered.
+async fn decide_by(
+    recent: &mut Recent,
+    connection: &mut Connection,
+    drafts: &[&Draft],
+) -> Result<(Decided, BTreeSet<RoomId>), StoreError> {
+    let senders = distinct(drafts.iter().map(|draft| sender(draft)));
+    loop {
+        let mut recollection = Plan::default();
+        let recalled = recent.recall(&senders, Instant::now(), &mut recollection);
+        let others: Vec<&Draft> = drafts.iter().filter(|draft| !recalled.contains(&room_of(draft))).copied().collect();
+        let mut plan = read(connection, &others).await?;
+        plan.rooms.append(&mut recollection.rooms);
+        plan.authors.extend(recollection.authors);
+        plan.next.extend(recollection.next);
+        let decided = decide(connection, drafts, plan).await?;
+        // Nothing is written for these that would show whether the room is still as it was, or still that room.
+        let unproven = drafts.iter().zip(&decided.decisions).filter(|(_, it)| !matches!(it, Decision::New(_)));
+        let doubtful: Vec<RoomId> =
+            unproven.map(|(draft, _)| room_of(draft)).filter(|it| recalled.contains(it)).collect();
+        if doubtful.is_empty() {
+            return Ok((decided, recalled));
+        }
+        doubtful.into_iter().for_each(|room| recent.forget(room));
+    }
 }
 
 /// Whether a batch may go by [`append_at_once`]. What is about another entry, or changes more than the log, depends on rows that can
@@ -121,28 +170,67 @@ enum Hold {
     Nothing,
 }
 
-/// Appends `drafts` in order and applies their effects. The answers are the drafts', in their order; a refused one changes nothing. `None`:
-/// somebody else wrote to the room, which nothing held.
-///
-/// # Errors
-/// The database failed: the transaction must be rolled back, and all of them with it.
-async fn append(connection: &mut Connection, drafts: &[&Draft], hold: Hold) -> Result<Vec<Option<Answer>>, StoreError> {
-    let mut plan = read(connection, drafts).await?;
+/// What is to become of drafts.
+struct Decided {
+    plan: Plan,
+    /// The rooms as they were before.
+    seen: BTreeMap<RoomId, RoomState>,
+    /// The drafts', in their order.
+    decisions: Vec<Decision>,
+}
+
+/// What became of drafts.
+struct Done {
+    /// The drafts', in their order. `None`: somebody else wrote to the room, which nothing held.
+    answers: Vec<Option<Answer>>,
+    /// The rooms of those.
+    left_out: BTreeSet<RoomId>,
+    plan: Plan,
+    seen: BTreeMap<RoomId, RoomState>,
+}
+
+impl Done {
+    /// Keeps in mind how rooms stand that were written to.
+    fn remember(&self, drafts: &[&Draft], recent: &mut Recent) {
+        let senders = distinct(drafts.iter().map(|draft| sender(draft)));
+        for senders in senders.chunk_by(|one, other| one.0 == other.0) {
+            let room = senders[0].0;
+            let was =
+                self.seen.get(&room).filter(|was| self.plan.rooms.get(&room).is_some_and(|is| is.head > was.head));
+            if let Some(was) = was.filter(|_| !self.left_out.contains(&room)) {
+                recent.keep(room, was, senders, &self.plan, Instant::now());
+            }
+        }
+    }
+}
+
+/// Decides on drafts in order, by what is read of their senders and rooms in `plan` and what they are about.
+async fn decide(connection: &mut Connection, drafts: &[&Draft], mut plan: Plan) -> Result<Decided, StoreError> {
     read_targets(connection, drafts, &mut plan).await?;
     read_headcounts(connection, drafts, &mut plan).await?;
     let seen = plan.rooms.clone();
-    let decisions: Vec<Decision> = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
+    let decisions = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
+    Ok(Decided { plan, seen, decisions })
+}
+
+/// Appends drafts as it was decided and applies their effects. A refused one changes nothing.
+///
+/// # Errors
+/// The database failed: the transaction must be rolled back, and all of them with it.
+async fn write(
+    connection: &mut Connection,
+    drafts: &[&Draft],
+    Decided { plan, seen, decisions }: Decided,
+    hold: Hold,
+) -> Result<Done, StoreError> {
     let mut new: Vec<(&Draft, Seq)> = Vec::with_capacity(drafts.len());
     for (draft, decision) in drafts.iter().zip(&decisions) {
         if let Decision::New(seq) = decision {
             new.push((*draft, *seq));
         }
     }
-    if hold == Hold::Nothing && plan.does_more_than_grow() {
-        return Ok(vec![None; drafts.len()]);
-    }
     new.sort_by_key(|(draft, seq)| (room_of(draft), *seq));
-    let left_out = grow(connection, &plan, &seen, &new).await?;
+    let (left_out, at_ms) = grow(connection, &plan, &seen, &new).await?;
     if hold == Hold::Locks {
         if !left_out.is_empty() {
             return Err(StoreError::unavailable("a room changed under its lock"));
@@ -154,23 +242,22 @@ async fn append(connection: &mut Connection, drafts: &[&Draft], hold: Hold) -> R
     let answers = drafts.iter().zip(decisions).map(|(draft, decision)| {
         // What was decided about the others of such a room counted on those that were not written.
         let is_decided = !left_out.contains(&room_of(draft));
-        is_decided.then(|| answer(draft, decision, &known, plan.now_ms))
+        is_decided.then(|| answer(draft, decision, &known, at_ms))
     });
-    Ok(answers.collect())
+    let answers = answers.collect();
+    Ok(Done { answers, left_out, plan, seen })
 }
 
-/// Writes new entries, counters and heads. The rooms that were left out, because they are not as they were `seen`.
+/// Writes new entries and heads. The rooms that were left out, because they are not as they were `seen`, and the entries' time.
 async fn grow(
     connection: &mut Connection,
     plan: &Plan,
     seen: &BTreeMap<RoomId, RoomState>,
     new: &[(&Draft, Seq)],
-) -> Result<BTreeSet<RoomId>, StoreError> {
+) -> Result<(BTreeSet<RoomId>, u64), StoreError> {
     if new.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok((BTreeSet::new(), plan.now_ms));
     }
-    let senders = distinct(new.iter().map(|(draft, _)| sender(draft)));
-    let senders: Vec<(Sender, u64)> = senders.into_iter().map(|sender| (sender, plan.next[&sender])).collect();
     let rooms = distinct(new.iter().map(|(draft, _)| room_of(draft)));
     let grown = rooms.iter().map(|room| {
         let place = |state: &RoomState| (state.head, state.access_version);
@@ -178,18 +265,18 @@ async fn grow(
     });
     let growth = Growth {
         entries: new.iter().map(|new| entry_values(new, plan.now_ms)).collect(),
-        counters: senders.iter().map(counter_values).collect(),
         rooms: grown.collect(),
+        now_ms: plan.now_ms,
     };
-    let written = growth::write(connection, &growth).await?;
-    Ok(rooms.into_iter().filter(|room| !written.contains(room)).collect())
+    let Written { rooms: written, at_ms } = growth::write(connection, &growth).await?;
+    Ok((rooms.into_iter().filter(|room| !written.contains(room)).collect(), at_ms))
 }
 
-fn answer(draft: &Draft, decision: Decision, known: &Known, now_ms: u64) -> Answer {
+fn answer(draft: &Draft, decision: Decision, known: &Known, at_ms: u64) -> Answer {
     match decision {
         Decision::New(seq) => {
-            let frame = EntryFrame::new(seq, now_ms, draft.envelope.bytes());
-            Ok(Appended { seq, at_ms: now_ms, frame: Some(frame) })
+            let frame = EntryFrame::new(seq, at_ms, draft.envelope.bytes());
+            Ok(Appended { seq, at_ms, frame: Some(frame) })
         }
         Decision::Known => {
             let (seq, at_ms) = *known.get(&identity(draft)).and_then(Option::as_ref).ok_or(AppendError::Gone)?;
@@ -337,12 +424,6 @@ pub(super) async fn insert_entries(
     Ok(ENTRIES.execute(connection, &rows).await?)
 }
 
-/// Notes the next counters of senders.
-pub(super) async fn upsert_senders(connection: &mut Connection, senders: &[(Sender, u64)]) -> Result<(), StoreError> {
-    let rows: Vec<_> = senders.iter().map(counter_values).collect();
-    Ok(COUNTERS.execute(connection, &rows).await?)
-}
-
 /// Writes what is more than growth: profiles, who has left or must wait, and what is deleted.
 async fn write_effects(connection: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     for ((room, device), seq) in &plan.profiles {
@@ -376,16 +457,19 @@ async fn write_effects(connection: &mut Connection, plan: &Plan) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
-    use super::super::explain::assert_searches;
+    use super::super::explain::{assert_searches, assert_uses};
     use super::*;
 
     #[tokio::test]
     async fn a_batch_finds_its_rows_by_their_keys() {
-        for lists in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES, &COUNTERS] {
+        for lists in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES] {
             for text in lists.texts() {
                 assert_searches(text).await;
             }
         }
         assert_searches(HEADCOUNT).await;
+        for text in SENDERS.texts() {
+            assert_uses(text, "entry_identity", &["room", "device", "instance"]).await;
+        }
     }
 }

@@ -6,8 +6,9 @@ use snug_protocol::limits::HISTORY_PAGE_BYTES_MAX;
 use snug_protocol::{DeviceId, EntryKind, RoomId, Seq};
 use sqlx::Row as _;
 
-use super::append::{insert_entries, upsert_senders};
+use super::append::insert_entries;
 use super::log::{read_entries, select_end};
+use super::texts::next_counter;
 use super::{Connection, Database, Row, row};
 use crate::rules;
 use crate::rules::step::{ChainEnd, Subject, admin_role, judge_place};
@@ -28,13 +29,13 @@ const PINS: &str = concat!(
 );
 const END: &str = concat!(
     "select room.head, room.epoch, room.chain_seq, member.state, member.role, coalesce(member.steps, 0) as steps,
-            coalesce(sender.next, 0) as next, ",
+            ",
+    next_counter!("$1", "$2", "$3"),
+    " as next, ",
     now_ms!(),
     " as now_ms
      from room
      left join member on member.room = room.room and member.device = $2
-     left join sender_instance as sender
-     on sender.room = room.room and sender.device = $2 and sender.instance = $3
      where room.room = $1"
 );
 const KNOWN: &str = "select seq, at_ms, length(envelope) = 76 as is_erased from entry
@@ -106,8 +107,6 @@ pub(super) async fn push(
     const MOVE: &str = "update room set head = $2, chain_seq = $2 where room = $1";
     let header = draft.envelope.header();
     insert_entries(connection, &[(draft, seq)], now_ms).await?;
-    let sender = (header.room, header.device, header.instance);
-    upsert_senders(connection, &[(sender, header.counter + 1)]).await?;
     sqlx::query(MOVE).bind(&header.room.0[..]).bind(stored(seq.0)).execute(connection).await?;
     let frame = EntryFrame::new(seq, now_ms, draft.envelope.bytes());
     Ok(Appended { seq, at_ms: now_ms, frame: Some(frame) })
@@ -173,6 +172,7 @@ mod tests {
     #[tokio::test]
     async fn chain_and_pins_are_found_by_their_own_indices() {
         assert_searches(END).await;
+        assert_uses(END, "entry_identity", &["room", "device", "instance"]).await;
         assert_uses(CHAIN, "entry_chain", &["room", "seq"]).await;
         assert_uses(PINS, "entry_pin", &["room", "seq"]).await;
         assert_uses(KNOWN, "entry_identity", &["room", "device", "instance", "counter"]).await;

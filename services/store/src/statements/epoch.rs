@@ -29,10 +29,14 @@ const SEAL: &str = "select epoch_key.sealed from epoch join epoch_key on epoch_k
      where epoch.room = $1 and epoch.epoch = $2 and epoch_key.device = $3";
 const EXCLUDE: &str = "update member set state = 2 where room = $1 and state = 1 and not exists (
          select 1 from epoch_key where epoch_key.room = $1 and epoch_key.record = $2 and epoch_key.device = member.device)";
-/// Of who was never heard nothing is kept: its keys verify nothing, and it may neither be muted nor have a role to come back to.
-const FORGET: &str = "delete from member where room = $1 and state = 2 and role = 3 and muted_until_ms = 0
-         and not exists (select 1 from sender_instance
-             where sender_instance.room = $1 and sender_instance.device = member.device)";
+/// Of who was never heard nothing is kept: its keys verify nothing, and it may neither be muted nor have a role to come back to. Looked up one
+/// by one: by a join the whole log might be read.
+const FORGET: &str = concat!(
+    "delete from member where room = $1 and state = 2 and role = 3 and muted_until_ms = 0
+         and (select 1 from entry",
+    indexed_by!("entry_identity"),
+    " where entry.room = $1 and entry.device = member.device limit 1) is null"
+);
 static INSERT_KEYS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Kind::Bytes; 4], |rows| {
         format!(
@@ -304,7 +308,7 @@ async fn enter_epoch(
 
 #[cfg(test)]
 mod tests {
-    use super::super::explain::assert_searches;
+    use super::super::explain::{assert_searches, assert_uses};
     use super::*;
 
     #[tokio::test]
@@ -312,5 +316,6 @@ mod tests {
         for statement in [SUBJECTS, STAGED, KEYS, SEAL, EXCLUDE, FORGET].into_iter().chain(INSERT_KEYS.texts()) {
             assert_searches(statement).await;
         }
+        assert_uses(FORGET, "entry_identity", &["room", "device"]).await;
     }
 }

@@ -140,12 +140,15 @@ async fn remove_room(connection: &mut Connection, room: RoomId) -> Result<bool, 
 async fn erase_some(connection: &mut Connection, room: RoomId) -> Result<bool, StoreError> {
     const ENTRIES: &str = "delete from entry where room = $1 and seq in
              (select seq from entry where room = $1 order by seq limit $2)";
-    const SENDERS: &str = "delete from sender_instance where room = $1 and (device, instance) in
-             (select device, instance from sender_instance where room = $1 order by device, instance limit $2)";
     const KEYS: &str = "delete from epoch_key where room = $1 and (record, device) in
              (select record, device from epoch_key where room = $1 order by record, device limit $2)";
+    const NOTED: &str = "select 1 from erasure where room = $1";
     locks::erasure(connection, room).await?;
-    for delete in [ENTRIES, SENDERS, KEYS] {
+    if sqlx::query(NOTED).bind(&room.0[..]).fetch_optional(&mut *connection).await?.is_none() {
+        // Somebody else has erased it all, and there may be another room of this id.
+        return Ok(true);
+    }
+    for delete in [ENTRIES, KEYS] {
         let deleted =
             sqlx::query(delete).bind(&room.0[..]).bind(BATCH_ROWS).execute(&mut *connection).await?.rows_affected();
         if deleted > 0 {

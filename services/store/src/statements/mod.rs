@@ -15,7 +15,7 @@ mod member;
 mod moving;
 mod operating;
 mod room;
-mod row;
+pub(super) mod row;
 mod snapshot;
 mod step;
 pub(super) mod texts;
@@ -24,6 +24,7 @@ mod tombstone;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use snug_protocol::Envelope;
 use tokio_util::task::TaskTracker;
@@ -72,6 +73,10 @@ impl Database {
 
     pub fn metrics(&self) -> &Arc<StoreMetrics> {
         self.writer.metrics()
+    }
+
+    pub fn gather(&self, time: Duration) {
+        self.writer.gather(time);
     }
 
     pub fn writes_waiting(&self) -> usize {

@@ -8,7 +8,7 @@ use snug_protocol::{DeviceId, EnvelopeHash, GrantId, HistoryId, RoomId, Seq};
 use sqlx::Row as _;
 use tokio_util::task::TaskTracker;
 
-use super::append::{insert_entries, upsert_senders};
+use super::append::insert_entries;
 use super::lists::Lists;
 use super::{Connection, Database, Pool, Row, epoch, grant, locks, member, row, select_now_ms};
 use crate::sql::Scope;
@@ -231,12 +231,9 @@ async fn create_room(
     Ok((room, frame.await?))
 }
 
-/// Makes the epoch record seq 1, and its instance's next counter the one after it.
+/// Makes the epoch record seq 1.
 async fn append_record(connection: &mut Connection, record: Draft, now_ms: u64) -> Result<EntryFrame, StoreError> {
-    let header = *record.envelope.header();
     insert_entries(connection, &[(&record, Seq(1))], now_ms).await?;
-    let sender = (header.room, header.device, header.instance);
-    upsert_senders(connection, &[(sender, header.counter + 1)]).await?;
     Ok(EntryFrame::new(Seq(1), now_ms, record.envelope.bytes()))
 }
 

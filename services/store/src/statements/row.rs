@@ -25,7 +25,7 @@ pub(super) fn optional_bytes<const N: usize>(row: &Row, column: &str) -> Result<
     found.map(<[u8; N]>::try_from).transpose().map_err(|_| unfit(column))
 }
 
-pub(super) fn number(row: &Row, column: &str) -> Result<u64, StoreError> {
+pub(in super::super) fn number(row: &Row, column: &str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unfit(column))
 }
 

@@ -1,7 +1,7 @@
 //! The tasks that write. Each has a connection of its own, and queues that are fair where a database's locks are not.
 //!
 //! Group commit needs no timer: the first message is committed at once, and what arrives while that commit is in flight is the next
-//! batch. Other writes are a transaction each and take turns with the batches. SQLite has one writer at a time and so one task;
+//! batch. Only on a node that has more to do than it has time for is a batch held back, see [`Writer::gather`]. Other writes are a transaction each and take turns with the batches. SQLite has one writer at a time and so one task;
 //! Postgres has several, and a room always goes to the same one: its order is kept, and a node never waits for itself.
 
 mod task;
@@ -10,6 +10,7 @@ mod transaction;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use snug_protocol::{Envelope, RoomId};
@@ -36,13 +37,33 @@ pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A transaction and its answer. Returns whether the connection may be used again.
 type Write = Box<dyn for<'c> FnOnce(Result<&'c mut Connection, StoreError>) -> BoxFuture<'c, bool> + Send + 'static>;
 
+/// What the tasks and their handle share.
+#[derive(Clone, Default)]
+struct Shared {
+    stop: CancellationToken,
+    metrics: Arc<StoreMetrics>,
+    gathers_us: Arc<AtomicU64>,
+}
+
+impl Shared {
+    fn gathers(&self) -> Duration {
+        Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))
+    }
+}
+
+/// The ways to the database that the tasks have: they keep its lock, and end with the last task.
+#[derive(Clone)]
+struct Ways {
+    opener: Arc<Opener>,
+    readers: Pool,
+}
+
 /// The handle to the tasks. They end when they are told to close, or when the handle is dropped.
 pub(in super::super) struct Writer {
     lanes: Vec<Lane>,
     /// Which lane a room is in. Drawn at random: who chooses a room's id does not choose whom it keeps waiting.
     hasher: RandomState,
-    stop: CancellationToken,
-    metrics: Arc<StoreMetrics>,
+    shared: Shared,
 }
 
 /// The queues of one task.
@@ -55,28 +76,28 @@ struct Lane {
 impl Writer {
     /// Starts a task on each of `connections`; `opener` is to open another after a failure.
     pub fn start(connections: Vec<Connection>, opener: Opener, readers: &Pool, tasks: &TaskTracker) -> Self {
-        let (stop, opener, metrics) = (CancellationToken::new(), Arc::new(opener), Arc::<StoreMetrics>::default());
+        let (shared, ways) = (Shared::default(), Ways { opener: Arc::new(opener), readers: readers.clone() });
         let lanes = connections.into_iter().map(|connection| {
             let (append_queue, appends) = mpsc::channel(APPENDS_QUEUED_MAX);
             let (write_queue, writes) = mpsc::channel(WRITES_QUEUED_MAX);
             let ended = CancellationToken::new();
-            let task = task::Task::new(
-                (appends, writes),
-                connection,
-                Arc::clone(&opener),
-                readers.clone(),
-                stop.clone(),
-                ended.clone().drop_guard(),
-                Arc::clone(&metrics),
-            );
+            let queues = (appends, writes);
+            let task = task::Task::new(queues, connection, ways.clone(), shared.clone(), ended.clone().drop_guard());
             tasks.spawn(task.run());
             Lane { appends: append_queue, writes: write_queue, ended }
         });
-        Self { lanes: lanes.collect(), hasher: RandomState::new(), stop, metrics }
+        Self { lanes: lanes.collect(), hasher: RandomState::new(), shared }
     }
 
     pub const fn metrics(&self) -> &Arc<StoreMetrics> {
-        &self.metrics
+        &self.shared.metrics
+    }
+
+    /// From now on there is so long from the beginning of one batch of a task to that of the next, unless many messages wait already. For a node
+    /// that has more to do than it has time for: a batch costs much the same whatever is in it, and those that come when the last one has
+    /// ended are small and many. The first message after a pause never waits.
+    pub fn gather(&self, time: Duration) {
+        self.shared.gathers_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How much is in the queues.
@@ -95,7 +116,7 @@ impl Writer {
 
     /// Refuses new work and waits until what was queued is done.
     pub async fn close(&self) {
-        self.stop.cancel();
+        self.shared.stop.cancel();
         for lane in &self.lanes {
             lane.ended.cancelled().await;
         }

@@ -112,6 +112,15 @@ impl Store {
         }
     }
 
+    /// From now on what is committed together gathers for so long, where messages follow each other closely; nothing is the usual.
+    pub fn gather(&self, time: Duration) {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.gather(time),
+            Backend::Postgres(postgres) => postgres.gather(time),
+            Backend::Memory(_) => {}
+        }
+    }
+
     /// What it has counted.
     #[must_use]
     pub fn metrics(&self) -> &StoreMetrics {

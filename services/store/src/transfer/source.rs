@@ -11,11 +11,8 @@ use super::TransferError;
 use super::row::{Cell, Kind, Row, Table};
 
 /// Tables too large to be read twice at leisure; of their rows a sum must do to notice a change.
-const LARGE: [(&str, &str); 3] = [
-    ("entry", "coalesce(sum(length(envelope)), 0)"),
-    ("sender_instance", "coalesce(sum(next), 0)"),
-    ("epoch_key", "coalesce(sum(length(sealed)), 0)"),
-];
+const LARGE: [(&str, &str); 2] =
+    [("entry", "coalesce(sum(length(envelope)), 0)"), ("epoch_key", "coalesce(sum(length(sealed)), 0)")];
 
 pub(super) struct Source {
     connection: SqliteConnection,

@@ -8,7 +8,7 @@ use super::row::{Cell, Kind, Row, Table};
 use super::source::no_key;
 
 /// Every table, those that others refer to first.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 13] = [
     "pepper",
     "device",
     "room",
@@ -18,7 +18,6 @@ const TABLES: [&str; 14] = [
     "epoch_staging",
     "device_erasure",
     "entry",
-    "sender_instance",
     "epoch_key",
     "move",
     "erasure",

@@ -27,7 +27,7 @@ async fn an_erased_entry_is_gone_and_its_resend_is_not_stored_again(store: Store
     let room = room_of(&store, 1, &[device(1)]).await;
     let message = Instance::new(room, device(1), 1).message();
     store.append(message.clone()).await.unwrap();
-    behind.run("delete from entry where seq = 2").await;
+    behind.run("update entry set envelope = substr(envelope, 1, 76) where seq = 2").await;
     let answer = store.append(message).await;
     assert!(matches!(answer, Err(AppendError::Gone)), "{answer:?}");
 }

@@ -43,7 +43,7 @@ fn keys(devices: &[DeviceKeys], own: Option<DeviceKeys>) -> EpochKeys {
 }
 
 /// With keys for these and the recovery device of room 1, if none takes its place.
-async fn begin(store: &Store, new: NewEpoch, remain: &[DeviceKeys]) -> Result<EpochBegun, StepError> {
+pub async fn begin(store: &Store, new: NewEpoch, remain: &[DeviceKeys]) -> Result<EpochBegun, StepError> {
     let spare: &[DeviceKeys] = if new.recovery.is_none() { &[recovery(1)] } else { &[] };
     let keys = [remain, spare].concat();
     let new = keyed(new, &keys);

@@ -7,15 +7,16 @@ use std::time::Duration;
 use snug_protocol::RoomId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::super::open::Opener;
-use super::super::{Connection, Pool, append};
-use super::{APPENDS_QUEUED_MAX, Write, transaction};
+use super::super::{Connection, append};
+use super::{APPENDS_QUEUED_MAX, Shared, Ways, Write, transaction};
+use crate::StoreError;
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
 use crate::sql::error::{is_conflict, is_lock_timeout};
-use crate::{StoreError, StoreMetrics};
+use crate::sql::recent::Recent;
 
 /// Other writes between two batches of messages, and how long they may take together before the last of them, unless the batch took longer.
 const WRITES_A_TURN: usize = 4;
@@ -23,6 +24,9 @@ const TURN_LIMIT: Duration = Duration::from_millis(50);
 /// How long nothing is tried after a connection could not be opened; twice as long each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Messages that are a batch worth its cost: with so many in the queue none waits for more.
+const GATHERED_ENOUGH: usize = batch::MESSAGES_MAX / 4;
 
 /// A connection that was used this short a time ago need not show that it still leads to the database.
 const FRESH: Duration = Duration::from_secs(1);
@@ -60,27 +64,27 @@ pub(super) struct Task {
     awaited: Option<Awaited>,
     /// The next so many batches go with locks from the start.
     locked_batches: u32,
+    /// What batches without locks have left.
+    recent: Recent,
     /// `None` after a failure, until the next work.
     connection: Option<Connection>,
     used_at: Instant,
     away: Option<Away>,
-    opener: Arc<Opener>,
-    readers: Pool,
-    stop: CancellationToken,
+    /// When the last batch began.
+    batch_began: Option<Instant>,
+    ways: Ways,
+    shared: Shared,
     /// Dropped last: whoever waits for the end finds the database closed and its lock free.
     _ended: DropGuard,
-    metrics: Arc<StoreMetrics>,
 }
 
 impl Task {
     pub fn new(
         (appends, writes): (mpsc::Receiver<Waiting>, mpsc::Receiver<Write>),
         connection: Connection,
-        opener: Arc<Opener>,
-        readers: Pool,
-        stop: CancellationToken,
+        ways: Ways,
+        shared: Shared,
         ended: DropGuard,
-        metrics: Arc<StoreMetrics>,
     ) -> Self {
         Self {
             appends,
@@ -88,20 +92,20 @@ impl Task {
             waiting: VecDeque::new(),
             awaited: None,
             locked_batches: 0,
+            recent: Recent::default(),
             connection: Some(connection),
             used_at: Instant::now(),
             away: None,
-            opener,
-            readers,
-            stop,
+            batch_began: None,
+            ways,
+            shared,
             _ended: ended,
-            metrics,
         }
     }
 
     pub async fn run(mut self) {
         loop {
-            if self.stop.is_cancelled() {
+            if self.shared.stop.is_cancelled() {
                 self.appends.close();
                 self.writes.close();
             }
@@ -115,16 +119,16 @@ impl Task {
             self.run_writes(began.elapsed().max(TURN_LIMIT)).await;
         }
         // Before the writer's own connection, so that its last work finds nobody in the way.
-        self.readers.close().await;
+        self.ways.readers.close().await;
         if let Some(connection) = self.connection.take() {
-            self.opener.finish(connection).await;
+            self.ways.opener.finish(connection).await;
         }
     }
 
     /// Waits for work and does it if it is not a message; false when there will be none. Once told to stop, or when every handle is
     /// gone, the queues are emptied and that is all.
     async fn wait(&mut self) -> bool {
-        let stop = self.stop.clone();
+        let stop = self.shared.stop.clone();
         tokio::select! {
             biased;
             // Closed queues are emptied first, and then there is no branch left but the last.
@@ -133,12 +137,27 @@ impl Task {
                 self.waiting.push_back(waiting);
                 // Those whose messages were just committed send their next ones now: let them, they fit into this commit.
                 tokio::task::yield_now().await;
+                self.gather().await;
                 self.take_queued();
             }
             Some(write) = self.writes.recv() => self.run_write(write).await,
             else => return false,
         }
         true
+    }
+
+    /// Waits until the next batch may begin, and sees to other writes meanwhile.
+    async fn gather(&mut self) {
+        let (Some(began), stop) = (self.batch_began, self.shared.stop.clone()) else { return };
+        let moment = began + self.shared.gathers();
+        while self.appends.len() < GATHERED_ENOUGH && Instant::now() < moment {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(moment) => return,
+                Some(write) = self.writes.recv() => self.run_write(write).await,
+            }
+        }
     }
 
     fn take_queued(&mut self) {
@@ -156,6 +175,7 @@ impl Task {
         if batch.is_empty() {
             return;
         }
+        self.batch_began = Some(Instant::now());
         let waited_for = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
         let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
         let (result, is_usable, had_locks) = self.append(&drafts, waited_for).await;
@@ -187,21 +207,56 @@ impl Task {
 
     /// Appends a batch, without locks if that may do. The answers, whether the connection may be used again, and whether there were locks.
     async fn append(&mut self, drafts: &Arc<[Draft]>, waited_for: Option<RoomId>) -> (Answers, bool, bool) {
-        self.metrics.batches.observe_things(drafts.len());
+        self.shared.metrics.batches.observe_things(drafts.len());
         let began = Instant::now();
         let can_go_at_once = drafts.iter().map(|draft| draft.envelope.header().kind).all(append::can_go_at_once);
         let needs_locks = !can_go_at_once || waited_for.is_some() || self.locked_batches > 0;
         let (result, is_usable) = match self.connection().await {
-            Ok(connection) if needs_locks => append_batch(connection, drafts, waited_for).await,
-            Ok(connection) => append_at_once(connection, drafts).await,
+            Ok(_) if needs_locks => {
+                self.locked_batches = self.locked_batches.saturating_sub(1);
+                self.append_under_locks(drafts, waited_for).await
+            }
+            Ok(_) => self.append_at_once(drafts).await,
             Err(error) => (Err(error), true),
         };
-        self.locked_batches = match &result {
-            Ok(answers) if !needs_locks && answers.iter().any(Option::is_none) => LOCKED_BATCHES,
-            _ => self.locked_batches.saturating_sub(1),
-        };
-        self.metrics.commits.observe(began.elapsed());
+        self.shared.metrics.commits.observe(began.elapsed());
         (result, is_usable, needs_locks)
+    }
+
+    /// The answers to a batch, and whether the connection may be used again.
+    async fn append_under_locks(&mut self, drafts: &Arc<[Draft]>, awaited: Option<RoomId>) -> (Answers, bool) {
+        drafts.iter().for_each(|draft| self.recent.forget(draft.envelope.header().room));
+        let connection = self.connection.as_mut().expect("it was just opened");
+        transaction::run(connection, Scope::Batch, &|connection| {
+            let drafts = Arc::clone(drafts);
+            Box::pin(async move { append::append_free(connection, &drafts, awaited).await })
+        })
+        .await
+    }
+
+    /// The same, without a transaction and without locks.
+    async fn append_at_once(&mut self, drafts: &Arc<[Draft]>) -> (Answers, bool) {
+        // Lost, as is right, when the database fails in between.
+        let (mut recent, batch) = (std::mem::take(&mut self.recent), Arc::clone(drafts));
+        let connection = self.connection.as_mut().expect("it was just opened");
+        let done = transaction::at_once(connection, |connection| {
+            Box::pin(async move {
+                let done = append::append_at_once(connection, &batch, &mut recent).await?;
+                Ok((done, recent))
+            })
+        });
+        match done.await {
+            (Ok((done, recent)), is_usable) => {
+                self.recent = recent;
+                self.locked_batches = if done.needs_locks { LOCKED_BATCHES } else { 0 };
+                (Ok(done.answers), is_usable)
+            }
+            (Err(error), true) if is_conflict(&error) => {
+                self.locked_batches = LOCKED_BATCHES;
+                (Ok(vec![None; drafts.len()]), true)
+            }
+            (Err(error), is_usable) => (Err(error), is_usable),
+        }
     }
 
     async fn run_writes(&mut self, limit: Duration) {
@@ -233,8 +288,8 @@ impl Task {
             if self.away.as_ref().is_some_and(|away| Instant::now() < away.until) {
                 return Err(StoreError::unavailable("the database is away"));
             }
-            match self.opener.connect().await {
-                Ok(connection) => self.connection = Some(connection),
+            match self.ways.opener.connect().await {
+                Ok(connection) => (self.connection, self.recent) = (Some(connection), Recent::default()),
                 Err(error) => {
                     let pause = self.away.take().map_or(PAUSE_FIRST, |away| (away.pause * 2).min(PAUSE_MAX));
                     tracing::warn!(%error, pause_ms = pause.as_millis(), "no connection to the database");
@@ -255,28 +310,6 @@ impl Task {
         if !is_usable && let Some(connection) = self.connection.take() {
             Opener::discard(connection).await;
         }
-    }
-}
-
-/// The answers to a batch, and whether the connection may be used again.
-async fn append_batch(connection: &mut Connection, drafts: &Arc<[Draft]>, awaited: Option<RoomId>) -> (Answers, bool) {
-    transaction::run(connection, Scope::Batch, &|connection| {
-        let drafts = Arc::clone(drafts);
-        Box::pin(async move { append::append_free(connection, &drafts, awaited).await })
-    })
-    .await
-}
-
-/// The same, without a transaction and without locks.
-async fn append_at_once(connection: &mut Connection, drafts: &Arc<[Draft]>) -> (Answers, bool) {
-    let drafts = Arc::clone(drafts);
-    let count = drafts.len();
-    let done = transaction::at_once(connection, |connection| {
-        Box::pin(async move { append::append_at_once(connection, &drafts).await })
-    });
-    match done.await {
-        (Err(error), true) if is_conflict(&error) => (Ok(vec![None; count]), true),
-        done => done,
     }
 }
 

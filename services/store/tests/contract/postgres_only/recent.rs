@@ -1,0 +1,112 @@
+//! What a node remembers of rooms is a guess: whatever others have done since decides.
+
+use snug_protocol::{EntryKind, Seq};
+use snug_store::{AppendError, NewEpoch, StepEffect, Store};
+
+use super::{close, nodes};
+use crate::epochs::begin;
+use crate::fixture::{Instance, PostgresDatabase, administer, device, envelope, epoch, is_duplicate, log, room_of};
+
+/// So that the node remembers the room and this sender.
+async fn talk(node: &Store, sender: &mut Instance) {
+    for _ in 0..3 {
+        sender.say(node).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_take_turns_in_a_room_refuse_nobody() {
+    let database = PostgresDatabase::create().await;
+    let nodes = nodes(&database).await;
+    let room = room_of(&nodes[0], 1, &[device(1), device(2)]).await;
+    let (mut ana, mut ben) = (Instance::new(room, device(1), 1), Instance::new(room, device(2), 2));
+    let mut seqs = Vec::new();
+    for turn in 0..60 {
+        // By turns of one, two and three; then each goes on at the other's node.
+        let (at_ana, at_ben) = if turn < 30 { (0, 1) } else { (1, 0) };
+        for _ in 0..turn % 3 {
+            seqs.push(ana.say(&nodes[at_ana]).await.seq.0);
+        }
+        seqs.push(ben.say(&nodes[at_ben]).await.seq.0);
+    }
+    assert!(seqs.iter().copied().eq(2..2 + seqs.len() as u64), "{seqs:?}");
+    assert_eq!(log(&nodes[2], room).await.len(), seqs.len() + 1);
+    close(&nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_have_decided_since_holds_for_the_next_message() {
+    let database = PostgresDatabase::create().await;
+    let [here, elsewhere, _third] = &nodes(&database).await;
+    let members = [1, 2, 3, 4, 5].map(device);
+    let [owner, muted, _, removed, other] = members;
+    let room = room_of(here, 1, &members).await;
+    let mut senders = members.map(|member| Instance::new(room, member, 1));
+    for sender in &mut senders {
+        talk(here, sender).await;
+    }
+    let refusal = async |sender: &mut Instance| here.append(sender.message()).await.expect_err("it is refused");
+
+    administer(elsewhere, room, owner, StepEffect::Mute { device: muted.device, until_ms: u64::MAX >> 12 }).await;
+    assert!(matches!(refusal(&mut senders[1]).await, AppendError::Muted));
+    let leave = senders[2].next(EntryKind::Leave, 0);
+    elsewhere.append(leave).await.expect("whoever wants may leave");
+    assert!(matches!(refusal(&mut senders[2]).await, AppendError::NotAMember));
+    talk(here, &mut senders[4]).await;
+
+    administer(elsewhere, room, owner, StepEffect::Slow { interval_ms: 600_000 }).await;
+    senders[4].say(here).await;
+    assert!(matches!(refusal(&mut senders[4]).await, AppendError::SlowMode { .. }));
+    senders[4].counter -= 1;
+    administer(elsewhere, room, owner, StepEffect::Slow { interval_ms: 0 }).await;
+    talk(here, &mut senders[4]).await;
+    talk(here, &mut senders[3]).await;
+
+    let new = epoch(elsewhere, room, owner, 7).await;
+    let new = NewEpoch { remove: vec![removed.device], ..new };
+    begin(elsewhere, new, &[owner, muted, other]).await.expect("the epoch begins");
+    assert!(matches!(refusal(&mut senders[3]).await, AppendError::Removed));
+    assert!(matches!(refusal(&mut senders[0]).await, AppendError::StaleEpoch { epoch: 1 }));
+    close(&[here.clone(), elsewhere.clone()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_who_has_gone_on_at_another_node_comes_back_without_a_word_lost() {
+    let database = PostgresDatabase::create().await;
+    let nodes = nodes(&database).await;
+    let room = room_of(&nodes[0], 1, &[device(1)]).await;
+    let mut sender = Instance::new(room, device(1), 1);
+    talk(&nodes[0], &mut sender).await;
+    talk(&nodes[1], &mut sender).await;
+    // As far as the first node knows, this one is far too early.
+    let came_back = sender.say(&nodes[0]).await;
+    let again = envelope(&sender.header(EntryKind::Message, sender.counter - 1, 0));
+    for node in &nodes {
+        assert!(is_duplicate(&node.append(again.clone()).await, came_back.seq));
+    }
+    let ahead = envelope(&sender.header(EntryKind::Message, sender.counter + 5, 0));
+    let refused = nodes[0].append(ahead).await;
+    assert!(matches!(refused, Err(AppendError::OutOfOrder { expected }) if expected == sender.counter), "{refused:?}");
+    close(&nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_knows_nothing_of_it() {
+    let database = PostgresDatabase::create().await;
+    let nodes = nodes(&database).await;
+    let room = room_of(&nodes[0], 1, &[device(1)]).await;
+    let mut sender = Instance::new(room, device(1), 1);
+    talk(&nodes[0], &mut sender).await;
+    let first = envelope(&sender.header(EntryKind::Message, 0, 0));
+    assert!(is_duplicate(&nodes[0].append(first.clone()).await, Seq(2)));
+    talk(&nodes[0], &mut sender).await;
+    assert!(nodes[1].delete_room(room).await.expect("it is deleted"));
+    for message in [first.clone(), sender.message()] {
+        let refused = nodes[0].append(message).await;
+        assert!(matches!(refused, Err(AppendError::NotAMember)), "{refused:?}");
+    }
+    room_of(&nodes[1], 1, &[device(1)]).await;
+    let anew = nodes[0].append(first).await.expect("it is another room");
+    assert!(anew.seq == Seq(2) && anew.frame.is_some());
+    close(&nodes).await;
+}
