@@ -101,18 +101,20 @@ impl Recent {
         }
     }
 
-    /// A room was not as it is remembered.
+    /// A room was not as it was thought to be: others write to it.
     pub fn doubt(&mut self, room: RoomId) {
+        self.forget(room);
         if let Some(known) = self.rooms.get_mut(&room) {
-            self.generations += 1;
-            known.generation = self.generations;
             (known.doubts, known.next_doubts) = (known.next_doubts, (known.next_doubts * 2).min(DOUBTS_MAX));
         }
     }
 
-    /// A room was written to in another way, or what is remembered of it would refuse what may be right.
+    /// A room was written to in another way, or nothing by what is remembered of it would show whether that is right.
     pub fn forget(&mut self, room: RoomId) {
-        self.rooms.remove(&room);
+        if let Some(known) = self.rooms.get_mut(&room) {
+            self.generations += 1;
+            known.generation = self.generations;
+        }
     }
 }
 

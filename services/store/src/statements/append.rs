@@ -124,7 +124,7 @@ pub(super) async fn append_at_once(
     }
     let done = write(connection, &drafts, decided, Hold::Nothing).await?;
     done.remember(&drafts, recent);
-    done.left_out.intersection(&recalled).for_each(|room| recent.doubt(*room));
+    done.left_out.iter().for_each(|room| recent.doubt(*room));
     let needs_locks = !done.left_out.is_subset(&recalled);
     Ok(AtOnce { answers: done.answers, needs_locks })
 }
