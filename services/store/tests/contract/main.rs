@@ -9,6 +9,7 @@ mod changing;
 mod epochs;
 mod expand_only;
 mod fixture;
+mod gathering;
 mod invites;
 mod members;
 mod model;
