@@ -2,7 +2,8 @@
 //!
 //! It is a guess: another node may have written to a room since. What is decided by it holds where the database finds the room's history,
 //! head and `access_version` to be those that are remembered, and finds that in the statement that writes; for what would be refused by it,
-//! or seems to have been written before, it is read. So nothing is remembered of whom the time decides about: who is muted, or writes where slow mode is on.
+//! or seems to have been written before, it is read. So nothing is remembered of whom the time decides about: who is muted, or writes where
+//! slow mode is on.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -85,7 +86,7 @@ impl Recent {
         self.generations += 1;
         let anew = Remembered { state: *was, generation: self.generations, written_at: now, doubts: 0, next_doubts: 1 };
         let known = self.rooms.entry(room).or_insert(anew);
-        if known.state != *was {
+        if known.state != *was || now - known.written_at >= MEMORY_LIMIT {
             known.generation = self.generations;
         }
         if known.doubts == 0 {
@@ -179,6 +180,9 @@ mod tests {
         keep(&mut recent, 1, 2, &[ana], now);
         keep(&mut recent, 7, 8, &[ben], now);
         assert!(knows(&recent, &[ben], now) && !knows(&recent, &[ana], now));
+        let later = now + MEMORY_LIMIT;
+        keep(&mut recent, 8, 9, &[ana], later);
+        assert!(knows(&recent, &[ana], later) && !knows(&recent, &[ben], later), "nor who wrote long ago");
     }
 
     #[test]
