@@ -113,23 +113,25 @@ impl Session {
         written
     }
 
+    /// The room of an acknowledgement, if this session follows it, and the entry's place.
+    fn acknowledges(&self, reply: &ServerFrame) -> Option<(&Subscription, Seq)> {
+        let ServerFrame::Sent { room, seq, .. } = reply else { return None };
+        self.subscriptions.iter().find(|subscription| subscription.room() == *room).map(|found| (found, *seq))
+    }
+
     /// Whether this acknowledges an entry that its room, which this session follows, has yet to hear of.
     fn is_on_its_way(&self, reply: &ServerFrame) -> bool {
-        let ServerFrame::Sent { room, seq, .. } = reply else { return false };
-        let subscription = self.subscriptions.iter().find(|subscription| subscription.room() == *room);
-        subscription.is_some_and(|subscription| subscription.following.room().reached() < *seq)
+        self.acknowledges(reply).is_some_and(|(subscription, seq)| subscription.following.room().reached() < seq)
     }
 
     /// Whether this acknowledges an entry that its room has and has yet to tell of, to this session among others: then it will be written, or
     /// the session told, within the room's gathering. To be asked when it has been handed to the socket.
     fn rides(&self, reply: &ServerFrame) -> bool {
-        let ServerFrame::Sent { room, seq, .. } = reply else { return false };
-        let subscription = self.subscriptions.iter().find(|subscription| subscription.room() == *room);
-        subscription.is_some_and(|subscription| {
+        self.acknowledges(reply).is_some_and(|(subscription, seq)| {
             let (room, told) = (subscription.following.room(), subscription.following.room().told());
             let may_be_written =
                 subscription.cursor() == told && subscription.following.follower().question().is_none();
-            may_be_written && told < *seq && *seq <= room.reached()
+            may_be_written && told < seq && seq <= room.reached()
         })
     }
 
