@@ -26,6 +26,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use snug_protocol::Envelope;
 use tokio_util::task::TaskTracker;
 
@@ -47,12 +48,14 @@ pub(crate) struct Database {
     tasks: TaskTracker,
 }
 
-/// Waits for `answer` as long as a caller may.
-pub(crate) async fn answered<T, E: From<StoreError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    match tokio::time::timeout(dialect::ANSWER_LIMIT, answer).await {
+/// Waits for `answer` as long as a caller may. Not an `async fn`, which would have room for `answer` twice: some are 15 KiB.
+pub(crate) fn answered<T, E: From<StoreError>>(
+    answer: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    tokio::time::timeout(dialect::ANSWER_LIMIT, answer).map(|answer| match answer {
         Ok(answer) => answer,
         Err(_) => Err(StoreError::unavailable("the database did not answer in time").into()),
-    }
+    })
 }
 
 async fn select_now_ms(connection: &mut Connection) -> Result<u64, StoreError> {
@@ -88,8 +91,8 @@ impl Database {
         self.readers.close().await;
     }
 
-    pub async fn append(&self, envelope: Envelope) -> Result<Appended, AppendError> {
-        self.writer.append(envelope).await
+    pub fn append(&self, envelope: Envelope) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
+        self.writer.append(envelope)
     }
 
     pub async fn check(&self) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use snug_protocol::{Envelope, RoomId};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -132,14 +133,29 @@ impl Writer {
         self.lanes.iter().max_by_key(|lane| lane.writes.capacity()).expect("there is at least one lane")
     }
 
-    /// Queues a message and waits until it is committed. Once queued, dropping the future does not take it back.
-    pub async fn append(&self, envelope: Envelope) -> Result<Appended, AppendError> {
+    /// Queues a message; what is returned waits until it is committed. Once queued, dropping it does not take the message back.
+    ///
+    /// There is one of these for each message that is on its way, so it is small: the message itself is in the queue, at once if that has a
+    /// place.
+    pub fn append(&self, envelope: Envelope) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         let lane = self.lane(envelope.header().room);
         let hash = envelope.hash();
         let waiting = Waiting { draft: Draft { envelope, hash }, since: Instant::now(), answer };
-        lane.appends.send_timeout(waiting, QUEUE_LIMIT).await.map_err(|error| refused(&error))?;
-        answered.await.map_err(|_| StoreError::closed())?
+        let queued = match lane.appends.try_send(waiting) {
+            Err(TrySendError::Full(waiting)) => {
+                let appends = lane.appends.clone();
+                Some(Box::pin(async move { appends.send_timeout(waiting, QUEUE_LIMIT).await }))
+            }
+            // Where the task has ended, nobody answers.
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+        };
+        async move {
+            if let Some(queued) = queued {
+                queued.await.map_err(|error| refused(&error))?;
+            }
+            answered.await.map_err(|_| StoreError::closed())?
+        }
     }
 
     /// Runs `work` in a transaction, after locking what `scope` names: committed if it returns `Ok`, rolled back else. It may run more
