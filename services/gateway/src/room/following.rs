@@ -210,7 +210,6 @@ impl Rooms {
             tail.begin(reached, frames);
             tail.announce(row.head)
         });
-        self.repair_if_behind(room, Behind::AsUsual);
         Ok(row.history)
     }
 

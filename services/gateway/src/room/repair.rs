@@ -23,7 +23,11 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 impl Rooms {
     pub(super) fn repair_if_behind(&self, room: &Room, behind: Behind) {
-        if !lock(&room.tail).tail().is_behind() || room.repairing.swap(true, Ordering::AcqRel) {
+        // Before it has begun, it is behind by all that there is; whoever begins it looks afterwards.
+        if !room.begun.initialized()
+            || !lock(&room.tail).tail().is_behind()
+            || room.repairing.swap(true, Ordering::AcqRel)
+        {
             return;
         }
         let Some(room) = self.get(room.id) else { return };
