@@ -8,6 +8,7 @@
 //! What is absent: any knowledge of sockets, and anything durable.
 
 mod limits;
+mod listening;
 mod local;
 pub mod redis;
 mod roster;
@@ -18,15 +19,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::{DeviceId, RoomId, Seq};
-use tokio::sync::broadcast;
 
 pub use limits::{SharedBucket, SharedLimits};
+pub use listening::{Listener, Listeners, Listening};
 pub use local::{LocalBus, LocalRoster};
 pub use redis::{BusCounters, ConnectError, RedisBackplane, RedisOptions};
 pub use roster::{Departure, LEASE, LEASE_RENEWED_EVERY, Roster, Stand};
-
-/// How many undelivered events a receiver may fall behind before it is told to recheck everything.
-pub const EVENTS_QUEUED_MAX: usize = 8_192;
 
 /// A node of a cluster. Random per start: a node that was restarted is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,15 +103,15 @@ pub enum BusError {
     Unavailable,
 }
 
-/// A way to reach the other nodes, and this one: a publisher gets its own events by the same door.
+/// A way to reach the other nodes, and this one: a publisher hears its own events by the same door.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Hands an event to this node's receivers, and sends it on its way to every other node that follows its room: at most once, and it
-    /// may be lost there. Order is kept per publisher and room, no more. Waits for nobody.
+    /// Tells this node's listeners of an event before it returns, and sends it on its way to every other node that follows its room: at
+    /// most once, and it may be lost there. Order is kept per publisher and room, no more. Waits for nobody.
     ///
     /// # Errors
     /// `Unavailable`: it is lost to the other nodes.
-    async fn publish(&self, event: BusEvent) -> Result<(), BusError>;
+    fn publish(&self, event: BusEvent) -> Result<(), BusError>;
 
     /// Begins to receive the room's events. When it returns `Ok`, later events arrive. Following and unfollowing are not counted: the
     /// last of them holds.
@@ -125,8 +123,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Stops receiving the room's events, some time.
     async fn unfollow(&self, room: RoomId);
 
-    /// This node's events. `Lagged` from it means: anything may have been missed, recheck everything.
-    fn events(&self) -> broadcast::Receiver<BusEvent>;
+    /// Tells `listener` of this node's events from now on, until what is returned is dropped.
+    fn listen(&self, listener: Arc<dyn Listener>) -> Listening;
 
     /// `local` or `redis`, as `/readyz`, logs and metrics call it.
     fn name(&self) -> &'static str;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_bus::{Backplane, ConnectError, NodeId, RedisBackplane, RedisOptions, SharedLimits};
+use snug_bus::{Backplane, ConnectError, Listener, NodeId, RedisBackplane, RedisOptions, SharedLimits};
 use snug_metrics::Counter;
 use snug_store::{Durability, OpenError, PostgresOptions, SqliteOptions, Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
@@ -25,7 +25,7 @@ use crate::auth::{GrantSecrets, Nonces, PepperError, Peppers, Tokens};
 use crate::chat::Chat;
 use crate::clock::Clock;
 use crate::config::{ConfigError, Limits, Migrate, Settings};
-use crate::events::{self, Listener};
+use crate::events;
 use crate::http::{self, Door, Handles, Readiness, RequestLimiter};
 use crate::limit::{Buckets, JoinLimiter, Rate};
 use crate::presence::Presence;

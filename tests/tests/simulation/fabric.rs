@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use snug_bus::{Bus, BusError, BusEvent, BusHealth};
+use snug_bus::{Bus, BusError, BusEvent, BusHealth, Listener, Listeners, Listening};
 use snug_protocol::RoomId;
-use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +26,7 @@ pub enum Reach {
 }
 
 struct Port {
-    events: broadcast::Sender<BusEvent>,
+    listeners: Arc<Listeners>,
     /// Followed; each with the number of the following, so that an older unfollowing does not end it.
     wanted: BTreeMap<RoomId, u64>,
     /// Followed, and not confirmed.
@@ -54,8 +53,8 @@ pub struct Fabric {
     dice: Dice,
     journal: Arc<Journal>,
     tasks: TaskTracker,
-    /// What a receiver may fall behind.
-    capacity: usize,
+    /// One event in so many is lost with others, and the node told so, as where more comes than it takes; 0: none.
+    overrun_one_in: usize,
 }
 
 const fn room_of(event: &BusEvent) -> Option<RoomId> {
@@ -69,12 +68,11 @@ const fn room_of(event: &BusEvent) -> Option<RoomId> {
 impl Fabric {
     pub fn new(seed: u64, journal: Arc<Journal>, tasks: TaskTracker) -> Self {
         let dice = Dice::of(seed, "bus");
-        // A small one is overrun by a burst.
-        let capacity = if dice.one_in(4) { 4 } else { 1024 };
+        let overrun_one_in = if dice.one_in(4) { 50 } else { 0 };
         let weather = Weather::default();
         weather.way_ms_max.store(20, Ordering::Relaxed);
         weather.unconfirmed_one_in.store(20, Ordering::Relaxed);
-        Self { ports: Mutex::default(), weather, dice, journal, tasks, capacity }
+        Self { ports: Mutex::default(), weather, dice, journal, tasks, overrun_one_in }
     }
 
     fn ports(&self) -> MutexGuard<'_, BTreeMap<usize, Port>> {
@@ -83,10 +81,11 @@ impl Fabric {
 
     /// A node's end.
     pub fn join(self: &Arc<Self>, node: usize) -> Arc<SimBus> {
-        let events = broadcast::Sender::new(self.capacity);
+        let listeners = Arc::<Listeners>::default();
         let (wanted, unconfirmed, lanes) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        self.ports().insert(node, Port { events: events.clone(), wanted, unconfirmed, reach: Reach::Connected, lanes });
-        Arc::new(SimBus { node, fabric: Arc::clone(self), events })
+        let port = Port { listeners: Arc::clone(&listeners), wanted, unconfirmed, reach: Reach::Connected, lanes };
+        self.ports().insert(node, port);
+        Arc::new(SimBus { node, fabric: Arc::clone(self), listeners })
     }
 
     /// The node is dead.
@@ -106,7 +105,9 @@ impl Fabric {
         port.reach = reach;
         if reach == Reach::Connected {
             port.unconfirmed.clear();
-            let _ = port.events.send(BusEvent::Missed { room: None });
+            let listeners = Arc::clone(&port.listeners);
+            drop(ports);
+            listeners.tell(&BusEvent::Missed { room: None });
         }
     }
 
@@ -136,12 +137,21 @@ impl Fabric {
         let fabric = Arc::clone(self);
         self.tasks.spawn(async move {
             sleep_until(at).await;
-            let ports = fabric.ports();
-            match ports.get(&node) {
-                Some(port) if port.reach == Reach::Connected => drop(port.events.send(event)),
-                _ => fabric.journal.tally("event not heard"),
+            let listeners = fabric.listeners(node);
+            let Some(listeners) = listeners else { return fabric.journal.tally("event not heard") };
+            if fabric.dice.one_in(fabric.overrun_one_in) {
+                fabric.journal.tally("node overrun");
+                listeners.tell(&BusEvent::Missed { room: None });
+            } else {
+                listeners.tell(&event);
             }
         });
+    }
+
+    /// Who is to hear of events at a node, if it is there and hears.
+    fn listeners(&self, node: usize) -> Option<Arc<Listeners>> {
+        let ports = self.ports();
+        ports.get(&node).filter(|port| port.reach == Reach::Connected).map(|port| Arc::clone(&port.listeners))
     }
 
     /// A following that was not confirmed is, after a while.
@@ -149,10 +159,9 @@ impl Fabric {
         let (fabric, wait) = (Arc::clone(self), self.dice.ms(200, 4000));
         self.tasks.spawn(async move {
             sleep(wait).await;
-            let mut ports = fabric.ports();
-            let Some(port) = ports.get_mut(&node).filter(|port| port.reach == Reach::Connected) else { return };
-            if port.unconfirmed.remove(&room) {
-                let _ = port.events.send(BusEvent::Missed { room: Some(room) });
+            let Some(listeners) = fabric.listeners(node) else { return };
+            if fabric.ports().get_mut(&node).is_some_and(|port| port.unconfirmed.remove(&room)) {
+                listeners.tell(&BusEvent::Missed { room: Some(room) });
             }
         });
     }
@@ -162,12 +171,12 @@ impl Fabric {
 pub struct SimBus {
     node: usize,
     fabric: Arc<Fabric>,
-    events: broadcast::Sender<BusEvent>,
+    listeners: Arc<Listeners>,
 }
 
 #[async_trait]
 impl Bus for SimBus {
-    async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+    fn publish(&self, event: BusEvent) -> Result<(), BusError> {
         if matches!(event, BusEvent::Missed { .. } | BusEvent::Checked) {
             return Ok(());
         }
@@ -176,11 +185,9 @@ impl Bus for SimBus {
         if matches!(reach, Some(Reach::Connected | Reach::Deaf)) {
             self.fabric.carry(self.node, &event);
         }
-        sleep(self.fabric.dice.ms(0, 4)).await;
         match reach {
             Some(Reach::Connected | Reach::Deaf) => Ok(()),
-            Some(Reach::Away) => Err(BusError::Unavailable),
-            None => std::future::pending().await,
+            Some(Reach::Away) | None => Err(BusError::Unavailable),
         }
     }
 
@@ -218,8 +225,8 @@ impl Bus for SimBus {
         }
     }
 
-    fn events(&self) -> broadcast::Receiver<BusEvent> {
-        self.events.subscribe()
+    fn listen(&self, listener: Arc<dyn Listener>) -> Listening {
+        self.listeners.add(listener)
     }
 
     fn name(&self) -> &'static str {

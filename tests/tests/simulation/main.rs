@@ -46,7 +46,7 @@ const SEEDS: u64 = 1_000;
 /// Played at most until a planted bug is found.
 const PLANTED_SEEDS: u64 = 100;
 /// What must have happened when all seeds have been played: what did not happen proves nothing.
-const EXPECTED: [&str; 33] = [
+const EXPECTED: [&str; 34] = [
     "acknowledged",
     "acknowledged again",
     "bus away",
@@ -56,6 +56,7 @@ const EXPECTED: [&str; 33] = [
     "event lost",
     "event not heard",
     "event twice",
+    "node overrun",
     "filled",
     "following unconfirmed",
     "gap filled",

@@ -1,43 +1,36 @@
-//! The bus of a node that is alone: a bounded in-process channel.
+//! The bus of a node that is alone: whoever publishes tells those who listen.
 
 mod roster;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use snug_protocol::RoomId;
-use tokio::sync::broadcast;
 
-use crate::{Bus, BusError, BusEvent, BusHealth, EVENTS_QUEUED_MAX};
+use crate::{Bus, BusError, BusEvent, BusHealth, Listener, Listeners, Listening};
 
 pub use roster::LocalRoster;
 
 /// Carries events from this node to itself.
-#[derive(Debug)]
+#[derive(Default)]
 pub struct LocalBus {
-    events: broadcast::Sender<BusEvent>,
+    listeners: Arc<Listeners>,
 }
 
 impl LocalBus {
     /// A bus of its own.
     #[must_use]
     pub fn new() -> Self {
-        Self { events: broadcast::Sender::new(EVENTS_QUEUED_MAX) }
-    }
-}
-
-impl Default for LocalBus {
-    fn default() -> Self {
-        Self::new()
+        Self::default()
     }
 }
 
 #[async_trait]
 impl Bus for LocalBus {
-    async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
-        if matches!(event, BusEvent::Missed { .. } | BusEvent::Checked) {
-            return Ok(());
+    fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+        if !matches!(event, BusEvent::Missed { .. } | BusEvent::Checked) {
+            self.listeners.tell(&event);
         }
-        // Without a receiver the node is starting or stopping, and nobody waits for news.
-        let _ = self.events.send(event);
         Ok(())
     }
 
@@ -47,8 +40,8 @@ impl Bus for LocalBus {
 
     async fn unfollow(&self, _room: RoomId) {}
 
-    fn events(&self) -> broadcast::Receiver<BusEvent> {
-        self.events.subscribe()
+    fn listen(&self, listener: Arc<dyn Listener>) -> Listening {
+        self.listeners.add(listener)
     }
 
     fn name(&self) -> &'static str {

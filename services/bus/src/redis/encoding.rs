@@ -25,10 +25,13 @@ const WITH_TRACE: u8 = 2;
 /// A W3C `traceparent` of version 00 has 55.
 const TRACE_BYTES_MAX: usize = 64;
 
+/// All fields of a message but the frame, of whatever kind.
+const FIELDS_BYTES_MAX: usize = 128;
+
 /// What one message carries.
 #[derive(Clone, Debug)]
 pub(super) enum Carried {
-    /// An event, for the node's receivers.
+    /// An event, for the node's listeners.
     Event(BusEvent),
     /// A node's probe to itself.
     Probe(u64),
@@ -49,13 +52,17 @@ pub(super) enum DecodeError {
 
 /// The bytes of `event`; `None` if it does not cross the bus.
 pub(super) fn encode(from: NodeId, event: &BusEvent) -> Option<Bytes> {
-    let mut bytes = BytesMut::with_capacity(128);
+    let carried = match event {
+        BusEvent::Hint { frame: Some(frame), .. } => frame.bytes().len(),
+        BusEvent::Ephemeral { frame, .. } => frame.len(),
+        _ => 0,
+    };
+    let mut bytes = BytesMut::with_capacity(FIELDS_BYTES_MAX + carried);
     bytes.put_u8(VERSION);
     match event {
         BusEvent::Hint { room, seq, frame, trace } => {
             let trace = trace.as_ref().map(|trace| trace.0.as_bytes()).filter(|trace| trace.len() <= TRACE_BYTES_MAX);
             let frame = frame.as_ref().map(EntryFrame::bytes);
-            bytes.reserve(128 + frame.map_or(0, Bytes::len));
             bytes.put_u8(HINT);
             bytes.put_slice(&from.0);
             bytes.put_slice(room.as_bytes());
@@ -81,7 +88,6 @@ pub(super) fn encode(from: NodeId, event: &BusEvent) -> Option<Bytes> {
             bytes.put_slice(device.as_bytes());
         }
         BusEvent::Ephemeral { room, frame, from: device } => {
-            bytes.reserve(64 + frame.len());
             bytes.put_u8(EPHEMERAL);
             bytes.put_slice(&from.0);
             bytes.put_slice(room.as_bytes());
@@ -103,11 +109,20 @@ pub(super) fn encode_probe(from: NodeId, number: u64) -> Bytes {
     bytes.freeze()
 }
 
-/// Who published a message and whether it is ephemeral, looking at its first bytes only.
-pub(super) fn peek(bytes: &[u8]) -> Result<(NodeId, bool), DecodeError> {
+/// What a message's first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peeked {
+    /// Who published it.
+    pub(super) from: NodeId,
+    pub(super) is_ephemeral: bool,
+    pub(super) is_probe: bool,
+}
+
+/// Looks at a message's first bytes only.
+pub(super) fn peek(bytes: &[u8]) -> Result<Peeked, DecodeError> {
     let mut fields = Fields(bytes);
     let kind = fields.version_and_kind()?;
-    Ok((NodeId(fields.array()?), kind == EPHEMERAL))
+    Ok(Peeked { from: NodeId(fields.array()?), is_ephemeral: kind == EPHEMERAL, is_probe: kind == PROBE })
 }
 
 /// Reads a message. A frame is copied, so that a few bytes kept in a tail do not keep alive the buffer that they were read into.
@@ -245,7 +260,8 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(event in event()) {
             let bytes = encoded(&event);
-            prop_assert_eq!(peek(&bytes), Ok((NODE, matches!(event, BusEvent::Ephemeral { .. }))));
+            let is_ephemeral = matches!(event, BusEvent::Ephemeral { .. });
+            prop_assert_eq!(peek(&bytes), Ok(Peeked { from: NODE, is_ephemeral, is_probe: false }));
             let Ok(Carried::Event(decoded)) = decode(&bytes) else { panic!("{event:?} was refused") };
             prop_assert_eq!(format!("{decoded:?}"), format!("{event:?}"));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fred::clients::{Client, SubscriberClient};
 use fred::types::config::Options;
 use snug_protocol::RoomId;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::counters::{BusCounters, MissedCause};
@@ -16,14 +16,12 @@ use super::publish::{EPHEMERALS_QUEUED_MAX, HINTS_QUEUED_MAX, Parcel};
 use super::script::Scripts;
 use super::side::Side;
 use super::table::Table;
-use crate::{BusEvent, EVENTS_QUEUED_MAX, NodeId};
+use crate::{BusEvent, Listeners, NodeId};
 
 /// How long a command of ours may take before it counts as failed.
 const COMMAND_LIMIT: Duration = Duration::from_secs(1);
 /// More than one, since following a cluster's redirection counts as an attempt.
 const ATTEMPTS_MAX: u32 = 3;
-/// Undelivered events from which on ephemeral ones are dropped, so that they cannot push out what matters.
-const CROWDED: usize = EVENTS_QUEUED_MAX / 2;
 
 pub(super) struct Link {
     pub(super) node: NodeId,
@@ -32,7 +30,7 @@ pub(super) struct Link {
     pub(super) publisher: Side<Client>,
     pub(super) subscriber: Side<SubscriberClient>,
     pub(super) scripts: Scripts,
-    pub(super) events: broadcast::Sender<BusEvent>,
+    pub(super) listeners: Arc<Listeners>,
     pub(super) counters: Arc<BusCounters>,
     pub(super) hints: mpsc::Sender<Parcel>,
     pub(super) ephemerals: mpsc::Sender<Parcel>,
@@ -60,7 +58,7 @@ impl Link {
             publisher: Side::default(),
             subscriber: Side::default(),
             scripts: Scripts::default(),
-            events: broadcast::Sender::new(EVENTS_QUEUED_MAX),
+            listeners: Arc::default(),
             counters: Arc::default(),
             hints,
             ephemerals,
@@ -80,26 +78,11 @@ impl Link {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands an event to this node's receivers.
-    pub(super) fn deliver(&self, event: BusEvent) {
-        if matches!(event, BusEvent::Ephemeral { .. }) && self.is_crowded() {
-            self.counters.shed.increment();
-            return;
-        }
-        // Without a receiver the node is starting or stopping, and nobody waits for news.
-        let _ = self.events.send(event);
-    }
-
-    /// Whether receivers are so far behind that ephemeral events must make room.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.events.len() >= CROWDED
-    }
-
     /// Events may have been lost.
     pub(super) fn missed(&self, room: Option<RoomId>, cause: MissedCause) {
         self.counters.missed.of(cause).increment();
         let is_precaution = room.is_none() && cause == MissedCause::Timer;
-        self.deliver(if is_precaution { BusEvent::Checked } else { BusEvent::Missed { room } });
+        self.listeners.tell(&if is_precaution { BusEvent::Checked } else { BusEvent::Missed { room } });
     }
 
     /// Something arrived.

@@ -4,9 +4,9 @@
 //! them are one for all nodes and one on which a node hears itself. Which rooms are subscribed is this module's business and not fred's,
 //! which loses sharded subscriptions on a reconnect and does not see slots move.
 //!
-//! A publisher's own events are handed to its receivers at once and their echo is dropped, so a node's own members talk at full speed
-//! without Redis. `publish` never waits for Redis either: it hands the event to a bounded queue, from which one task keeps many on their
-//! way; what does not fit, or is not taken in time, is counted and lost, and the head check of the other nodes finds it.
+//! A publisher tells its own node's listeners itself and the echo is dropped, so a node's own members talk at full speed without Redis.
+//! `publish` never waits for Redis either: it hands the event to a bounded queue, from which one task keeps many on their way; what does
+//! not fit, or is not taken in time, is counted and lost, and the head check of the other nodes finds it.
 
 mod connect;
 mod counters;
@@ -29,11 +29,10 @@ use async_trait::async_trait;
 use fred::clients::SubscriberClient;
 use fred::interfaces::EventInterface;
 use snug_protocol::RoomId;
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Backplane, Bus, BusError, BusEvent, BusHealth, NodeId};
+use crate::{Backplane, Bus, BusError, BusEvent, BusHealth, Listener, Listening, NodeId};
 
 pub use connect::{ConnectError, RedisOptions};
 pub use counters::{BusCounters, MissedCause};
@@ -131,8 +130,8 @@ struct RedisBus {
 #[async_trait]
 impl Bus for RedisBus {
     /// `Ok` means that the event is on its way; it may still be lost. Takes no time whatever Redis does.
-    async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
-        self.link.publish(event)
+    fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+        self.link.publish(&event)
     }
 
     async fn follow(&self, room: RoomId) -> Result<(), BusError> {
@@ -143,8 +142,8 @@ impl Bus for RedisBus {
         self.link.unfollow(room);
     }
 
-    fn events(&self) -> broadcast::Receiver<BusEvent> {
-        self.link.events.subscribe()
+    fn listen(&self, listener: Arc<dyn Listener>) -> Listening {
+        self.link.listeners.add(listener)
     }
 
     fn name(&self) -> &'static str {

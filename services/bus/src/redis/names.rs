@@ -15,14 +15,20 @@ impl Names {
         Self { prefix: prefix.to_owned() }
     }
 
+    /// One is made for each event, so without a formatter and with one allocation.
+    fn of_room(&self, what: &str, room: RoomId) -> String {
+        let room = room.to_string();
+        [&self.prefix, what, &room, "}"].concat()
+    }
+
     /// Channel: hints and changes of access.
     pub(super) fn news(&self, room: RoomId) -> String {
-        format!("{}news:{{{room}}}", self.prefix)
+        self.of_room("news:{", room)
     }
 
     /// Channel: ephemeral events.
     pub(super) fn fleeting(&self, room: RoomId) -> String {
-        format!("{}fleeting:{{{room}}}", self.prefix)
+        self.of_room("fleeting:{", room)
     }
 
     /// Channel: what every node hears.

@@ -1,11 +1,14 @@
-//! Publishing: a bounded queue that nobody waits for, and one task that keeps many publications on their way.
+//! Publishing: a bounded queue that nobody waits for, and one task that keeps several calls of Redis on their way.
+//!
+//! A driver's call costs more than what Redis does for it, and a commit makes many hints at one moment. So those that are queued go
+//! together, in one script, but in a cluster, where channels of different slots are different servers' business.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::interfaces::{ClientLike, LuaInterface, PubsubInterface};
 use fred::types::Value;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -20,12 +23,21 @@ use crate::{BusError, BusEvent};
 pub(super) const HINTS_QUEUED_MAX: usize = 4_096;
 /// Ephemeral events that wait to be published.
 pub(super) const EPHEMERALS_QUEUED_MAX: usize = 512;
-/// Publications without an answer as yet.
+/// Calls without an answer as yet, in a cluster; each publishes one event there.
 const HINTS_IN_FLIGHT_MAX: usize = 512;
+/// The same where calls publish several: few, so that what comes meanwhile goes together.
+const BATCHES_IN_FLIGHT_MAX: usize = 16;
 /// Few, so that a hint waits behind few.
 const EPHEMERALS_IN_FLIGHT_MAX: usize = 32;
+/// Events that are published by one call, and about the most bytes of them, so that Redis is never busy with one for long.
+const BATCH_MAX: usize = 64;
+const BATCH_BYTES_MAX: usize = 128 * 1024;
 /// How long what is queued may still be published when the node stops.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Publishes events: a channel and a payload each. Sent whole each time, which is short: one that Redis has forgotten would come again behind
+/// what was to follow it.
+const PUBLISH: &str = "for at = 1, #ARGV, 2 do redis.call('SPUBLISH', ARGV[at], ARGV[at + 1]) end return #ARGV / 2";
 
 /// An event that is ready to be published.
 pub(super) struct Parcel {
@@ -34,23 +46,27 @@ pub(super) struct Parcel {
 }
 
 impl Link {
-    /// Hands `event` to this node's receivers and queues it for the others.
-    pub(super) fn publish(&self, event: BusEvent) -> Result<(), BusError> {
-        let Some(payload) = encoding::encode(self.node, &event) else { return Ok(()) };
-        let (channel, queue) = match &event {
+    /// Tells this node's listeners of `event` and queues it for the others.
+    pub(super) fn publish(&self, event: &BusEvent) -> Result<(), BusError> {
+        let Some(payload) = encoding::encode(self.node, event) else { return Ok(()) };
+        let (channel, queue) = match event {
             BusEvent::Hint { room, .. } | BusEvent::Access { room, .. } => (self.names.news(*room), &self.hints),
             BusEvent::Ephemeral { room, .. } => (self.names.fleeting(*room), &self.ephemerals),
             BusEvent::Token { .. } | BusEvent::Missed { .. } | BusEvent::Checked => {
                 (self.names.everyone(), &self.hints)
             }
         };
-        self.deliver(event);
+        self.listeners.tell(event);
         // What is queued now could only be sent when it is old.
         if self.publisher.current().is_none() || queue.try_send(Parcel { channel, payload }).is_err() {
             self.counters.publish_failed.increment();
             return Err(BusError::Unavailable);
         }
         Ok(())
+    }
+
+    fn is_clustered(&self) -> bool {
+        self.publisher.current().is_some_and(|current| current.client.is_clustered())
     }
 }
 
@@ -63,18 +79,22 @@ pub(super) async fn run(
     stop: CancellationToken,
     closing: DropGuard,
 ) {
+    // What it is connected to says so once for all: a client that takes another's place is made of the same address.
+    let is_clustered = link.is_clustered();
+    let (together, in_flight_max) =
+        if is_clustered { (1, HINTS_IN_FLIGHT_MAX) } else { (BATCH_MAX, BATCHES_IN_FLIGHT_MAX) };
     let (mut hints_flying, mut ephemerals_flying) = (FuturesUnordered::new(), FuturesUnordered::new());
     loop {
         tokio::select! {
             biased;
-            Some(done) = hints_flying.next(), if !hints_flying.is_empty() => link.count(done),
-            Some(done) = ephemerals_flying.next(), if !ephemerals_flying.is_empty() => link.count(done),
-            Some(parcel) = hints.recv(), if hints_flying.len() < HINTS_IN_FLIGHT_MAX => {
+            Some(()) = hints_flying.next(), if !hints_flying.is_empty() => {}
+            Some(()) = ephemerals_flying.next(), if !ephemerals_flying.is_empty() => {}
+            Some(parcel) = hints.recv(), if hints_flying.len() < in_flight_max => {
                 // Futures are polled first, and so put on the connection, in the order of being pushed.
-                hints_flying.push(send(&link, parcel));
+                hints_flying.push(link.send(batch(parcel, &mut hints, together)));
             }
             Some(parcel) = ephemerals.recv(), if ephemerals_flying.len() < EPHEMERALS_IN_FLIGHT_MAX => {
-                ephemerals_flying.push(send(&link, parcel));
+                ephemerals_flying.push(link.send(batch(parcel, &mut ephemerals, together)));
             }
             () = stop.cancelled() => break,
         }
@@ -82,16 +102,12 @@ pub(super) async fn run(
     hints.close();
     let flush = async {
         while let Some(parcel) = hints.recv().await {
-            hints_flying.push(send(&link, parcel));
-            if hints_flying.len() >= HINTS_IN_FLIGHT_MAX
-                && let Some(done) = hints_flying.next().await
-            {
-                link.count(done);
+            hints_flying.push(link.send(batch(parcel, &mut hints, together)));
+            if hints_flying.len() >= in_flight_max {
+                hints_flying.next().await;
             }
         }
-        while let Some(done) = hints_flying.next().await {
-            link.count(done);
-        }
+        while let Some(()) = hints_flying.next().await {}
     };
     if tokio::time::timeout(FLUSH_LIMIT, flush).await.is_err() {
         tracing::warn!("stopped before everything was published");
@@ -99,22 +115,43 @@ pub(super) async fn run(
     drop(closing);
 }
 
-async fn send(link: &Link, parcel: Parcel) -> Result<(), Error> {
-    let current = link.publisher.current().ok_or_else(Error::new_canceled)?;
-    let client = current.client.with_options(&fail_fast());
-    let sent = client.spublish(parcel.channel, Value::Bytes(parcel.payload));
-    let _heard_by: i64 = current.unless_broken(sent).await?;
-    Ok(())
+/// This event and what is queued behind it, as much as goes together.
+fn batch(first: Parcel, queue: &mut mpsc::Receiver<Parcel>, together: usize) -> Vec<Parcel> {
+    let mut bytes = first.payload.len();
+    let mut batch = vec![first];
+    while batch.len() < together && bytes < BATCH_BYTES_MAX {
+        let Ok(parcel) = queue.try_recv() else { break };
+        bytes += parcel.payload.len();
+        batch.push(parcel);
+    }
+    batch
 }
 
 impl Link {
-    fn count(&self, done: Result<(), Error>) {
-        match done {
-            Ok(()) => self.counters.published.increment(),
+    async fn send(&self, batch: Vec<Parcel>) {
+        let count = batch.len() as u64;
+        match self.try_send(batch).await {
+            Ok(()) => self.counters.published.add(count),
             Err(error) => {
-                self.counters.publish_failed.increment();
-                tracing::debug!(%error, "an event was not published");
+                self.counters.publish_failed.add(count);
+                tracing::debug!(%error, count, "events were not published");
             }
         }
+    }
+
+    async fn try_send(&self, batch: Vec<Parcel>) -> Result<(), Error> {
+        let current = self.publisher.current().ok_or_else(Error::new_canceled)?;
+        let client = current.client.with_options(&fail_fast());
+        let sent = async {
+            match <[Parcel; 1]>::try_from(batch) {
+                Ok([Parcel { channel, payload }]) => client.spublish::<i64, _, _>(channel, Value::Bytes(payload)).await,
+                Err(batch) => {
+                    let arguments =
+                        batch.into_iter().flat_map(|parcel| [parcel.channel.into(), Value::Bytes(parcel.payload)]);
+                    client.eval::<i64, _, _, _>(PUBLISH, (), arguments.collect::<Vec<Value>>()).await
+                }
+            }
+        };
+        current.unless_broken(sent).await.map(drop)
     }
 }

@@ -1,10 +1,11 @@
-//! Receiving: from fred's channel to the node's receivers.
+//! Receiving: from fred's channel to the node's listeners.
 
 use std::sync::Arc;
 
 use fred::types::{Message, Value};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::MissedCause;
@@ -12,21 +13,33 @@ use super::encoding::{Carried, DecodeError, decode, peek};
 use super::link::Link;
 
 /// Messages that fred may be ahead of us.
-pub(super) const MESSAGES_QUEUED_MAX: usize = 4_096;
+pub(super) const MESSAGES_QUEUED_MAX: usize = 8_192;
+/// So far behind, ephemeral events are dropped, so that they cannot push out what matters.
+const CROWDED: usize = MESSAGES_QUEUED_MAX / 2;
+
+/// Messages that are taken before others get their turn: about a millisecond's work. By itself tokio has a task give way after 128, and on a
+/// node that has much to do its next turn is far away.
+const TAKEN_AT_ONCE: usize = 1_024;
 
 /// Takes in messages of one connection until `broken`.
 pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken: CancellationToken) {
+    let mut taken = 0;
     loop {
+        if taken == TAKEN_AT_ONCE {
+            taken = 0;
+            tokio::task::yield_now().await;
+        }
         let message = tokio::select! {
             biased;
             () = broken.cancelled() => return,
-            message = messages.recv() => message,
+            message = unconstrained(messages.recv()) => message,
         };
+        taken += 1;
         match message {
             Ok(message) => {
                 link.counters.received.increment();
                 link.heard();
-                if let Err(error) = take(&link, &message.value) {
+                if let Err(error) = take(&link, &message.value, messages.len() >= CROWDED) {
                     link.counters.undecodable.increment();
                     tracing::debug!(channel = &*message.channel, %error, "a message was not understood");
                 }
@@ -40,15 +53,19 @@ pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken
     }
 }
 
-fn take(link: &Link, value: &Value) -> Result<(), DecodeError> {
+fn take(link: &Link, value: &Value, is_crowded: bool) -> Result<(), DecodeError> {
     let bytes: &[u8] = match value {
         Value::Bytes(bytes) => bytes,
         // What happens to be UTF-8.
         Value::String(text) => text.as_bytes(),
         _ => return Err(DecodeError::Length),
     };
-    let (from, is_ephemeral) = peek(bytes)?;
-    if is_ephemeral && link.is_crowded() {
+    let seen = peek(bytes)?;
+    if seen.from == link.node && !seen.is_probe {
+        // Whoever published it told of it.
+        return Ok(());
+    }
+    if seen.is_ephemeral && is_crowded {
         link.counters.shed.increment();
         return Ok(());
     }
@@ -56,9 +73,7 @@ fn take(link: &Link, value: &Value) -> Result<(), DecodeError> {
         Carried::Probe(number) => {
             link.probe_heard.send_replace(number);
         }
-        // Our own were handed on when they were published.
-        Carried::Event(_) if from == link.node => {}
-        Carried::Event(event) => link.deliver(event),
+        Carried::Event(event) => link.listeners.tell(&event),
     }
     Ok(())
 }

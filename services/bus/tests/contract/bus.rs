@@ -1,11 +1,13 @@
 //! What a bus promises.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use snug_bus::{BusEvent, BusHealth, EVENTS_QUEUED_MAX, TraceParent};
+use snug_bus::{BusEvent, BusHealth, TraceParent};
 use snug_protocol::Seq;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::limits::{ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX};
-use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use crate::fixture::{Node, device, hint, looks, over_every_backend, room};
 
@@ -18,7 +20,8 @@ over_every_backend!(
     a_room_is_followed_however_often_it_was_left_before(2),
     the_largest_frames_arrive_whole(2),
     publishing_that_something_was_missed_does_nothing(2),
-    who_does_not_listen_is_told_so_and_delays_nobody(1),
+    who_publishes_has_been_heard_on_its_own_node_however_much_there_is(1),
+    who_has_stopped_listening_hears_nothing_more(1),
     it_works_at_first(1),
 );
 
@@ -39,7 +42,7 @@ async fn every_event_reaches_every_node_that_follows_the_room(nodes: Vec<Node>) 
     ];
     let fleeting = BusEvent::Ephemeral { room, frame: Bytes::from_static(b"{}"), from: device() };
     for event in news.iter().chain([&fleeting]) {
-        nodes[1].publish(event.clone()).await;
+        nodes[1].publish(event.clone());
     }
     for events in &mut hearing {
         let mut heard = Vec::new();
@@ -55,7 +58,7 @@ async fn every_event_reaches_every_node_that_follows_the_room(nodes: Vec<Node>) 
 
 async fn a_token_that_was_revoked_is_told_to_nodes_that_follow_nothing(nodes: Vec<Node>) {
     let (event, mut events) = (BusEvent::Token { device: device() }, nodes[1].events());
-    nodes[0].publish(event.clone()).await;
+    nodes[0].publish(event.clone());
     assert_eq!(looks(&events.next().await), looks(&event));
 }
 
@@ -66,7 +69,7 @@ async fn what_a_node_publishes_arrives_in_its_order(nodes: Vec<Node>) {
         node.follow(room).await;
     }
     for seq in 1..=2_000 {
-        nodes[0].publish(hint(room, seq)).await;
+        nodes[0].publish(hint(room, seq));
     }
     for events in &mut hearing {
         for seq in 1..=2_000 {
@@ -80,8 +83,8 @@ async fn what_two_nodes_publish_arrives_in_the_order_of_each(nodes: Vec<Node>) {
     let mut events = nodes[2].events();
     nodes[2].follow(room).await;
     for seq in 1..=500 {
-        nodes[0].publish(hint(room, seq)).await;
-        nodes[1].publish(hint(room, 1_000 + seq)).await;
+        nodes[0].publish(hint(room, seq));
+        nodes[1].publish(hint(room, 1_000 + seq));
     }
     let mut next = [1, 1_001];
     while next != [501, 1_501] {
@@ -97,7 +100,7 @@ async fn what_is_published_after_a_follow_arrives(nodes: Vec<Node>) {
     for seq in 1..=100 {
         let room = room();
         nodes[1].follow(room).await;
-        nodes[0].publish(hint(room, seq)).await;
+        nodes[0].publish(hint(room, seq));
         events.until_hint(room, seq).await;
     }
 }
@@ -115,7 +118,7 @@ async fn a_room_is_followed_however_often_it_was_left_before(nodes: Vec<Node>) {
         let _ = futures_util::FutureExt::now_or_never(nodes[1].bus().follow(room));
         nodes[1].bus().unfollow(room).await;
         nodes[1].follow(room).await;
-        nodes[0].publish(hint(room, seq)).await;
+        nodes[0].publish(hint(room, seq));
         events.until_hint(room, seq).await;
     }
 }
@@ -128,7 +131,7 @@ async fn the_largest_frames_arrive_whole(nodes: Vec<Node>) {
     let entry = BusEvent::Hint { room, seq: Seq(1), frame: Some(frame), trace: None };
     let fleeting = BusEvent::Ephemeral { room, frame: vec![b'x'; FRAME_BYTES_MAX].into(), from: device() };
     for event in [entry, fleeting] {
-        nodes[0].publish(event.clone()).await;
+        nodes[0].publish(event.clone());
         assert!(looks(&events.next().await) == looks(&event), "it was changed on its way");
     }
 }
@@ -137,21 +140,35 @@ async fn publishing_that_something_was_missed_does_nothing(nodes: Vec<Node>) {
     let room = room();
     let mut events = nodes[1].events();
     nodes[1].follow(room).await;
-    nodes[0].publish(BusEvent::Missed { room: None }).await;
-    nodes[0].publish(hint(room, 1)).await;
+    nodes[0].publish(BusEvent::Missed { room: None });
+    nodes[0].publish(hint(room, 1));
     assert_eq!(looks(&events.next().await), looks(&hint(room, 1)));
 }
 
-async fn who_does_not_listen_is_told_so_and_delays_nobody(nodes: Vec<Node>) {
+async fn who_publishes_has_been_heard_on_its_own_node_however_much_there_is(nodes: Vec<Node>) {
     let room = room();
     let mut events = nodes[0].events();
     nodes[0].follow(room).await;
-    for seq in 1..=u64::try_from(EVENTS_QUEUED_MAX).expect("it fits") + 10 {
-        // More than the queue to other nodes takes; this node's own receivers are another matter.
-        let _ = nodes[0].bus().publish(hint(room, seq)).await;
+    // More than the queue to other nodes takes.
+    for seq in 1..=10_000 {
+        let _ = nodes[0].bus().publish(hint(room, seq));
+        assert_eq!(events.try_next().as_ref().map(looks), Ok(looks(&hint(room, seq))));
     }
-    assert!(matches!(events.try_next(), Err(TryRecvError::Lagged(_))));
-    assert!(events.try_next().is_ok(), "what is left is still there");
+}
+
+async fn who_has_stopped_listening_hears_nothing_more(nodes: Vec<Node>) {
+    let room = room();
+    let (sender, mut others) = (broadcast::Sender::new(8), nodes[0].events());
+    let mut heard = sender.subscribe();
+    let listening = nodes[0].bus().listen(Arc::new(sender));
+    nodes[0].publish(hint(room, 1));
+    assert_eq!(heard.try_recv().as_ref().map(looks), Ok(looks(&hint(room, 1))));
+    drop(listening);
+    nodes[0].publish(hint(room, 2));
+    assert!(matches!(heard.try_recv(), Err(TryRecvError::Closed)), "nor is it kept");
+    for seq in 1..=2 {
+        assert_eq!(looks(&others.next().await), looks(&hint(room, seq)), "while others go on hearing");
+    }
 }
 
 async fn it_works_at_first(nodes: Vec<Node>) {

@@ -129,7 +129,7 @@ async fn a_sentinel_tells_where_the_main_server_is() {
         (Node::on_redis(&url, options()).await, Node::on_redis(&main.url(), options()).await, room());
     let mut events = one.events();
     one.follow(room).await;
-    one.publish(hint(room, 1)).await;
+    one.publish(hint(room, 1));
     events.until_hint(room, 1).await;
     assert_eq!(other.bus().name(), "redis");
     let clients = main.cli(&["CLIENT", "LIST"]).await;

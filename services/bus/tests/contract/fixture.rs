@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snug_bus::{
-    Backplane, Bus, BusCounters, BusEvent, LocalBus, LocalRoster, NodeId, RedisBackplane, RedisOptions, Roster,
-    SharedLimits,
+    Backplane, Bus, BusCounters, BusEvent, Listening, LocalBus, LocalRoster, NodeId, RedisBackplane, RedisOptions,
+    Roster, SharedLimits,
 };
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::{DeviceId, RoomId, Seq};
@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The nodes' lease, short enough to wait for its end.
 pub const LEASE: Duration = Duration::from_secs(2);
+/// What a test may leave lying of what a node hears.
+const EVENTS_QUEUED_MAX: usize = 16_384;
 
 /// The address of a Redis 7 that the tests share with others.
 pub async fn redis_server() -> String {
@@ -96,11 +98,12 @@ impl Node {
     }
 
     pub fn events(&self) -> Events {
-        Events(self.backplane.bus.events())
+        let sender = broadcast::Sender::new(EVENTS_QUEUED_MAX);
+        Events { events: sender.subscribe(), _listening: self.bus().listen(Arc::new(sender)) }
     }
 
-    pub async fn publish(&self, event: BusEvent) {
-        self.bus().publish(event).await.expect("the bus takes it");
+    pub fn publish(&self, event: BusEvent) {
+        self.bus().publish(event).expect("the bus takes it");
     }
 
     /// Follows, again and again while a busy machine does not get it confirmed in time.
@@ -152,12 +155,15 @@ macro_rules! over_every_backend {
 pub(crate) use over_every_backend;
 
 /// What one node hears.
-pub struct Events(broadcast::Receiver<BusEvent>);
+pub struct Events {
+    events: broadcast::Receiver<BusEvent>,
+    _listening: Listening,
+}
 
 impl Events {
     /// The next event, as it looks.
     pub async fn next(&mut self) -> BusEvent {
-        match timeout(PATIENCE, self.0.recv()).await {
+        match timeout(PATIENCE, self.events.recv()).await {
             Ok(Ok(event)) => event,
             Ok(Err(error)) => panic!("no event: {error}"),
             Err(_) => panic!("no event came"),
@@ -168,7 +174,7 @@ impl Events {
     pub async fn until<T>(&mut self, what: &str, is_it: impl Fn(&BusEvent) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match tokio::time::timeout_at(deadline, self.0.recv()).await {
+            match tokio::time::timeout_at(deadline, self.events.recv()).await {
                 Ok(Ok(event)) => {
                     if let Some(found) = is_it(&event) {
                         return found;
@@ -195,7 +201,7 @@ impl Events {
     }
 
     pub fn try_next(&mut self) -> Result<BusEvent, broadcast::error::TryRecvError> {
-        self.0.try_recv()
+        self.events.try_recv()
     }
 }
 

@@ -14,8 +14,8 @@ impl Chat {
     /// The store's refusal or failure; nothing was changed, or after `Store(Unavailable)` the same step may be sent again.
     pub async fn administer(&self, step: NewStep) -> Result<Sent, StepError> {
         let header = *step.envelope.header();
-        let appended = self.counted(header.room, self.store.administer(step), |appended| appended).await?;
-        Ok(self.tell(&header, appended).await)
+        let appended = self.counted(header.room, self.shared.store.administer(step), |appended| appended).await?;
+        Ok(self.tell(&header, appended))
     }
 
     /// Begins an epoch durably, tells those who are in the room no longer, and publishes its record. Returns the invites that are no more.
@@ -27,13 +27,13 @@ impl Chat {
     pub async fn begin_epoch(&self, new: NewEpoch) -> Result<(Sent, Vec<Grant>), StepError> {
         let header = *new.record.header();
         let mut gone: Vec<DeviceId> = new.remove.clone();
-        let beginning = self.store.begin_epoch(new);
+        let beginning = self.shared.store.begin_epoch(new);
         let begun = self.counted(header.room, beginning, |begun| &begun.appended).await?;
         gone.extend(begun.excluded);
         // Before the record, which is not for them.
         if begun.appended.frame.is_some() {
-            self.tell_access_lost(header.room, &gone).await;
+            self.tell_access_lost(header.room, &gone);
         }
-        Ok((self.tell(&header, begun.appended).await, begun.revoked))
+        Ok((self.tell(&header, begun.appended), begun.revoked))
     }
 }

@@ -3,6 +3,7 @@
 mod counters;
 mod error;
 mod govern;
+mod sending;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use snug_protocol::envelope::{HEADER_BYTES, Header};
 use snug_protocol::limits::SMALL_PLAINTEXT_MAX;
 use snug_protocol::{DeviceId, EntryKind, Envelope, RoomId, Seq};
 use snug_store::{AppendError, Appended, StepError, Store};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::limit::{Buckets, Rate};
 use crate::presence::Presence;
@@ -22,6 +23,7 @@ use crate::telemetry::trace;
 
 pub use counters::{ChatCounters, Outcome};
 pub use error::{ChatError, out_of_order, step_body, store_code, wait_body};
+pub use sending::Sending;
 
 /// Envelopes up to this size travel inside the hint; others are read from the store by each node.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
@@ -46,11 +48,15 @@ pub struct Sent {
 /// Appends entries and tells the bus. Cheap to clone.
 #[derive(Clone)]
 pub struct Chat {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     store: Store,
     bus: Arc<dyn Bus>,
     presence: Presence,
-    rates: Arc<Buckets<DeviceId>>,
-    counters: Arc<ChatCounters>,
+    rates: Buckets<DeviceId>,
+    counters: ChatCounters,
 }
 
 /// Whether the database failed, rather than the log refused.
@@ -94,22 +100,23 @@ impl Chat {
     /// Over this store and bus, each device limited to `rate`.
     #[must_use]
     pub fn new(store: Store, bus: Arc<dyn Bus>, presence: Presence, rate: Rate) -> Self {
-        Self { store, bus, presence, rates: Arc::new(Buckets::new(rate)), counters: Arc::default() }
+        let (rates, counters) = (Buckets::new(rate), ChatCounters::default());
+        Self { shared: Arc::new(Shared { store, bus, presence, rates, counters }) }
     }
 
     /// What it has counted.
     #[must_use]
     pub fn counters(&self) -> &ChatCounters {
-        &self.counters
+        &self.shared.counters
     }
 
     /// How many writes were within their device's rate and how many were not.
     #[must_use]
     pub fn rate_decisions(&self) -> &Decisions {
-        self.rates.decisions()
+        self.shared.rates.decisions()
     }
 
-    /// Waits for the log's answer, counts it, and tells the trace of it. `appended`: the entry in a good answer.
+    /// Waits for the log's answer and counts it. `appended`: the entry in a good answer.
     async fn counted<T, E: StoreFailed>(
         &self,
         room: RoomId,
@@ -118,10 +125,15 @@ impl Chat {
     ) -> Result<T, E> {
         let (began, span) = (Instant::now(), trace::append(room));
         let answer = appending.instrument(span.clone()).await;
-        self.counters.seconds.observe(began.elapsed());
-        let (outcome, seq) = match &answer {
-            Ok(answer) => {
-                let Appended { seq, frame, .. } = appended(answer);
+        self.count(began, &span, answer.as_ref().map(appended));
+        answer
+    }
+
+    /// Counts the log's answer, and tells the trace of it.
+    fn count<E: StoreFailed>(&self, began: Instant, span: &Span, answer: Result<&Appended, &E>) {
+        self.shared.counters.seconds.observe(began.elapsed());
+        let (outcome, seq) = match answer {
+            Ok(Appended { seq, frame, .. }) => {
                 (if frame.is_some() { Outcome::Appended } else { Outcome::Duplicate }, Some(*seq))
             }
             Err(error) if error.store_failed() => {
@@ -131,9 +143,8 @@ impl Chat {
             }
             Err(_) => (Outcome::Refused, None),
         };
-        self.counters.appends.of(outcome).increment();
-        trace::committed(&span, seq);
-        answer
+        self.shared.counters.appends.of(outcome).increment();
+        trace::committed(span, seq);
     }
 
     /// Counts one write of `device` against its rate.
@@ -141,7 +152,7 @@ impl Chat {
     /// # Errors
     /// `TooFast`.
     pub fn charge(&self, device: DeviceId) -> Result<(), ChatError> {
-        self.rates.charge(&device, Instant::now()).map_err(|retry_after| ChatError::TooFast { retry_after })
+        self.shared.rates.charge(&device, Instant::now()).map_err(|retry_after| ChatError::TooFast { retry_after })
     }
 
     /// Checks what can be told without the database: the author, what its type allows, and the rate. A refused one counts too.
@@ -159,62 +170,56 @@ impl Chat {
 
     /// Appends an admitted envelope durably, then publishes it. A duplicate is acknowledged again, and its place announced.
     ///
-    /// Dropping the future may leave the message committed and unpublished; followers then find it by the head check.
+    /// Dropping what is returned may leave the message committed and unpublished; followers then find it by the head check.
     ///
     /// # Errors
     /// The log's refusal, or the database's failure; then the same envelope may be sent again.
-    pub async fn send_message(&self, envelope: Envelope) -> Result<Sent, ChatError> {
-        let header = *envelope.header();
-        let appended = self.counted(header.room, self.store.append(envelope), |appended| appended).await?;
-        let sent = self.tell(&header, appended).await;
-        if header.kind == EntryKind::Leave && !sent.duplicate {
-            self.tell_access_lost(header.room, &[header.device]).await;
-        }
-        Ok(sent)
+    pub fn send_message(&self, envelope: Envelope) -> Sending {
+        Sending::begin(self.clone(), envelope)
     }
 
     /// Publishes an entry that has just been committed, whatever its type, and makes the acknowledgement of it.
-    async fn tell(&self, header: &Header, appended: Appended) -> Sent {
+    fn tell(&self, header: &Header, appended: Appended) -> Sent {
         let (seq, at_ms) = (appended.seq, appended.at_ms);
         let Some(frame) = appended.frame else {
             // Whoever committed it may have had no time to tell of it.
-            self.publish(BusEvent::Hint { room: header.room, seq, frame: None, trace: None }).await;
+            self.publish(BusEvent::Hint { room: header.room, seq, frame: None, trace: None });
             return Sent { seq, at_ms, duplicate: true };
         };
         // Of what erases each node must hear, even if it has found the entry already.
         let inline = frame.bytes().len() <= INLINE_BYTES_MAX || may_erase(header.kind);
         let (frame, span) = (inline.then_some(frame), trace::publish());
         let hint = BusEvent::Hint { room: header.room, seq, frame, trace: trace::parent(&span) };
-        self.publish_in(span, hint).await;
+        self.publish_in(&span, hint);
         Sent { seq, at_ms, duplicate: false }
     }
 
     /// These devices are in the room no longer: they are gone at once, and their sockets ask why.
-    async fn tell_access_lost(&self, room: RoomId, devices: &[DeviceId]) {
+    fn tell_access_lost(&self, room: RoomId, devices: &[DeviceId]) {
         for device in devices {
-            self.presence.expel(room, *device);
+            self.shared.presence.expel(room, *device);
         }
         if devices.len() > ACCESS_NEWS_MAX {
-            return self.publish(BusEvent::Access { room, device: None }).await;
+            return self.publish(BusEvent::Access { room, device: None });
         }
         for device in devices {
-            self.publish(BusEvent::Access { room, device: Some(*device) }).await;
+            self.publish(BusEvent::Access { room, device: Some(*device) });
         }
     }
 
     /// Publishes without caring whether it arrives: losses are found by those who miss something.
-    pub async fn publish(&self, event: BusEvent) {
-        self.publish_in(trace::publish(), event).await;
+    pub fn publish(&self, event: BusEvent) {
+        self.publish_in(&trace::publish(), event);
     }
 
-    async fn publish_in(&self, span: tracing::Span, event: BusEvent) {
-        if let Err(error) = self.bus.publish(event).instrument(span).await {
+    fn publish_in(&self, span: &Span, event: BusEvent) {
+        if let Err(error) = span.in_scope(|| self.shared.bus.publish(event)) {
             tracing::debug!(%error, "an event was not published");
         }
     }
 
     /// Forgets devices that have not sent for a while.
     pub fn sweep(&self) {
-        self.rates.sweep(Instant::now());
+        self.shared.rates.sweep(Instant::now());
     }
 }

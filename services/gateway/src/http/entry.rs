@@ -193,7 +193,7 @@ pub async fn revoke(
     let device = caller.device();
     let revocation = session.table.tasks().spawn(async move {
         let outcome = tokens.revoke(&caller).await;
-        chat.publish(BusEvent::Token { device }).await;
+        chat.publish(BusEvent::Token { device });
         outcome
     });
     revocation.await.map_err(|_| ErrorCode::Internal)??;

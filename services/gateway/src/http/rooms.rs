@@ -63,10 +63,10 @@ pub async fn erase(
         let outcome = loop {
             tokio::select! {
                 outcome = &mut erasing => break outcome,
-                () = tokio::time::sleep(NEWS_PERIOD) => chat.publish(BusEvent::Access { room, device: None }).await,
+                () = tokio::time::sleep(NEWS_PERIOD) => chat.publish(BusEvent::Access { room, device: None }),
             }
         };
-        chat.publish(BusEvent::Access { room, device: None }).await;
+        chat.publish(BusEvent::Access { room, device: None });
         outcome
     });
     deletion.await.map_err(|_| ErrorCode::Internal)??;

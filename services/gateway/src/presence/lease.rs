@@ -3,13 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use snug_bus::{BusEvent, LEASE_RENEWED_EVERY};
+use snug_bus::{BusEvent, LEASE_RENEWED_EVERY, Listener};
 use snug_protocol::RoomId;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{CALL_LIMIT, Presence, lock};
-use crate::events::Listener;
 
 /// From the first doubt about who is in a room until those who follow it are told how things stand: by then every node has noticed, and
 /// has written its entries again.
@@ -95,10 +94,6 @@ impl Listener for Presence {
         if let BusEvent::Missed { room } = event {
             self.missed(*room);
         }
-    }
-
-    fn overrun(&self, _lost: u64) {
-        self.missed(None);
     }
 }
 

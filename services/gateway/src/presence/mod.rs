@@ -196,14 +196,14 @@ impl Presence {
         }
     }
 
-    async fn publish(&self, room: RoomId, frame: &ServerFrame, from: DeviceId) {
+    fn publish(&self, room: RoomId, frame: &ServerFrame, from: DeviceId) {
         let frame = Bytes::from(serde_json::to_vec(frame).expect("a frame is plain data"));
         // Presence may be lost.
-        let _ = self.shared.bus.publish(BusEvent::Ephemeral { room, frame, from }).await;
+        let _ = self.shared.bus.publish(BusEvent::Ephemeral { room, frame, from });
     }
 
-    async fn tell(&self, room: RoomId, device: DeviceId, state: PresenceState, here_count: u32) {
-        self.publish(room, &ServerFrame::Presence { room, device, state, here_count }, device).await;
+    fn tell(&self, room: RoomId, device: DeviceId, state: PresenceState, here_count: u32) {
+        self.publish(room, &ServerFrame::Presence { room, device, state, here_count }, device);
     }
 
     /// Tells those in the room how things stand; later, if the roster cannot say.
@@ -214,7 +214,7 @@ impl Presence {
             return self.doubt([room]);
         };
         let frame = ServerFrame::Here { room, here: (here_count < CROWD_BEGINS).then_some(here), here_count };
-        self.publish(room, &frame, DeviceId::default()).await;
+        self.publish(room, &frame, DeviceId::default());
     }
 
     async fn tell_departures(&self, departures: Vec<Departure>) {
@@ -228,7 +228,7 @@ impl Presence {
                 continue;
             }
             for Departure { device, here_count, .. } in departures {
-                self.tell(room, device, PresenceState::Gone, here_count).await;
+                self.tell(room, device, PresenceState::Gone, here_count);
             }
         }
     }

@@ -67,7 +67,7 @@ impl Presence {
         } else if changed && !is_here && here_count == CROWD_ENDS {
             self.tell_stand(room).await;
         } else if changed {
-            self.tell(room, device, state, here_count).await;
+            self.tell(room, device, state, here_count);
         }
         let mut pending = lock(&self.shared.pending);
         if due.expel && self.table().contains(key) {
@@ -83,7 +83,7 @@ impl Presence {
         let (room, device) = key;
         if !due.late {
             let (_, own_count) = self.table().here(room, 0);
-            self.tell(room, device, state, own_count).await;
+            self.tell(room, device, state, own_count);
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Mutex as StdMutex;
 use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
-use snug_bus::{BusError, LocalBus, LocalRoster, Stand};
-use tokio::sync::broadcast::Receiver;
+use snug_bus::{BusError, Listening, LocalBus, LocalRoster, Stand};
+use tokio::sync::broadcast::{Receiver, Sender};
 
 use super::*;
 use crate::events;
@@ -19,6 +19,8 @@ const BEN: DeviceId = DeviceId([3; 16]);
 const GRACE_OVER: Duration = Duration::from_secs(11);
 /// Long enough for what must happen, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// More than a test publishes while it does not look.
+const EVENTS_QUEUED_MAX: usize = 8_192;
 
 #[derive(Default)]
 struct Flaky {
@@ -87,12 +89,14 @@ struct Scene {
     there: Presence,
     roster: Arc<Flaky>,
     told: Receiver<BusEvent>,
+    _listening: Listening,
     _stop: tokio_util::sync::DropGuard,
 }
 
 fn scene() -> Scene {
     let (bus, roster, stop) = (Arc::new(LocalBus::new()), Arc::new(Flaky::default()), CancellationToken::new());
-    let told = bus.events();
+    let events = Sender::new(EVENTS_QUEUED_MAX);
+    let (told, listening) = (events.subscribe(), bus.listen(Arc::new(events)));
     let backplane = Backplane { bus, roster: Arc::clone(&roster) as Arc<dyn Roster>, limits: None };
     let node = |number| {
         let tasks = TaskTracker::new();
@@ -100,7 +104,7 @@ fn scene() -> Scene {
         events::listen(&*backplane.bus, vec![Arc::new(presence.clone())], &tasks, stop.clone());
         presence
     };
-    Scene { here: node(1), there: node(2), roster, told, _stop: stop.clone().drop_guard() }
+    Scene { here: node(1), there: node(2), roster, told, _listening: listening, _stop: stop.clone().drop_guard() }
 }
 
 fn told(device: DeviceId, state: PresenceState, here_count: u32) -> ServerFrame {

@@ -17,6 +17,8 @@ mod repair;
 mod strain;
 mod tail;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -24,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use snug_bus::{Bus, BusEvent};
+use snug_bus::{Bus, BusEvent, Listener};
 use snug_metrics::{Counter, Counters as Labelled};
 use snug_protocol::limits::RETENTION_MIN;
 use snug_protocol::{DeviceId, HistoryId, RoomId, Seq};
@@ -42,7 +44,6 @@ use head_check::Wanted;
 use pace::{Pace, Round};
 
 use crate::clock::Clock;
-use crate::events::Listener;
 use crate::telemetry::trace::{self, TracedEntries};
 
 pub use due::Due;
@@ -181,8 +182,6 @@ pub struct Counters {
     pub replaced: Counter,
     /// What was written to sockets.
     pub delivered: Delivered,
-    /// Times that events came faster than they were taken.
-    pub overruns: Counter,
 }
 
 struct Shared {
@@ -347,10 +346,5 @@ impl Listener for Rooms {
             // The session table's business.
             BusEvent::Token { .. } => {}
         }
-    }
-
-    fn overrun(&self, _lost: u64) {
-        self.shared.counters.overruns.increment();
-        self.shared.head_checks.ask(None);
     }
 }

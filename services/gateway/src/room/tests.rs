@@ -7,54 +7,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use snug_bus::{Bus, BusError, BusEvent, BusHealth, LocalBus};
-use snug_protocol::envelope::{HEADER_BYTES, Header};
+use snug_bus::{Bus, BusError, BusEvent, BusHealth, Listener, Listening, LocalBus};
 use snug_protocol::frame::{PresenceState, ServerFrame};
-use snug_protocol::{DeviceId, EntryKind, Envelope, GrantId, InstanceId, RoomId, Seq};
-use snug_store::{DeviceKeys, Gate, GrantSecret, LogRead, MemoryStore, NewRoom, Passage, Store};
-use tokio::sync::{Notify, broadcast};
+use snug_protocol::{DeviceId, EntryKind, RoomId, Seq};
+use snug_store::{Gate, LogRead, MemoryStore, Passage, Store};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::testing::{ANA, ROOM, envelope, found_room, store_with_room};
 use super::{Due, Following, Rooms, Wake};
 use crate::clock::Clock;
 use crate::events;
-
-const ROOM: RoomId = RoomId([1; 16]);
-const ANA: DeviceId = DeviceId([2; 16]);
-
-fn envelope(kind: EntryKind, counter: u64, target: u64) -> Envelope {
-    let instance = InstanceId(if kind == EntryKind::EpochRecord { [8; 16] } else { [9; 16] });
-    let header = Header { kind, room: ROOM, epoch: 0, device: ANA, instance, counter, target: Seq(target) };
-    let sealed = [0; 256 + 16];
-    let bytes: Vec<u8> = [&header.encode()[..], &sealed].concat();
-    assert_eq!(bytes.len(), HEADER_BYTES + sealed.len());
-    Envelope::parse(bytes.into()).expect("the smallest envelope")
-}
-
-async fn store_with_room() -> Store {
-    let store = Store::memory();
-    found_room(&store).await;
-    store
-}
-
-async fn found_room(store: &Store) {
-    let keys = |device| DeviceKeys { device, sign_key: [3; 32], agree_key: [4; 32] };
-    let new = NewRoom {
-        room: ROOM,
-        name: "Lost news".into(),
-        likeness: "lost news".into(),
-        owner: keys(ANA),
-        recovery: keys(DeviceId([5; 16])),
-        recovery_key: [6; 80],
-        grant: GrantId([7; 16]),
-        kdf: 1,
-        secret: GrantSecret { verifier: vec![1; 32], sealed_blob: vec![1; 157], pepper: 1 },
-        epoch_record: envelope(EntryKind::EpochRecord, 0, 0),
-    };
-    store.create_room(new).await.expect("memory");
-}
 
 #[tokio::test]
 async fn who_follows_before_the_news_of_a_deletion_reads_from_the_store() {
@@ -124,7 +89,7 @@ async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of
     let newest = store.read_after(ROOM, Seq(20), 1, usize::MAX).await.expect("memory").pop();
     for _ in 0..10 {
         let hint = BusEvent::Hint { room: ROOM, seq: Seq(21), frame: newest.clone(), trace: None };
-        bus.publish(hint).await.expect("local");
+        bus.publish(hint).expect("local");
     }
     until("the gap is filled", || followings[0].room().told() == Seq(21)).await;
     sleep(Duration::from_millis(50)).await;
@@ -136,8 +101,8 @@ async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_miss
     let store = store_with_room().await;
     let (rooms, bus) = rooms_over(&store).await;
     let queries = || rooms.counters().head_queries.load(Ordering::Relaxed);
-    bus.publish(BusEvent::Missed { room: None }).await.expect("local");
-    bus.publish(BusEvent::Missed { room: Some(ROOM) }).await.expect("local");
+    bus.publish(BusEvent::Missed { room: None }).expect("local");
+    bus.publish(BusEvent::Missed { room: Some(ROOM) }).expect("local");
     sleep(Duration::from_millis(100)).await;
     assert_eq!(queries(), 0, "nobody follows anything");
     let following = follow(&rooms, ANA, &Arc::default()).await;
@@ -165,7 +130,7 @@ async fn news_that_are_on_their_way_while_heads_are_compared_are_not_lost() {
     until("the store's head is known", || super::lock(&room.tail).tail().is_behind()).await;
     let frame = store.read_after(ROOM, Seq(1), 1, usize::MAX).await.expect("memory").pop();
     sleep(Duration::from_millis(100)).await; // So long they take.
-    bus.publish(BusEvent::Hint { room: ROOM, seq: Seq(2), frame, trace: None }).await.expect("local");
+    bus.publish(BusEvent::Hint { room: ROOM, seq: Seq(2), frame, trace: None }).expect("local");
     until("the news come", || following.room().told() == Seq(2)).await;
     until("nobody waits for them any more", || !room.repairing.load(Ordering::Acquire)).await;
     let counters = rooms.counters();
@@ -180,15 +145,15 @@ async fn a_crowd_is_told_its_number_and_how_many_type_and_nobody_hears_of_themse
     let (anas, bens) = (Arc::<Wake>::default(), Arc::<Wake>::default());
     let ben = DeviceId([4; 16]);
     let _followings = [follow(&rooms, ANA, &anas).await, follow(&rooms, ben, &bens).await];
-    let publish = async |frame: ServerFrame| {
+    let publish = |frame: ServerFrame| {
         let (frame, from) = (serde_json::to_vec(&frame).expect("plain").into(), DeviceId([9; 16]));
-        bus.publish(BusEvent::Ephemeral { room: ROOM, frame, from }).await.expect("local");
+        bus.publish(BusEvent::Ephemeral { room: ROOM, frame, from }).expect("local");
     };
     for here_count in 101..=150 {
         let device = DeviceId([u8::try_from(here_count).expect("small"); 16]);
-        publish(ServerFrame::Presence { room: ROOM, device, state: PresenceState::Here, here_count }).await;
+        publish(ServerFrame::Presence { room: ROOM, device, state: PresenceState::Here, here_count });
     }
-    publish(ServerFrame::Typing { room: ROOM, device: ben }).await;
+    publish(ServerFrame::Typing { room: ROOM, device: ben });
     let mut heard = [Vec::new(), Vec::new()];
     until("both are told", || {
         for (wake, heard) in [&anas, &bens].into_iter().zip(&mut heard) {
@@ -215,8 +180,8 @@ struct SlowBus {
 
 #[async_trait]
 impl Bus for SlowBus {
-    async fn publish(&self, event: BusEvent) -> Result<(), BusError> {
-        self.inner.publish(event).await
+    fn publish(&self, event: BusEvent) -> Result<(), BusError> {
+        self.inner.publish(event)
     }
 
     async fn follow(&self, room: RoomId) -> Result<(), BusError> {
@@ -230,8 +195,8 @@ impl Bus for SlowBus {
         self.followed.lock().expect("no panic").remove(&room);
     }
 
-    fn events(&self) -> broadcast::Receiver<BusEvent> {
-        self.inner.events()
+    fn listen(&self, listener: Arc<dyn Listener>) -> Listening {
+        self.inner.listen(listener)
     }
 
     fn name(&self) -> &'static str {
@@ -347,15 +312,15 @@ async fn a_follower_whose_right_to_be_there_is_in_question_is_sent_nothing_until
     let store = store_with_room().await;
     let (rooms, bus) = rooms_over(&store).await;
     let following = follow(&rooms, ANA, &Arc::default()).await;
-    let ask = async || bus.publish(BusEvent::Access { room: ROOM, device: Some(ANA) }).await.expect("local");
-    ask().await;
+    let ask = || bus.publish(BusEvent::Access { room: ROOM, device: Some(ANA) }).expect("local");
+    ask();
     let message = store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message");
     let hint = BusEvent::Hint { room: ROOM, seq: message.seq, frame: message.frame, trace: None };
-    bus.publish(hint).await.expect("local");
+    bus.publish(hint).expect("local");
     until("the message may be sent", || following.room().told() == message.seq).await;
     let first = following.follower().question().expect("it was asked");
     assert_eq!(following.due(Seq(1)), Due::Nothing);
-    ask().await;
+    ask();
     until("it is asked once more", || following.follower().question() != Some(first)).await;
     following.follower().may_stay(first);
     assert_eq!(following.due(Seq(1)), Due::Nothing, "that was the answer to the first question");

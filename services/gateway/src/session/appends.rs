@@ -1,41 +1,51 @@
 //! A session's appends that wait for their commit, in the order they were sent.
 
+use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
 use snug_protocol::RoomId;
 
-use crate::chat::{ChatError, Sent};
+use crate::chat::{ChatError, Sending, Sent};
 
 /// The request's id, its room, and what became of it.
 pub(super) type Acknowledged = (u32, RoomId, Result<Sent, ChatError>);
 
-type Append = Pin<Box<dyn Future<Output = Acknowledged> + Send>>;
+enum Append {
+    OnItsWay(u32, RoomId, Sending),
+    /// Those before it are not.
+    Done(Acknowledged),
+}
 
 /// The appends. Holds no memory while there are none.
 #[derive(Default)]
-pub(super) struct Appends(Option<Box<FuturesOrdered<Append>>>);
+pub(super) struct Appends(VecDeque<Append>);
 
 impl Appends {
-    pub(super) fn push(&mut self, append: impl Future<Output = Acknowledged> + Send + 'static) {
-        self.0.get_or_insert_default().push_back(Box::pin(append));
+    pub(super) fn push(&mut self, id: u32, room: RoomId, sending: Sending) {
+        self.0.push_back(Append::OnItsWay(id, room, sending));
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |appends| appends.len())
+        self.0.len()
     }
 
-    /// The next one's outcome; pending for ever while there are none.
+    /// The next one's outcome; pending for ever while there are none. All are carried on, so that none waits for another to be published.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Acknowledged> {
-        match self.0.as_mut().map(|appends| appends.poll_next_unpin(cx)) {
-            Some(Poll::Ready(Some(acknowledged))) => Poll::Ready(acknowledged),
-            Some(Poll::Ready(None)) => {
-                self.0 = None;
-                Poll::Pending
+        for append in &mut self.0 {
+            if let Append::OnItsWay(id, room, sending) = append
+                && let Poll::Ready(outcome) = Pin::new(sending).poll(cx)
+            {
+                *append = Append::Done((*id, *room, outcome));
             }
-            Some(Poll::Pending) | None => Poll::Pending,
+        }
+        let done = self.0.pop_front_if(|append| matches!(append, Append::Done(_)));
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+        match done {
+            Some(Append::Done(acknowledged)) => Poll::Ready(acknowledged),
+            Some(Append::OnItsWay(..)) | None => Poll::Pending,
         }
     }
 
@@ -58,9 +68,9 @@ impl Appends {
     }
 
     /// Carries those to their end whose session is over: others wait for these messages.
-    pub(super) async fn finish(self) {
-        if let Some(appends) = self.0 {
-            appends.for_each(|_| std::future::ready(())).await;
+    pub(super) async fn finish(mut self) {
+        while self.len() > 0 {
+            let (_, _, _outcome) = self.next().await;
         }
     }
 }

@@ -9,14 +9,12 @@ use snug_protocol::limits::{BACKLOG_MAX, HEARTBEAT_PERIOD, LATEST_PAGE, ROOMS_PE
 use snug_protocol::{EnvelopeError, EnvelopeHash, ErrorBody, ErrorCode, RoomId, Seq};
 use snug_store::{FollowState, Standing, StoreError};
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::{Ending, Resumed, Session, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
 use crate::presence::Attendance;
 use crate::room::{FoundBy, Room};
-use crate::telemetry::trace;
 use crate::wire::Message;
 
 fn envelope_code(error: &BinaryFrameError) -> ErrorCode {
@@ -61,7 +59,11 @@ impl Session {
     pub(super) async fn read(&mut self, frame: Message) -> Result<(), Ending> {
         match frame {
             Message::Binary(bytes) => self.send(&bytes),
-            Message::Text(text) => self.aside(|session| Box::pin(async move { session.control(&text).await })).await,
+            Message::Text(text) => {
+                if let Some((id, room, cursor)) = self.control(&text) {
+                    self.aside(|session| Box::pin(session.follow(id, room, cursor))).await;
+                }
+            }
             // Answered all the same, once for all that come before the next write.
             Message::Ping(_) => drop(self.charge_control()),
             Message::Pong => {}
@@ -82,38 +84,36 @@ impl Session {
                 return self.fail(id, None, envelope_code(&error));
             }
         };
-        let (id, room, kind) = (frame.id, frame.envelope.header().room, frame.envelope.header().kind);
+        let (id, room) = (frame.id, frame.envelope.header().room);
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
-        let chat = self.parts.chat.clone();
-        let span = trace::message(room, kind, bytes.len());
-        let append = async move { (id, room, chat.send_message(frame.envelope).await) };
-        self.appends.push(append.instrument(span));
+        self.appends.push(id, room, self.parts.chat.send_message(frame.envelope));
     }
 
-    async fn control(&mut self, text: &str) {
+    /// Sees to a control frame, but for one that asks to follow a room: that takes time, and is returned.
+    fn control(&mut self, text: &str) -> Option<(u32, RoomId, Option<Cursor>)> {
         if let Err(wait) = self.charge_control() {
             let error = ChatError::TooFast { retry_after: wait }.body();
-            return self.replies.push(ServerFrame::Error { id: None, room: None, error });
+            self.replies.push(ServerFrame::Error { id: None, room: None, error });
+            return None;
         }
         match decode(text) {
-            Ok(ClientFrame::Follow { id, room, cursor }) => self.follow(id, room, cursor).await,
-            Ok(ClientFrame::Unfollow { room }) => {
-                self.unsubscribe(room);
-            }
-            Ok(ClientFrame::Typing { room }) => self.typing(room).await,
+            Ok(ClientFrame::Follow { id, room, cursor }) => return Some((id, room, cursor)),
+            Ok(ClientFrame::Unfollow { room }) => self.unsubscribe(room),
+            Ok(ClientFrame::Typing { room }) => self.typing(room),
             Ok(ClientFrame::Heartbeat {}) => {}
             Ok(ClientFrame::Hello { .. }) => self.fail(None, None, ErrorCode::BadRequest),
             Err(code) => self.fail(None, None, code),
         }
+        None
     }
 
     fn fail(&mut self, id: Option<u32>, room: Option<RoomId>, code: ErrorCode) {
         self.replies.push(ServerFrame::Error { id, room, error: ErrorBody::from(code) });
     }
 
-    async fn typing(&mut self, room: RoomId) {
+    fn typing(&mut self, room: RoomId) {
         let now = Instant::now();
         let is_present = self.subscription(room).is_some_and(|subscription| subscription.present.is_some());
         if !is_present || self.typing.get(&room).is_some_and(|last| now - *last < TYPING_PERIOD) {
@@ -122,7 +122,7 @@ impl Session {
         self.typing.insert(room, now);
         let device = self.caller.device();
         let frame = serde_json::to_vec(&ServerFrame::Typing { room, device }).expect("a frame is plain data");
-        self.parts.chat.publish(BusEvent::Ephemeral { room, frame: frame.into(), from: device }).await;
+        self.parts.chat.publish(BusEvent::Ephemeral { room, frame: frame.into(), from: device });
     }
 
     async fn follow(&mut self, id: u32, room: RoomId, cursor: Option<Cursor>) {

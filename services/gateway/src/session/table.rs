@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use snug_bus::BusEvent;
+use snug_bus::{BusEvent, Listener};
 use snug_protocol::DeviceId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -18,7 +18,6 @@ use tokio_util::task::TaskTracker;
 
 use super::SessionCounters;
 use crate::config::Limits;
-use crate::events::Listener;
 use crate::limit::subject;
 use crate::room::{News, Wake};
 
@@ -257,40 +256,29 @@ impl Listener for SessionTable {
             _ => {}
         }
     }
-
-    fn overrun(&self, _lost: u64) {
-        self.shared.recheck_all.notify_one();
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-    use snug_bus::{Bus, LocalBus};
-
     use super::*;
     use crate::config::Cli;
-    use crate::events;
+    use clap::Parser;
 
-    fn table(sessions: usize) -> (SessionTable, Arc<LocalBus>, Vec<Admission>) {
+    fn table(sessions: usize) -> (SessionTable, Vec<Admission>) {
         let args = ["snug", "--sockets-per-device=100000", "--sockets-per-address=100000"];
-        let bus = Arc::new(LocalBus::new());
         let limits = Cli::parse_from(args).settings.limits;
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let table = SessionTable::start(limits, tasks.clone(), stop.clone());
-        events::listen(&*bus, vec![Arc::new(table.clone())], &tasks, stop);
+        let table = SessionTable::start(limits, TaskTracker::new(), CancellationToken::new());
         let address = IpAddr::from([10, 0, 0, 1]);
         let admissions = (0..sessions).map(|_| table.admit(DeviceId([1; 16]), address).expect("a place")).collect();
-        (table, bus, admissions)
+        (table, admissions)
     }
 
     #[tokio::test]
     async fn lost_news_have_every_token_checked_but_not_all_at_one_moment() {
-        let (_table, bus, admissions) = table(5_000);
+        let (table, admissions) = table(5_000);
         let checked = || admissions.iter().filter(|admission| admission.wake().take().has(News::TOKEN)).count();
-        // More than the table's receiver holds, without giving way in between.
-        for _ in 0..=snug_bus::EVENTS_QUEUED_MAX {
-            bus.publish(BusEvent::Token { device: DeviceId([2; 16]) }).await.expect("local");
+        for _ in 0..3 {
+            table.hear(&BusEvent::Missed { room: None });
         }
         let began = Instant::now();
         let (mut all, mut most) = (0, 0);
@@ -308,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn sessions_are_told_to_move_bit_by_bit_and_early_enough() {
-        let (table, _bus, admissions) = table(1_000);
+        let (table, admissions) = table(1_000);
         let told = || admissions.iter().filter(|admission| admission.wake().take().has(News::MOVE)).count();
         let closes_at = Instant::now() + Duration::from_secs(4);
         let telling = {
@@ -327,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_single_session_is_told_to_move_at_once() {
-        let (table, _bus, admissions) = table(1);
+        let (table, admissions) = table(1);
         let closes_at = Instant::now() + Duration::from_secs(10);
         table.tell_to_move(closes_at).await;
         assert!(admissions[0].wake().take().has(News::MOVE) && table.closes_in() > Duration::from_secs(5));

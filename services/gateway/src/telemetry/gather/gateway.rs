@@ -73,11 +73,6 @@ pub(super) fn rooms(sources: &Sources, to: &mut Families) {
         "Rooms whose log in the store was another than the one that was followed: a restore, or lost commits.",
         counters.replaced.get(),
     );
-    to.counter(
-        "snug_events_overrun_total",
-        "Times that the node took events from the bus too slowly and checked everything instead.",
-        counters.overruns.get(),
-    );
 }
 
 pub(super) fn limits(sources: &Sources, to: &mut Families) {
