@@ -26,6 +26,12 @@ impl Authenticated {
     pub const fn device(&self) -> DeviceId {
         self.device
     }
+
+    /// Somebody with a token that no store knows.
+    #[cfg(test)]
+    pub const fn of(device: DeviceId) -> Self {
+        Self { device, hash: [0; 32] }
+    }
 }
 
 /// Why a caller is not authenticated.

@@ -17,6 +17,8 @@ mod outbound;
 mod rates;
 mod rights;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
@@ -128,6 +130,9 @@ struct Session {
     subscriptions: Vec<Subscription>,
     appends: Appends,
     replies: Vec<ServerFrame>,
+    /// The newest entry whose acknowledgement was left lying in the socket, alone or with others: their room is about to write them here,
+    /// and they go with those.
+    riding: Option<(RoomId, Seq)>,
     typing: HashMap<RoomId, Instant>,
     controls: Bucket,
     /// Its client was too fast: its frames are left lying until then.
@@ -160,6 +165,7 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
         subscriptions: Vec::new(),
         appends: Appends::default(),
         replies: Vec::new(),
+        riding: None,
         typing: HashMap::new(),
         controls: Bucket::full(CONTROLS),
         deaf_until: None,
@@ -234,8 +240,7 @@ impl Session {
     /// Sends what there is to send, waits until something happens, and sees to that.
     async fn turn(&mut self, socket: &mut Socket, mut timer: Pin<&mut Sleep>) -> Result<(), Ending> {
         let written = self.gather(socket).await;
-        let rode = written.rides;
-        if !rode {
+        if self.riding.is_none() {
             self.flush(socket).await?;
         }
         written.tell(&self.parts);
@@ -245,8 +250,9 @@ impl Session {
         }
         self.news = news;
         let asks = news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
-        if rode && (asks || is_due || matches!(frame, Some(Ok(Message::Text(_))))) {
-            // What comes now may wait, and a room that finds its follower elsewhere could not have it look.
+        if self.riding.is_some() && (asks || is_due || !matches!(frame, None | Some(Ok(Message::Binary(_))))) {
+            // What comes now may wait, and a room that finds its follower elsewhere could not have it look; or it is to be answered.
+            self.riding = None;
             self.flush(socket).await?;
         }
         if let Some((id, room, outcome)) = acknowledged {

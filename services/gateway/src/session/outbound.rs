@@ -103,31 +103,23 @@ impl Session {
         if rest {
             self.wake.tell(News::LOGS);
         }
-        if !others && !rest && !replies.is_empty() && socket.is_flushed() {
-            if replies.iter().any(|reply| self.is_on_its_way(reply)) {
-                // The room hears of it from the bus, by a task that was woken when the entry was published.
-                tokio::task::yield_now().await;
-            }
-            written.rides = replies.iter().all(|reply| self.rides(reply));
+        if others || rest || !socket.is_flushed() {
+            self.riding = None;
+        } else if !replies.is_empty() {
+            let all_ride = replies.iter().all(|reply| self.rides(acknowledged_by(reply)));
+            self.riding = replies.last().filter(|_| all_ride).and_then(acknowledged_by);
+        } else if !self.rides(self.riding) {
+            self.riding = None;
         }
         written
     }
 
-    /// The room of an acknowledgement, if this session follows it, and the entry's place.
-    fn acknowledges(&self, reply: &ServerFrame) -> Option<(&Subscription, Seq)> {
-        let ServerFrame::Sent { room, seq, .. } = reply else { return None };
-        self.subscriptions.iter().find(|subscription| subscription.room() == *room).map(|found| (found, *seq))
-    }
-
-    /// Whether this acknowledges an entry that its room, which this session follows, has yet to hear of.
-    fn is_on_its_way(&self, reply: &ServerFrame) -> bool {
-        self.acknowledges(reply).is_some_and(|(subscription, seq)| subscription.following.room().reached() < seq)
-    }
-
-    /// Whether this acknowledges an entry that its room has and has yet to tell of, to this session among others: then it will be written, or
-    /// the session told, within the room's gathering. To be asked when it has been handed to the socket.
-    fn rides(&self, reply: &ServerFrame) -> bool {
-        self.acknowledges(reply).is_some_and(|(subscription, seq)| {
+    /// Whether an entry's room, which this session follows, has it and has yet to tell of it, to this session among others: then its
+    /// acknowledgement will be written, or the session told, within the room's gathering. To be asked when it has been handed to the socket.
+    fn rides(&self, acknowledged: Option<(RoomId, Seq)>) -> bool {
+        let Some((room, seq)) = acknowledged else { return false };
+        let found = self.subscriptions.iter().find(|subscription| subscription.room() == room);
+        found.is_some_and(|subscription| {
             let (room, told) = (subscription.following.room(), subscription.following.room().told());
             let may_be_written =
                 subscription.cursor() == told && subscription.following.follower().question().is_none();
@@ -163,6 +155,14 @@ impl Session {
     }
 }
 
+/// The place of the entry that this acknowledges.
+const fn acknowledged_by(reply: &ServerFrame) -> Option<(RoomId, Seq)> {
+    match reply {
+        ServerFrame::Sent { room, seq, .. } => Some((*room, *seq)),
+        _ => None,
+    }
+}
+
 /// Writes of what waits what the system takes at once; whoever flushes next hears of an error.
 async fn flush_at_once(socket: &mut Socket) {
     let _ = std::future::poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
@@ -189,8 +189,6 @@ pub(super) struct Written {
     bytes: u64,
     /// When the first of those was committed that came live; 0: none did.
     oldest_ms: u64,
-    /// There are none, and all that was handed over are acknowledgements whose entries the room is about to write here: they go with those.
-    pub(super) rides: bool,
     /// End with the flush.
     spans: Vec<Span>,
 }

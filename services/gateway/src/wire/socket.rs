@@ -29,6 +29,12 @@ impl Socket {
         Self { lane: Lane::over(stream), incoming: Incoming::new(message_max, BytesMut::from(unread)) }
     }
 
+    /// Over a test's stream.
+    #[cfg(test)]
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self::new(Box::new(stream), &[], snug_protocol::limits::FRAME_BYTES_MAX)
+    }
+
     /// Its writing end, for others.
     #[must_use]
     pub const fn lane(&self) -> &Lane {

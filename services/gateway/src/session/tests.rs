@@ -1,0 +1,177 @@
+//! A session over a stream of which every write is counted, without a network, on tokio's paused clock.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
+
+use snug_bus::{Backplane, Bus, NodeId};
+use snug_protocol::frame::{ClientFrame, SendFrame};
+use snug_protocol::{DeviceId, EntryKind, Envelope};
+use snug_store::Store;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::config::Cli;
+use crate::events;
+use crate::limit::Rate;
+use crate::room::testing::{ANA, ROOM, envelope, store_with_room};
+
+/// More than a test has a client not read.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
+
+struct Counting {
+    inner: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// A frame as a client sends it, masked with zeros.
+fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("short").to_be_bytes();
+    [&[0x80 | opcode, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], payload].concat()
+}
+
+fn text(frame: &ClientFrame) -> Vec<u8> {
+    masked(1, &serde_json::to_vec(frame).expect("plain"))
+}
+
+fn message(id: u32, envelope: &Envelope) -> Vec<u8> {
+    masked(2, &SendFrame::encode(id, envelope.bytes()))
+}
+
+/// The client's end of a session of ours, and how often the session has written.
+struct Client {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+    came: Vec<u8>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Client {
+    async fn of(store: &Store, device: DeviceId) -> Self {
+        let (tasks, stop, backplane) = (TaskTracker::new(), CancellationToken::new(), Backplane::local());
+        let bus: Arc<dyn Bus> = Arc::clone(&backplane.bus);
+        let presence = Presence::start(NodeId([1; 8]), &backplane, &tasks, &stop);
+        let clock = Clock::set_by(store).await.expect("memory");
+        let limits = clap::Parser::parse_from(["snug"]);
+        let Cli { settings, .. } = limits;
+        let table = SessionTable::start(settings.limits, tasks.clone(), stop.clone());
+        let rooms = Rooms::start(store.clone(), Arc::clone(&bus), clock.clone(), tasks.clone(), stop.clone());
+        events::listen(&*bus, vec![Arc::new(rooms.clone())], &tasks, stop.clone());
+        let admission = table.admit(device, IpAddr::from([10, 0, 0, 1])).expect("a place");
+        let parts = SessionParts {
+            chat: Chat::new(store.clone(), bus, presence.clone(), Rate::per_second(1_000, 1_000)),
+            rooms,
+            presence,
+            tokens: Tokens::new(store.clone()),
+            store: store.clone(),
+            table,
+            node: "one".into(),
+            follows: FollowRates::default(),
+            clock,
+            stop: stop.clone(),
+        };
+        let (far, stream) = duplex(UNREAD_BYTES_MAX);
+        let writes = Arc::<AtomicUsize>::default();
+        let socket = Socket::over(Counting { inner: far, writes: Arc::clone(&writes) });
+        tasks.spawn(run(socket, Arc::new(parts), Authenticated::of(device), admission));
+        Self { stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
+    }
+
+    async fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the session is there");
+    }
+
+    /// Reads until `what` has come so often.
+    async fn until(&mut self, what: &[u8], times: usize) {
+        let came = |bytes: &[u8]| bytes.windows(what.len()).filter(|window| *window == what).count();
+        let reading = async {
+            while came(&self.came) < times {
+                let read = self.stream.read_buf(&mut self.came).await.expect("the session is there");
+                assert!(read > 0, "the session has ended");
+            }
+        };
+        timeout(Duration::from_secs(60), reading).await.expect("it comes in time");
+    }
+
+    fn take_writes(&self) -> usize {
+        self.writes.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_tell_it() {
+    const MESSAGES: u32 = 20;
+    let store = store_with_room().await;
+    let mut client = Client::of(&store, ANA).await;
+    client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
+    client.say(&text(&ClientFrame::Follow { id: 1, room: ROOM, cursor: None })).await;
+    client.until(br#""type":"followed""#, 1).await;
+    // Its own arrival, and what was there before it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client.take_writes();
+    // At one moment: the clock stands still until nobody has anything to do.
+    let messages: Vec<Envelope> = (0..MESSAGES).map(|number| envelope(EntryKind::Message, number.into(), 0)).collect();
+    let frames = (1..).zip(&messages).flat_map(|(id, envelope)| message(id, envelope));
+    client.say(&frames.collect::<Vec<_>>()).await;
+    client.until(br#""type":"sent""#, MESSAGES as usize).await;
+    for message in &messages {
+        client.until(message.bytes(), 1).await;
+    }
+    // The first goes at once, and so may what is committed while it does.
+    let writes = client.take_writes();
+    assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_that_waits_for_its_room_does_not_keep_an_answer_waiting() {
+    let store = store_with_room().await;
+    let mut client = Client::of(&store, ANA).await;
+    client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
+    client.say(&text(&ClientFrame::Follow { id: 1, room: ROOM, cursor: None })).await;
+    client.until(br#""type":"followed""#, 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    let messages = (0..3).map(|number| envelope(EntryKind::Message, number, 0));
+    let frames = (1..).zip(messages).flat_map(|(id, envelope)| message(id, &envelope));
+    client.say(&[frames.collect(), masked(9, b"are you there")].concat()).await;
+    client.until(b"are you there", 1).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "while the room has yet to tell of the last of them");
+    client.until(br#""type":"sent""#, 3).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "and what waits goes with it");
+}
