@@ -15,6 +15,7 @@ use rustls_pki_types::pem::PemObject;
 use super::encoding::encode_probe;
 use super::limits;
 use super::link::{Link, fail_fast};
+use super::publish::publish_as_several;
 use super::receive::MESSAGES_QUEUED_MAX;
 use super::side::Connected;
 use crate::{LEASE, SharedBucket};
@@ -107,13 +108,15 @@ pub(super) struct Opened {
     pub(super) subscriber: Connected<SubscriberClient>,
     /// Between two rounds.
     pub(super) round_every: Duration,
+    pub(super) is_clustered: bool,
 }
 
 /// Connects both sides and does everything once that the backplane does: so a Redis that lacks something, or forbids it, is found now.
 pub(super) async fn open(url: &str, options: &RedisOptions, link: &Link) -> Result<Opened, ConnectError> {
     let config = config(url, options)?;
     let at = config.server.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let round_every = if config.server.is_clustered() { ROUND_EVERY_CLUSTERED } else { ROUND_EVERY };
+    let is_clustered = config.server.is_clustered();
+    let round_every = if is_clustered { ROUND_EVERY_CLUSTERED } else { ROUND_EVERY };
     let publishing = builder(config);
     let mut subscribing = publishing.clone();
     subscribing.with_performance_config(|performance| performance.broadcast_channel_capacity = MESSAGES_QUEUED_MAX);
@@ -127,7 +130,7 @@ pub(super) async fn open(url: &str, options: &RedisOptions, link: &Link) -> Resu
     match tokio::time::timeout(CONNECT_LIMIT, attempt).await {
         Ok(Ok((publisher, subscriber))) => {
             let round_every = options.round_every.unwrap_or(round_every);
-            Ok(Opened { publishing, subscribing, publisher, subscriber, round_every })
+            Ok(Opened { publishing, subscribing, publisher, subscriber, round_every, is_clustered })
         }
         Ok(Err(failure)) => Err(failure.at(at)),
         Err(_) => Err(ConnectError::Unreachable { at, reason: "no answer".to_owned() }),
@@ -219,8 +222,12 @@ async fn rehearse(link: &Link, publisher: &Client, subscriber: &SubscriberClient
     let hearing = subscriber.with_options(&fail_fast());
     hearing.ssubscribe(channel.clone()).await?;
     hearing.ssubscribe(link.names.everyone()).await?;
-    let probe = Value::Bytes(encode_probe(link.node, 0));
-    let _heard_by: i64 = publisher.with_options(&fail_fast()).spublish(channel.clone(), probe).await?;
+    let probe = encode_probe(link.node, 0);
+    let publishing = publisher.with_options(&fail_fast());
+    let _heard_by: i64 = publishing.spublish(channel.clone(), Value::Bytes(probe.clone())).await?;
+    if !publisher.is_clustered() {
+        publish_as_several(publisher, channel.clone(), probe).await?;
+    }
     let heard = async { while messages.recv().await.is_ok_and(|message| message.channel != channel) {} };
     if tokio::time::timeout(REHEARSAL_LIMIT, heard).await.is_err() {
         return Err(Failure::Deaf);

@@ -74,7 +74,7 @@ impl RedisBackplane {
         let (link, hints, ephemerals) = Link::new(node, Names::new(&options.prefix));
         let opened = connect::open(url, &options, &link).await?;
         let link = Arc::new(link);
-        let counters = Arc::clone(&link.counters);
+        let (counters, is_clustered) = (Arc::clone(&link.counters), opened.is_clustered);
         let backplane = Backplane {
             bus: Arc::new(RedisBus { link: Arc::clone(&link) }),
             roster: Arc::new(roster::RedisRoster::new(Arc::clone(&link), options.lease)),
@@ -84,14 +84,14 @@ impl RedisBackplane {
         let closed = CancellationToken::new();
         keep(&link, opened, tasks, &closed);
         tasks.spawn(watch::run(Arc::clone(&link), stop.clone()));
-        tasks.spawn(publish::run(link, hints, ephemerals, stop, closed.drop_guard()));
+        tasks.spawn(publish::run(link, hints, ephemerals, is_clustered, stop, closed.drop_guard()));
         Ok(Self { backplane, counters })
     }
 }
 
 /// Keeps both sides connected until `closed`.
 fn keep(link: &Arc<Link>, opened: Opened, tasks: &TaskTracker, closed: &CancellationToken) {
-    let Opened { publishing, subscribing, publisher, subscriber, round_every } = opened;
+    let Opened { publishing, subscribing, publisher, subscriber, round_every, is_clustered: _ } = opened;
     let first = link.publisher.take(&publisher, closed);
     let (side, until) = (Arc::clone(link), closed.clone());
     tasks.spawn(async move {

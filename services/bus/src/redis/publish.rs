@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, LuaInterface, PubsubInterface};
 use fred::types::Value;
@@ -29,6 +30,7 @@ const HINTS_IN_FLIGHT_MAX: usize = 512;
 const BATCHES_IN_FLIGHT_MAX: usize = 16;
 /// Few, so that a hint waits behind few.
 const EPHEMERALS_IN_FLIGHT_MAX: usize = 32;
+const EPHEMERAL_BATCHES_IN_FLIGHT_MAX: usize = 1;
 /// Events that are published by one call, and about the most bytes of them, so that Redis is never busy with one for long.
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 128 * 1024;
@@ -64,9 +66,23 @@ impl Link {
         }
         Ok(())
     }
+}
 
-    fn is_clustered(&self) -> bool {
-        self.publisher.current().is_some_and(|current| current.client.is_clustered())
+/// How many events go in one call, and how many calls of hints and of ephemeral events may be on their way.
+struct Bounds {
+    together: usize,
+    hints_max: usize,
+    ephemerals_max: usize,
+}
+
+impl Bounds {
+    const fn of(is_clustered: bool) -> Self {
+        if is_clustered {
+            Self { together: 1, hints_max: HINTS_IN_FLIGHT_MAX, ephemerals_max: EPHEMERALS_IN_FLIGHT_MAX }
+        } else {
+            let (hints_max, ephemerals_max) = (BATCHES_IN_FLIGHT_MAX, EPHEMERAL_BATCHES_IN_FLIGHT_MAX);
+            Self { together: BATCH_MAX, hints_max, ephemerals_max }
+        }
     }
 }
 
@@ -76,24 +92,22 @@ pub(super) async fn run(
     link: Arc<Link>,
     mut hints: mpsc::Receiver<Parcel>,
     mut ephemerals: mpsc::Receiver<Parcel>,
+    is_clustered: bool,
     stop: CancellationToken,
     closing: DropGuard,
 ) {
-    // What it is connected to says so once for all: a client that takes another's place is made of the same address.
-    let is_clustered = link.is_clustered();
-    let (together, in_flight_max) =
-        if is_clustered { (1, HINTS_IN_FLIGHT_MAX) } else { (BATCH_MAX, BATCHES_IN_FLIGHT_MAX) };
+    let Bounds { together, hints_max, ephemerals_max } = Bounds::of(is_clustered);
     let (mut hints_flying, mut ephemerals_flying) = (FuturesUnordered::new(), FuturesUnordered::new());
     loop {
         tokio::select! {
             biased;
             Some(()) = hints_flying.next(), if !hints_flying.is_empty() => {}
             Some(()) = ephemerals_flying.next(), if !ephemerals_flying.is_empty() => {}
-            Some(parcel) = hints.recv(), if hints_flying.len() < in_flight_max => {
+            Some(parcel) = hints.recv(), if hints_flying.len() < hints_max => {
                 // Futures are polled first, and so put on the connection, in the order of being pushed.
                 hints_flying.push(link.send(batch(parcel, &mut hints, together)));
             }
-            Some(parcel) = ephemerals.recv(), if ephemerals_flying.len() < EPHEMERALS_IN_FLIGHT_MAX => {
+            Some(parcel) = ephemerals.recv(), if ephemerals_flying.len() < ephemerals_max => {
                 ephemerals_flying.push(link.send(batch(parcel, &mut ephemerals, together)));
             }
             () = stop.cancelled() => break,
@@ -103,7 +117,7 @@ pub(super) async fn run(
     let flush = async {
         while let Some(parcel) = hints.recv().await {
             hints_flying.push(link.send(batch(parcel, &mut hints, together)));
-            if hints_flying.len() >= in_flight_max {
+            if hints_flying.len() >= hints_max {
                 hints_flying.next().await;
             }
         }
@@ -145,13 +159,20 @@ impl Link {
         let sent = async {
             match <[Parcel; 1]>::try_from(batch) {
                 Ok([Parcel { channel, payload }]) => client.spublish::<i64, _, _>(channel, Value::Bytes(payload)).await,
-                Err(batch) => {
-                    let arguments =
-                        batch.into_iter().flat_map(|parcel| [parcel.channel.into(), Value::Bytes(parcel.payload)]);
-                    client.eval::<i64, _, _, _>(PUBLISH, (), arguments.collect::<Vec<Value>>()).await
-                }
+                Err(batch) => publish_together(&current.client, batch).await,
             }
         };
         current.unless_broken(sent).await.map(drop)
     }
+}
+
+/// Publishes these in one call, in their order; how many they were.
+async fn publish_together(client: &Client, batch: Vec<Parcel>) -> Result<i64, Error> {
+    let arguments = batch.into_iter().flat_map(|parcel| [parcel.channel.into(), Value::Bytes(parcel.payload)]);
+    client.with_options(&fail_fast()).eval(PUBLISH, (), arguments.collect::<Vec<Value>>()).await
+}
+
+/// Publishes one event as several are, for who wants to know whether that is allowed. Not in a cluster.
+pub(super) async fn publish_as_several(client: &Client, channel: String, payload: Bytes) -> Result<(), Error> {
+    publish_together(client, vec![Parcel { channel, payload }]).await.map(drop)
 }

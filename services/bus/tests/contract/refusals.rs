@@ -65,6 +65,7 @@ async fn the_user_may_not_do_what_is_needed() {
         ("~* &* +@all -ssubscribe", "ssubscribe"),
         ("~* &other:* +@all", "channel"),
         ("~* &* +@all -@scripting", "eval"),
+        ("~* &* +@all -eval", "eval"),
         ("~other:* &* +@all", "key"),
     ] {
         let rights: Vec<&str> = rights.split(' ').collect();

@@ -249,15 +249,17 @@ impl Session {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
         }
         self.news = news;
-        let asks = news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
-        if self.riding.is_some() && (asks || is_due || !matches!(frame, None | Some(Ok(Message::Binary(_))))) {
+        let asks = |news: News| news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
+        if let Some((id, room, outcome)) = acknowledged {
+            self.acknowledge(id, room, outcome);
+        }
+        if self.riding.is_some() && (asks(news) || is_due || !matches!(frame, None | Some(Ok(Message::Binary(_))))) {
             // What comes now may wait, and a room that finds its follower elsewhere could not have it look; or it is to be answered.
             self.riding = None;
             self.flush(socket).await?;
         }
-        if let Some((id, room, outcome)) = acknowledged {
-            self.acknowledge(id, room, outcome);
-        }
+        // With what was told while a slow reader took its time.
+        let news = self.news;
         // Before the clock: an answer that is here already is not late.
         if let Some(frame) = frame {
             // Anything heard is a sign of life.
@@ -267,7 +269,7 @@ impl Session {
                 timer.as_mut().reset(self.next_due());
             }
         }
-        if asks {
+        if asks(news) {
             self.aside(|session| Box::pin(session.look_around(news))).await?;
         }
         if is_due {

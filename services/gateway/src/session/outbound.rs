@@ -103,7 +103,7 @@ impl Session {
         if rest {
             self.wake.tell(News::LOGS);
         }
-        if others || rest || !socket.is_flushed() {
+        if others || rest || !socket.is_flushed() || socket.owes_pong() {
             self.riding = None;
         } else if !replies.is_empty() {
             let all_ride = replies.iter().all(|reply| self.rides(acknowledged_by(reply)));

@@ -38,6 +38,10 @@ impl Outlet {
         self.pong = pong;
     }
 
+    pub(super) const fn owes_pong(&self) -> bool {
+        !self.pong.is_empty()
+    }
+
     pub(super) const fn waiting_bytes(&self) -> usize {
         self.outgoing.len()
     }

@@ -96,6 +96,12 @@ impl Socket {
         self.lane.lock().is_flushed()
     }
 
+    /// Whether a ping has come that is not answered yet.
+    #[must_use]
+    pub fn owes_pong(&self) -> bool {
+        self.lane.lock().owes_pong()
+    }
+
     /// Writes what waits; ready when the system has taken all of it. Whoever gives up waiting may go on later.
     ///
     /// # Errors

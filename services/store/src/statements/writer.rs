@@ -16,6 +16,7 @@ use std::time::Duration;
 use snug_protocol::{Envelope, RoomId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -145,7 +146,8 @@ impl Writer {
         let queued = match lane.appends.try_send(waiting) {
             Err(TrySendError::Full(waiting)) => {
                 let appends = lane.appends.clone();
-                Some(Box::pin(async move { appends.send_timeout(waiting, QUEUE_LIMIT).await }))
+                // A place that is free is taken though the caller has done much in its turn: else its next message might take it.
+                Some(Box::pin(unconstrained(async move { appends.send_timeout(waiting, QUEUE_LIMIT).await })))
             }
             // Where the task has ended, nobody answers.
             Ok(()) | Err(TrySendError::Closed(_)) => None,
