@@ -27,10 +27,10 @@ impl Authenticated {
         self.device
     }
 
-    /// Somebody with a token that no store knows.
+    /// Somebody with a token of this hash.
     #[cfg(test)]
-    pub const fn of(device: DeviceId) -> Self {
-        Self { device, hash: [0; 32] }
+    pub const fn of(device: DeviceId, hash: [u8; 32]) -> Self {
+        Self { device, hash }
     }
 }
 

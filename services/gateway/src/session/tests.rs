@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 
-use snug_bus::{Backplane, Bus, NodeId};
+use snug_bus::{Backplane, Bus, BusEvent, NodeId};
 use snug_protocol::frame::{ClientFrame, SendFrame};
 use snug_protocol::{DeviceId, EntryKind, Envelope};
 use snug_store::Store;
@@ -20,6 +20,9 @@ use crate::room::testing::{ANA, ROOM, envelope, store_with_room};
 
 /// More than a test has a client not read.
 const UNREAD_BYTES_MAX: usize = 1 << 20;
+
+const TOKEN: [u8; 32] = [1; 32];
+const DAY: Duration = Duration::from_secs(86_400);
 
 struct Counting {
     inner: DuplexStream,
@@ -76,6 +79,7 @@ fn message(id: u32, envelope: &Envelope) -> Vec<u8> {
 
 /// The client's end of a session of ours, and how often the session has written.
 struct Client {
+    bus: Arc<dyn Bus>,
     stream: DuplexStream,
     writes: Arc<AtomicUsize>,
     came: Vec<u8>,
@@ -83,10 +87,25 @@ struct Client {
 }
 
 impl Client {
-    async fn of(store: &Store, device: DeviceId) -> Self {
+    /// It follows the room, and has read all that there was. The session may be ahead of it by so many bytes.
+    async fn that_follows(store: &Store, device: DeviceId, unread_bytes_max: usize) -> Self {
+        let mut client = Self::of(store, device, unread_bytes_max).await;
+        client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
+        client.say(&text(&ClientFrame::Follow { id: 1, room: ROOM, cursor: None })).await;
+        client.until(br#""type":"followed""#, 1).await;
+        // And what comes with that, until nothing more does.
+        while let Ok(read) = timeout(Duration::from_secs(1), client.stream.read_buf(&mut client.came)).await {
+            assert!(read.expect("the session is there") > 0, "the session has ended");
+        }
+        client.take_writes();
+        client
+    }
+
+    async fn of(store: &Store, device: DeviceId, unread_bytes_max: usize) -> Self {
         let (tasks, stop, backplane) = (TaskTracker::new(), CancellationToken::new(), Backplane::local());
         let bus: Arc<dyn Bus> = Arc::clone(&backplane.bus);
         let presence = Presence::start(NodeId([1; 8]), &backplane, &tasks, &stop);
+        store.issue_token(TOKEN, device, DAY, DAY).await.expect("memory");
         let clock = Clock::set_by(store).await.expect("memory");
         let limits = clap::Parser::parse_from(["snug"]);
         let Cli { settings, .. } = limits;
@@ -95,7 +114,7 @@ impl Client {
         events::listen(&*bus, vec![Arc::new(rooms.clone())], &tasks, stop.clone());
         let admission = table.admit(device, IpAddr::from([10, 0, 0, 1])).expect("a place");
         let parts = SessionParts {
-            chat: Chat::new(store.clone(), bus, presence.clone(), Rate::per_second(1_000, 1_000)),
+            chat: Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), Rate::per_second(1_000, 1_000)),
             rooms,
             presence,
             tokens: Tokens::new(store.clone()),
@@ -106,11 +125,11 @@ impl Client {
             clock,
             stop: stop.clone(),
         };
-        let (far, stream) = duplex(UNREAD_BYTES_MAX);
+        let (far, stream) = duplex(unread_bytes_max);
         let writes = Arc::<AtomicUsize>::default();
         let socket = Socket::over(Counting { inner: far, writes: Arc::clone(&writes) });
-        tasks.spawn(run(socket, Arc::new(parts), Authenticated::of(device), admission));
-        Self { stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
+        tasks.spawn(run(socket, Arc::new(parts), Authenticated::of(device, TOKEN), admission));
+        Self { bus, stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
     }
 
     async fn say(&mut self, bytes: &[u8]) {
@@ -138,13 +157,7 @@ impl Client {
 async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_tell_it() {
     const MESSAGES: u32 = 20;
     let store = store_with_room().await;
-    let mut client = Client::of(&store, ANA).await;
-    client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
-    client.say(&text(&ClientFrame::Follow { id: 1, room: ROOM, cursor: None })).await;
-    client.until(br#""type":"followed""#, 1).await;
-    // Its own arrival, and what was there before it.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    client.take_writes();
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
     // At one moment: the clock stands still until nobody has anything to do.
     let messages: Vec<Envelope> = (0..MESSAGES).map(|number| envelope(EntryKind::Message, number.into(), 0)).collect();
     let frames = (1..).zip(&messages).flat_map(|(id, envelope)| message(id, envelope));
@@ -161,11 +174,7 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
 #[tokio::test(start_paused = true)]
 async fn an_acknowledgement_that_waits_for_its_room_does_not_keep_an_answer_waiting() {
     let store = store_with_room().await;
-    let mut client = Client::of(&store, ANA).await;
-    client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
-    client.say(&text(&ClientFrame::Follow { id: 1, room: ROOM, cursor: None })).await;
-    client.until(br#""type":"followed""#, 1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
     let began = Instant::now();
     let messages = (0..3).map(|number| envelope(EntryKind::Message, number, 0));
     let frames = (1..).zip(messages).flat_map(|(id, envelope)| message(id, &envelope));
@@ -174,4 +183,29 @@ async fn an_acknowledgement_that_waits_for_its_room_does_not_keep_an_answer_wait
     assert_eq!(began.elapsed(), Duration::ZERO, "while the room has yet to tell of the last of them");
     client.until(br#""type":"sent""#, 3).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "and what waits goes with it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_does_not_fall_silent_when_a_right_is_questioned_while_a_slow_reader_takes_its_acknowledgements() {
+    /// One entry and its acknowledgement, and not another acknowledgement.
+    const UNREAD_BYTES_MAX: usize = 540;
+    let store = store_with_room().await;
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+    let messages: Vec<Envelope> = (0..2).map(|number| envelope(EntryKind::Message, number, 0)).collect();
+    for (id, message) in (1..).zip(&messages) {
+        client.say(&self::message(id, message)).await;
+        // The session has done what there is to do, and the room has yet to tell of the second one.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    client.say(&masked(9, b"are you there")).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    client.bus.publish(BusEvent::Access { room: ROOM, device: Some(ANA) }).expect("local");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for message in &messages {
+        client.until(message.bytes(), 1).await;
+    }
 }
