@@ -153,15 +153,24 @@ impl Client {
     }
 }
 
+/// Everybody does what there is to do, and no time passes.
+async fn others_have_their_turns() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_tell_it() {
     const MESSAGES: u32 = 20;
     let store = store_with_room().await;
     let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
-    // At one moment: the clock stands still until nobody has anything to do.
+    // One after the other, and all at one moment: the clock stands still until nobody has anything to do.
     let messages: Vec<Envelope> = (0..MESSAGES).map(|number| envelope(EntryKind::Message, number.into(), 0)).collect();
-    let frames = (1..).zip(&messages).flat_map(|(id, envelope)| message(id, envelope));
-    client.say(&frames.collect::<Vec<_>>()).await;
+    for (id, envelope) in (1..).zip(&messages) {
+        client.say(&message(id, envelope)).await;
+        others_have_their_turns().await;
+    }
     client.until(br#""type":"sent""#, MESSAGES as usize).await;
     for message in &messages {
         client.until(message.bytes(), 1).await;
@@ -194,15 +203,11 @@ async fn a_room_does_not_fall_silent_when_a_right_is_questioned_while_a_slow_rea
     let messages: Vec<Envelope> = (0..2).map(|number| envelope(EntryKind::Message, number, 0)).collect();
     for (id, message) in (1..).zip(&messages) {
         client.say(&self::message(id, message)).await;
-        // The session has done what there is to do, and the room has yet to tell of the second one.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        others_have_their_turns().await;
     }
+    // The room has yet to tell of the second one.
     client.say(&masked(9, b"are you there")).await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    others_have_their_turns().await;
     client.bus.publish(BusEvent::Access { room: ROOM, device: Some(ANA) }).expect("local");
     tokio::time::sleep(Duration::from_millis(50)).await;
     for message in &messages {
