@@ -155,10 +155,12 @@ impl Link {
 
     async fn try_send(&self, batch: Vec<Parcel>) -> Result<(), Error> {
         let current = self.publisher.current().ok_or_else(Error::new_canceled)?;
-        let client = current.client.with_options(&fail_fast());
         let sent = async {
             match <[Parcel; 1]>::try_from(batch) {
-                Ok([Parcel { channel, payload }]) => client.spublish::<i64, _, _>(channel, Value::Bytes(payload)).await,
+                Ok([Parcel { channel, payload }]) => {
+                    let client = current.client.with_options(&fail_fast());
+                    client.spublish::<i64, _, _>(channel, Value::Bytes(payload)).await
+                }
                 Err(batch) => publish_together(&current.client, batch).await,
             }
         };
