@@ -67,9 +67,8 @@ fn fact(report: &Value, name: &str) -> f64 {
     found.next().unwrap_or_else(|| panic!("no {name} in {report}"))["value"].as_f64().expect("a number")
 }
 
-#[tokio::test]
-async fn storms_pings_and_pages_are_measured_and_nothing_is_wrong() {
-    let report = report("ping,history,joins,resume,idle,slow", &[]).await;
+/// In no step, and something was delivered in each.
+fn nothing_is_wrong(report: &Value) {
     let steps = report["results"]
         .as_array()
         .expect("results")
@@ -79,12 +78,25 @@ async fn storms_pings_and_pages_are_measured_and_nothing_is_wrong() {
         assert_eq!(step["wrong"], 0, "{step}");
         assert!(step["delivered"].as_u64().expect("a number") > 0, "{step}");
     }
+}
+
+#[tokio::test]
+async fn storms_pings_and_pages_are_measured_and_nothing_is_wrong() {
+    let report = report("ping,history,joins,resume,idle,slow", &[]).await;
+    nothing_is_wrong(&report);
     assert!(fact(&report, "delivered on the other node, p50") > 0.0 && fact(&report, "sum of the parts") > 0.0);
     assert!(
         (fact(&report, "joins by invite that failed"), fact(&report, "joins by password that failed")) == (0.0, 0.0)
     );
     assert!(fact(&report, "sessions that came back") == 10.0);
     assert!(fact(&report, "pages") > 0.0 && fact(&report, "sockets lost meanwhile") == 0.0);
+}
+
+#[tokio::test]
+async fn people_who_are_in_several_rooms_get_the_messages_of_each() {
+    let report = report("growth", &["--members-most=10", "--rooms-most=10"]).await;
+    nothing_is_wrong(&report);
+    assert!(report.to_string().contains("10 rooms of 5, each in 5 of them"), "{report}");
 }
 
 #[tokio::test]

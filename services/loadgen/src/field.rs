@@ -236,7 +236,8 @@ impl Field {
     #[must_use]
     pub fn followers(&self) -> Vec<u64> {
         let mut followers = vec![0; self.rooms.len()];
-        self.specs.iter().for_each(|spec| followers[spec.room.0] += 1);
+        let all = self.specs.iter().flat_map(|spec| &spec.follows);
+        all.for_each(|follow| followers[follow.place] += 1);
         followers
     }
 

@@ -75,8 +75,8 @@ struct Run {
     /// Members of the largest room that the cost of a delivery is followed to.
     #[arg(long, default_value_t = 5_000)]
     members_most: usize,
-    /// Rooms of five that the cost of a delivery is followed to.
-    #[arg(long, default_value_t = 2_500)]
+    /// Rooms of five, whose members are in five, that the cost of a delivery is followed to.
+    #[arg(long, default_value_t = 10_000)]
     rooms_most: usize,
     /// Characters of a message.
     #[arg(long, default_value_t = 200)]

@@ -125,7 +125,7 @@ impl Registrar {
         Ok(sign_in(device, room, grant, &nonce, &self.origin)?)
     }
 
-    /// A room with one member, and an invite that any number may use.
+    /// A room with one member, a new device, and an invite that any number may use.
     ///
     /// # Errors
     /// A call failed.
@@ -177,30 +177,61 @@ impl Registrar {
     /// # Errors
     /// A call failed.
     pub async fn join(&self, room: RoomId, way: Way) -> anyhow::Result<Member> {
-        let device = Device::generate();
+        self.join_as(Arc::new(Device::generate()), room, way).await
+    }
+
+    async fn join_as(&self, device: Arc<Device>, room: RoomId, way: Way) -> anyhow::Result<Member> {
         let sign_in = self.sign_in(&device, room, way.grant).await?;
         let request = JoinRequest { room, grant: way.grant, auth: way.auth.into(), sign_in };
         let entered: Entered = self.post("/api/join", None, &request).await?;
-        Ok(Member { device: Arc::new(device), token: entered.token.context("no token came")?.into() })
+        Ok(Member { device, token: entered.token.context("no token came")?.into() })
     }
 
-    /// So many rooms of so many members.
+    async fn found_all(&self, rooms: usize) -> anyhow::Result<Vec<Room>> {
+        stream::iter(0..rooms).map(|_| self.found()).buffer_unordered(CALLS_AT_ONCE).try_collect().await
+    }
+
+    /// These devices join the rooms at these places.
+    async fn admit(&self, rooms: &mut [Room], devices: Vec<(usize, Arc<Device>)>) -> anyhow::Result<()> {
+        let wanted: Vec<_> =
+            devices.into_iter().map(|(place, device)| (place, device, rooms[place].id, rooms[place].invite)).collect();
+        let joining = stream::iter(wanted).map(|(place, device, room, way)| async move {
+            anyhow::Ok((place, self.join_as(device, room, way).await?))
+        });
+        let joined: Vec<(usize, Member)> = joining.buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
+        for (place, member) in joined {
+            rooms[place].members.push(member);
+        }
+        Ok(())
+    }
+
+    /// So many rooms of so many members, each a device of its own.
     ///
     /// # Errors
     /// A call failed.
     pub async fn rooms(&self, rooms: usize, members: usize) -> anyhow::Result<Vec<Room>> {
-        let founding = stream::iter(0..rooms).map(|_| self.found());
-        let mut founded: Vec<Room> = founding.buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
-        let wanted = founded.iter().enumerate().flat_map(|(place, room)| {
-            std::iter::repeat_n((place, room.id, room.invite), members.saturating_sub(room.members.len()))
+        let mut founded = self.found_all(rooms).await?;
+        let places = (0..rooms).flat_map(|place| std::iter::repeat_n(place, members.saturating_sub(1)));
+        let devices = places.map(|place| (place, Arc::new(Device::generate()))).collect();
+        self.admit(&mut founded, devices).await?;
+        Ok(founded)
+    }
+
+    /// Circles of so many devices, who are in as many rooms together and have founded one each: the rooms of one circle, then those of
+    /// the next.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub async fn circles(&self, circles: usize, size: usize) -> anyhow::Result<Vec<Room>> {
+        let mut founded = self.found_all(circles * size).await?;
+        let founders: Vec<Arc<Device>> = founded.iter().map(|room| Arc::clone(&room.members[0].device)).collect();
+        let circle = |place: usize| (place - place % size..).take(size);
+        let guests = (0..founders.len()).flat_map(|place| {
+            let others = circle(place).filter(move |other| *other != place);
+            others.map(move |other| (place, other))
         });
-        let wanted: Vec<_> = wanted.collect();
-        let joining = stream::iter(wanted)
-            .map(|(place, room, way)| async move { anyhow::Ok((place, self.join(room, way).await?)) });
-        let joined: Vec<(usize, Member)> = joining.buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
-        for (place, member) in joined {
-            founded[place].members.push(member);
-        }
+        let devices = guests.map(|(place, other)| (place, Arc::clone(&founders[other]))).collect();
+        self.admit(&mut founded, devices).await?;
         Ok(founded)
     }
 }

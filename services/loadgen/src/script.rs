@@ -9,6 +9,9 @@ use snug_protocol::{EntryKind, Header, InstanceId, RoomId, Seq};
 
 use crate::frame;
 
+/// Where an entry frame has its room's id.
+pub const ROOM_AT: usize = ENTRY_FRAME_HEADER_BYTES + 8;
+
 /// One message.
 #[derive(Debug)]
 pub struct Shot {
@@ -210,7 +213,7 @@ impl Script {
         };
         let shot = usize::try_from(counter).ok().and_then(|counter| line.shots.get(counter));
         let Some(shot) = shot.filter(|_| line.room == room) else { return Found::Stray };
-        if number::<16>(entry, AT + 8) != Some(seen.id.0) || tag(entry) != shot.tag {
+        if number::<16>(entry, ROOM_AT) != Some(seen.id.0) || tag(entry) != shot.tag {
             return Found::Mangled;
         }
         if self.note(room, seq, writer, counter) {

@@ -1,4 +1,4 @@
-//! One open socket: the way to its room, and what it has been sent.
+//! One open socket: the way to its rooms, and what it has been sent.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -10,6 +10,17 @@ use snug_protocol::{RoomId, SUBPROTOCOL};
 
 use crate::frame;
 
+/// A room that a socket follows.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    /// Its place among the rooms.
+    pub place: usize,
+    /// Its id.
+    pub room: RoomId,
+    /// From where; `None`: the latest page.
+    pub cursor: Option<Cursor>,
+}
+
 /// A socket to be opened.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -17,10 +28,8 @@ pub struct Spec {
     pub address: SocketAddr,
     /// What opens it; `None`: it is the floor's, is told the room's place, and sends entries from seq 1 on.
     pub token: Option<Arc<str>>,
-    /// The room it follows, by place and id.
-    pub room: (usize, RoomId),
-    /// From where; `None`: the latest page.
-    pub cursor: Option<Cursor>,
+    /// What it follows; of a socket of the floor one room. None: it only says hello.
+    pub follows: Vec<Follow>,
     /// Sends this line of the scripts.
     pub writer: Option<u32>,
     /// Which group its latencies count for.
@@ -36,9 +45,9 @@ pub enum State {
     Connecting,
     /// The upgrade was asked for.
     Upgrading,
-    /// The room was asked for.
+    /// The rooms were asked for.
     Entering,
-    /// It follows its room.
+    /// It follows its rooms.
     Live,
 }
 
@@ -56,6 +65,17 @@ pub enum Place {
     Duplicate,
 }
 
+/// How far a socket has come in a room that it follows.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// The next seq.
+    pub next: u64,
+    /// Skipped seqs.
+    holes: Vec<(u64, u64)>,
+    /// The node has said from where on it sends.
+    is_followed: bool,
+}
+
 /// A socket.
 #[derive(Debug)]
 pub struct Socket {
@@ -69,10 +89,8 @@ pub struct Socket {
     pub begun_ns: u64,
     /// It is not read at present.
     pub deaf: bool,
-    /// The next seq.
-    pub next: u64,
-    /// Skipped seqs.
-    holes: Vec<(u64, u64)>,
+    /// How far it has come in each of its rooms.
+    pub progress: Vec<Progress>,
     /// The beginning of a frame whose rest has not come.
     rest: Vec<u8>,
     /// Written, but not taken by the kernel.
@@ -111,8 +129,9 @@ impl Socket {
     /// The system's.
     pub fn open(spec: Spec, now_ns: u64) -> std::io::Result<Self> {
         let stream = connect(&spec)?;
-        let (holes, rest, unsent) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { spec, stream, state: State::Connecting, begun_ns: now_ns, deaf: false, next: 1, holes, rest, unsent })
+        let progress = vec![Progress { next: 1, holes: Vec::new(), is_followed: false }; spec.follows.len()];
+        let (rest, unsent) = (Vec::new(), Vec::new());
+        Ok(Self { spec, stream, state: State::Connecting, begun_ns: now_ns, deaf: false, progress, rest, unsent })
     }
 
     /// Connected: asks for the upgrade.
@@ -125,7 +144,7 @@ impl Socket {
         }
         let Some(token) = &self.spec.token else {
             self.state = State::Live;
-            let room = u32::try_from(self.spec.room.0).expect("fewer rooms than that");
+            let room = u32::try_from(self.spec.follows[0].place).expect("fewer rooms than that");
             return self.write(&room.to_be_bytes());
         };
         let request = upgrade(self.spec.address, token);
@@ -133,15 +152,19 @@ impl Socket {
         self.write(request.as_bytes())
     }
 
-    /// Upgraded: says hello and asks for the room, in one write.
+    /// Upgraded: says hello and asks for the rooms, in one write.
     ///
     /// # Errors
     /// The connection's.
     pub fn enter(&mut self) -> std::io::Result<()> {
         let hello = ClientFrame::Hello { client: "snug-load".to_owned() };
-        let follow = ClientFrame::Follow { id: 1, room: self.spec.room.1, cursor: self.spec.cursor.clone() };
+        let follows = (0..).zip(&self.spec.follows).map(|(id, follow)| ClientFrame::Follow {
+            id,
+            room: follow.room,
+            cursor: follow.cursor.clone(),
+        });
         let mut bytes = Vec::new();
-        for frame in [hello, follow] {
+        for frame in std::iter::once(hello).chain(follows) {
             let text = serde_json::to_vec(&frame).expect("a frame is plain data");
             frame::push_masked(frame::TEXT, &text, &mut bytes);
         }
@@ -202,12 +225,24 @@ impl Socket {
         }
     }
 
-    /// Entries from `seq` on come next.
-    pub fn starts_at(&mut self, seq: u64) {
-        self.next = seq;
-        self.holes.clear();
+    /// The node sends entries of the room that was asked for by this id from `seq` on; which room that is.
+    pub fn starts_at(&mut self, id: u32, seq: u64) -> Option<&Follow> {
+        let at = usize::try_from(id).ok()?;
+        *self.progress.get_mut(at)? = Progress { next: seq, holes: Vec::new(), is_followed: true };
+        if self.progress.iter().all(|progress| progress.is_followed) {
+            self.state = State::Live;
+        }
+        self.spec.follows.get(at)
     }
 
+    /// Which of its rooms this one is.
+    #[must_use]
+    pub fn place_of(&self, room: &[u8]) -> Option<usize> {
+        self.spec.follows.iter().position(|follow| follow.room.0 == room)
+    }
+}
+
+impl Progress {
     /// Takes note of an entry.
     pub fn place(&mut self, seq: u64) -> Place {
         if seq >= self.next {
@@ -241,11 +276,11 @@ mod tests {
 
     fn socket() -> Socket {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let follows = (0..2).map(|place| Follow { place: place + 5, room: RoomId([place as u8; 16]), cursor: None });
         let spec = Spec {
             address: listener.local_addr().expect("bound"),
             token: None,
-            room: (0, RoomId::default()),
-            cursor: None,
+            follows: follows.collect(),
             writer: None,
             group: 0,
             receive_buffer: None,
@@ -254,17 +289,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_comes_twice_or_comes_late_is_noticed() {
+    fn a_socket_is_live_when_all_its_rooms_are_followed() {
         let mut socket = socket();
-        socket.starts_at(5);
-        assert_eq!(socket.place(5), Place::New { skipped: 0 });
-        assert_eq!(socket.place(5), Place::Duplicate);
-        assert_eq!(socket.place(9), Place::New { skipped: 3 });
-        assert_eq!(socket.place(7), Place::Late);
-        assert_eq!(socket.place(7), Place::Duplicate);
-        assert_eq!(socket.place(6), Place::Late);
-        assert_eq!(socket.place(8), Place::Late);
-        assert_eq!(socket.place(8), Place::Duplicate);
-        assert_eq!(socket.place(10), Place::New { skipped: 0 });
+        assert!(socket.starts_at(2, 9).is_none(), "it asked for no such room");
+        assert_eq!(socket.starts_at(1, 9).map(|follow| follow.place), Some(6));
+        assert_ne!(socket.state, State::Live);
+        assert_eq!(socket.starts_at(0, 4).map(|follow| follow.place), Some(5));
+        assert_eq!(socket.state, State::Live);
+        assert_eq!((socket.progress[0].next, socket.progress[1].next), (4, 9));
+        assert_eq!((socket.place_of(&[1; 16]), socket.place_of(&[2; 16])), (Some(1), None));
+    }
+
+    #[test]
+    fn what_is_skipped_comes_twice_or_comes_late_is_noticed() {
+        let mut progress = Progress { next: 5, holes: Vec::new(), is_followed: true };
+        assert_eq!(progress.place(5), Place::New { skipped: 0 });
+        assert_eq!(progress.place(5), Place::Duplicate);
+        assert_eq!(progress.place(9), Place::New { skipped: 3 });
+        assert_eq!(progress.place(7), Place::Late);
+        assert_eq!(progress.place(7), Place::Duplicate);
+        assert_eq!(progress.place(6), Place::Late);
+        assert_eq!(progress.place(8), Place::Late);
+        assert_eq!(progress.place(8), Place::Duplicate);
+        assert_eq!(progress.place(10), Place::New { skipped: 0 });
     }
 }

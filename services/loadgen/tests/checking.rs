@@ -10,7 +10,7 @@ use snug_loadgen::floor::{ROOM, Shape, entry, tag};
 use snug_loadgen::observer::Observer;
 use snug_loadgen::scenario::climb::objection;
 use snug_loadgen::script::{Line, Script, Shot, instance};
-use snug_loadgen::socket::Spec;
+use snug_loadgen::socket::{Follow, Spec};
 use snug_protocol::InstanceId;
 
 const SHAPE: Shape = Shape { rooms: 1, members: 2, envelope_bytes: 364 };
@@ -27,8 +27,7 @@ fn played(first: &[Sent], second: &[Sent], spoil: fn(&mut Vec<u8>)) -> Played {
     let spec = |address: SocketAddr| Spec {
         address,
         token: None,
-        room: (0, ROOM),
-        cursor: None,
+        follows: vec![Follow { place: 0, room: ROOM, cursor: None }],
         writer: None,
         group: 0,
         receive_buffer: None,

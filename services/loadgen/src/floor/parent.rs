@@ -11,7 +11,7 @@ use super::{Done, Gathering, ROOM, Shape, Step, due_ns, tag};
 use crate::field::{Field, Played};
 use crate::observer::Observer;
 use crate::script::{Line, Script, Shot, instance};
-use crate::socket::Spec;
+use crate::socket::{Follow, Spec};
 
 /// How long opening may take.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
@@ -52,8 +52,7 @@ impl Floor {
         let spec = |room| Spec {
             address,
             token: None,
-            room: (room, ROOM),
-            cursor: None,
+            follows: vec![Follow { place: room, room: ROOM, cursor: None }],
             writer: None,
             group: 0,
             receive_buffer: None,

@@ -49,7 +49,7 @@ pub enum Order {
         /// No longer.
         deaf: bool,
     },
-    /// Drop all sockets of this group, or of all, without goodbye; tell what each was, with the cursor it would come back with.
+    /// Drop all sockets of this group, or of all, without goodbye; tell what each was, with the cursors it would come back with.
     Drop {
         /// Which.
         group: Option<usize>,
@@ -203,9 +203,12 @@ impl Receiver {
         for place in 0..self.sockets.len() {
             let socket = self.sockets[place].as_ref();
             if let Some(socket) = socket.filter(|socket| group.is_none_or(|group| group == socket.spec.group)) {
-                let log = self.logs.get(socket.spec.room.0).and_then(Option::as_ref);
-                let cursor = log.map(|log| log.cursor_before(socket.next));
-                dropped.push(Spec { cursor, ..socket.spec.clone() });
+                let mut spec = socket.spec.clone();
+                for (follow, progress) in spec.follows.iter_mut().zip(&socket.progress) {
+                    let log = self.logs.get(follow.place).and_then(Option::as_ref);
+                    follow.cursor = log.map(|log| log.cursor_before(progress.next));
+                }
+                dropped.push(spec);
                 self.forget(place);
             }
         }

@@ -6,7 +6,7 @@ use snug_protocol::{EnvelopeHash, HistoryId, Seq};
 use crate::clock::now_ns;
 use crate::figures::Window;
 use crate::frame;
-use crate::script::{Found, Script};
+use crate::script::{Found, ROOM_AT, Script};
 use crate::socket::{Place, Socket, State};
 
 const END_OF_HEADERS: &[u8] = b"\r\n\r\n";
@@ -117,7 +117,16 @@ impl Tally<'_> {
             self.window.counts.mangled += 1;
             return;
         };
-        let room = socket.spec.room.0;
+        // What is not of the one room that is followed is found out by the script.
+        let at = match socket.spec.follows.len() {
+            1 => Some(0),
+            _ => entry.get(ROOM_AT..ROOM_AT + 16).and_then(|room| socket.place_of(room)),
+        };
+        let Some(at) = at else {
+            self.window.counts.mangled += 1;
+            return;
+        };
+        let room = socket.spec.follows[at].place;
         let log = self.log(room);
         if seq > log.head {
             log.head = seq;
@@ -127,7 +136,7 @@ impl Tally<'_> {
             log.newest.extend_from_slice(&entry[ENTRY_FRAME_HEADER_BYTES.min(entry.len())..]);
         }
         let counts = &mut self.window.counts;
-        match socket.place(seq) {
+        match socket.progress[at].place(seq) {
             Place::Duplicate => return counts.duplicates += 1,
             Place::Late => counts.late += 1,
             Place::New { skipped } => counts.skipped += skipped,
@@ -156,10 +165,10 @@ impl Tally<'_> {
                 frame::push_masked(frame::TEXT, &answer, &mut bytes);
                 socket.write(&bytes).ok()?;
             }
-            Ok(ServerFrame::Followed { from, head, history, .. }) => {
-                socket.starts_at(from.0);
-                socket.state = State::Live;
-                let log = self.log(socket.spec.room.0);
+            Ok(ServerFrame::Welcome { .. }) if socket.spec.follows.is_empty() => socket.state = State::Live,
+            Ok(ServerFrame::Followed { id, from, head, history, .. }) => {
+                let place = socket.starts_at(id, from.0)?.place;
+                let log = self.log(place);
                 log.history = history;
                 log.head = log.head.max(head.0);
             }

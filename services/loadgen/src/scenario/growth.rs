@@ -1,4 +1,4 @@
-//! How the cost of a delivery grows with what is there: members of a room, rooms, nodes. Light load, so that nothing is gathered.
+//! How the cost of a delivery grows with what is there: members of a room, nodes, rooms. Light load, so that nothing is gathered.
 
 use super::{Scene, climb};
 use crate::floor::parent::Floor;
@@ -12,8 +12,8 @@ const DELIVERIES: f64 = 5_000.0;
 const RATE_MAX: f64 = 50.0;
 /// From one size to the next.
 const FACTOR: usize = 4;
-/// Members of each room while rooms grow in number.
-const ROOM_MEMBERS: usize = 5;
+/// Members of each room while rooms grow in number; and of how many rooms each of them is one: people are in several.
+const CIRCLE: usize = 5;
 
 /// Sizes from `first` to `last`, a factor apart.
 fn sizes(first: usize, last: usize) -> Vec<usize> {
@@ -23,8 +23,8 @@ fn sizes(first: usize, last: usize) -> Vec<usize> {
     sizes
 }
 
-/// One room of more and more members; more and more rooms; the largest room over more and more nodes. Each beside the floor's cost of the
-/// same writes.
+/// One room of more and more members; the big room over more and more nodes; more and more rooms. Each beside the floor's cost of the same
+/// writes.
 ///
 /// # Errors
 /// Something could not be played.
@@ -34,42 +34,51 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
     let mut costs = Vec::new();
     for count in sizes(10, members) {
         let rooms = scene.rooms(1, count)?;
-        let cost = measure(scene, &rooms, &format!("a room of {count}"), &mut result)?;
+        let cost = measure(scene, &rooms, 1, &format!("a room of {count}"), &mut result)?;
         costs.push((count, cost));
     }
     result.plots.push(plot("CPU a delivery, µs, by members of a room", "members", &costs));
-    costs.clear();
-    // The same rooms and more of them each time: making one is the slowest part.
-    let mut made = Vec::new();
-    for count in sizes(10, rooms) {
-        made.append(&mut scene.rooms(count - made.len(), ROOM_MEMBERS)?);
-        let cost = measure(scene, &made, &format!("{count} rooms of {ROOM_MEMBERS}"), &mut result)?;
-        costs.push((count, cost));
-    }
-    result.plots.push(plot("CPU a delivery, µs, by rooms", "rooms", &costs));
     costs.clear();
     let big = scene.rooms(1, scene.sizes.members)?;
     for count in 1..=nodes.len() {
         scene.nodes.truncate(count);
         let label = format!("a room of {} over {count} nodes", scene.sizes.members);
-        let measured = measure(scene, &big, &label, &mut result);
+        let measured = measure(scene, &big, 1, &label, &mut result);
         scene.nodes.clone_from(&nodes);
         costs.push((count, measured?));
     }
     result.plots.push(plot("CPU a delivery, µs, by nodes", "nodes", &costs));
+    costs.clear();
+    // Last, because so many who leave keep nodes busy for a while. The same rooms and more of them each time: making one is the slowest part.
+    let mut made = Vec::new();
+    for count in sizes(10, rooms) {
+        let circles = count.saturating_sub(made.len()).div_ceil(CIRCLE);
+        made.append(&mut scene.circles(circles, CIRCLE)?);
+        let label = format!("{} rooms of {CIRCLE}, each in {CIRCLE} of them", made.len());
+        let cost = measure(scene, &made, CIRCLE, &label, &mut result)?;
+        costs.push((count, cost));
+    }
+    result.plots.push(plot("CPU a delivery, µs, by rooms", "rooms", &costs));
     Ok(result)
 }
 
-/// What a delivery in these rooms costs nodes and floor, in microseconds, beyond what the nodes use at rest.
-fn measure(scene: &mut Scene, rooms: &[Room], label: &str, result: &mut Result) -> anyhow::Result<(f64, f64)> {
+/// What a delivery in these rooms costs nodes and floor, in microseconds, beyond what the nodes use at rest. Each socket follows so many of
+/// the rooms; the floor has as many sockets, and writes as often to each.
+fn measure(
+    scene: &mut Scene,
+    rooms: &[Room],
+    follows: usize,
+    label: &str,
+    result: &mut Result,
+) -> anyhow::Result<(f64, f64)> {
     let (members, seconds) = (rooms[0].members.len(), scene.sizes.hold_seconds);
     let rate = (DELIVERIES / members as f64).min(RATE_MAX * rooms.len() as f64);
     let envelope_bytes = super::envelope_bytes(&rooms[0], scene.sizes.text_chars)?;
-    let mut floor = Floor::start(Shape { rooms: rooms.len(), members, envelope_bytes }, scene.threads)?;
+    let mut floor = Floor::start(Shape { rooms: rooms.len() / follows, members, envelope_bytes }, scene.threads)?;
     let (played, _) = floor.play(&format!("floor, {label}"), rate, seconds, Gathering::Each(1))?;
     drop(floor);
     let floor = Step::of(format!("floor, {label}"), &played, climb::objection(&played));
-    let specs = scene.specs(rooms, 1);
+    let specs = if follows == 1 { scene.specs(rooms, 1) } else { scene.specs_of_circles(rooms, follows) };
     let (mut field, _) = scene.field(rooms, specs)?;
     scene.observer.label(format!("{label}, saying nothing"));
     let at_rest = scene.rest();

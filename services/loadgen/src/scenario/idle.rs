@@ -6,13 +6,15 @@ use super::Scene;
 use crate::field::Field;
 use crate::people::Room;
 use crate::report::Result;
+use crate::socket::Spec;
 
 /// After opening, until memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 /// The parts of the most sockets at which memory is read.
 const PARTS: [f64; 3] = [0.1, 0.4, 1.0];
 
-/// Opens sockets that follow a room each, in three lots, and looks at the nodes. Members have several sockets each; what is measured is
+/// Opens sockets that follow a room each, in three lots, and looks at the nodes; then as many that only say hello, to tell what coming costs
+/// without a room. Members have several sockets each; what is measured is
 /// the socket.
 ///
 /// # Errors
@@ -34,7 +36,7 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
         scene.observer.label(format!("opening {lot} more idle sockets"));
         let specs = members.iter().cycle().skip(open).take(lot).enumerate().map(|(place, spec)| {
             let address = scene.nodes[(open + place) % scene.nodes.len()];
-            crate::socket::Spec { address, ..spec.clone() }
+            Spec { address, ..spec.clone() }
         });
         let opened = field.open(specs.collect(), super::OPENING_LIMIT)?;
         open += lot;
@@ -57,5 +59,15 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
     result.fact("CPU of an idle socket", cpu_ns / 1_000.0 / open as f64 / seconds * 60.0, "µs a minute");
     let lost = open - field.open_now();
     result.fact("sockets lost meanwhile", lost as f64, "");
+    field.drop_sockets(None)?;
+    std::thread::sleep(SETTLE);
+    scene.observer.label(format!("opening {wanted} sockets that only say hello"));
+    let hello = members.iter().cycle().take(wanted).enumerate().map(|(place, spec)| Spec {
+        address: scene.nodes[place % scene.nodes.len()],
+        follows: Vec::new(),
+        ..spec.clone()
+    });
+    let opened = field.open(hello.collect(), super::OPENING_LIMIT)?;
+    result.fact("opened that follow nothing", wanted as f64 / opened.took.as_secs_f64(), "sockets/s");
     Ok(result)
 }

@@ -28,7 +28,7 @@ use crate::observer::Observer;
 use crate::people::{Registrar, Room};
 use crate::report::Result as Outcome;
 use crate::script::{Line, Script};
-use crate::socket::Spec;
+use crate::socket::{Follow, Spec};
 
 /// How long opening sockets may take.
 pub const OPENING_LIMIT: Duration = Duration::from_secs(120);
@@ -110,8 +110,7 @@ impl Scene {
                 specs.push(Spec {
                     address: self.nodes[(place + number) % self.nodes.len()],
                     token: Some(member.token.clone()),
-                    room: (place, room.id),
-                    cursor: None,
+                    follows: vec![Follow { place, room: room.id, cursor: None }],
                     writer: writer.map(|writer| u32::try_from(writer).expect("fewer writers than that")),
                     group: 0,
                     receive_buffer: None,
@@ -119,6 +118,35 @@ impl Scene {
             }
         }
         specs
+    }
+
+    /// As [`Registrar::circles`].
+    ///
+    /// # Errors
+    /// A call failed.
+    pub fn circles(&mut self, circles: usize, size: usize) -> anyhow::Result<Vec<Room>> {
+        self.observer.label(format!("making {} rooms of {circles} circles", circles * size));
+        self.runtime.block_on(self.registrar.circles(circles, size))
+    }
+
+    /// A socket of each device of these circles, dealt to the nodes in turn: it follows all rooms of its circle, and writes in the one that
+    /// it has founded.
+    ///
+    /// # Panics
+    /// There are more rooms than 32 bits count.
+    #[must_use]
+    pub fn specs_of_circles(&self, rooms: &[Room], size: usize) -> Vec<Spec> {
+        let follow = |(place, room): (usize, &Room)| Follow { place, room: room.id, cursor: None };
+        let follows: Vec<Follow> = rooms.iter().enumerate().map(follow).collect();
+        let spec = |(place, room): (usize, &Room)| Spec {
+            address: self.nodes[(place / size + place) % self.nodes.len()],
+            token: Some(room.members[0].token.clone()),
+            follows: follows[place - place % size..][..size].to_vec(),
+            writer: Some(u32::try_from(place).expect("fewer rooms than that")),
+            group: 0,
+            receive_buffer: None,
+        };
+        rooms.iter().enumerate().map(spec).collect()
     }
 
     /// These sockets, open.

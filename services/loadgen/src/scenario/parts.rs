@@ -57,7 +57,7 @@ impl Probe {
         }
         ensure!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
         probe.say(&ClientFrame::Hello { client: "snug-load".to_owned() })?;
-        probe.say(&ClientFrame::Follow { id: 1, room: spec.room.1, cursor: None })?;
+        probe.say(&ClientFrame::Follow { id: 1, room: spec.follows[0].room, cursor: None })?;
         probe.hears(|frame| matches!(frame, ServerFrame::Followed { .. }))?;
         Ok(probe)
     }
@@ -111,7 +111,7 @@ impl Probe {
 /// A connection's; or something did not come in time.
 pub fn measure(typers: &[Spec], reader: &Spec, seconds: f64) -> anyhow::Result<Parts> {
     ensure!(!typers.is_empty(), "somebody must type");
-    let room = reader.room.1;
+    let room = reader.follows[0].room;
     let mut reader = Probe::open(reader)?;
     let mut typers: Vec<Probe> = typers.iter().map(Probe::open).collect::<Result<_, _>>()?;
     // A little more than a period for each, since what comes too soon is not passed on.
