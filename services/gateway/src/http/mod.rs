@@ -37,6 +37,7 @@ use axum::routing::{any, delete, get, post, put};
 use snug_bus::Bus;
 use snug_protocol::limits::HTTP_BODY_BYTES_MAX;
 use snug_store::Store;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -135,19 +136,24 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
     let sockets = Router::new().route("/ws", any(socket::upgrade));
     #[cfg(all(feature = "conformance", debug_assertions))]
     let sockets = sockets.route("/conformance/echo", any(echo::upgrade));
+    // Layers that are one cost a request one box together; outermost first.
+    let before_routes = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(Arc::clone(&handles.identity), guard::host_and_origin))
+        .layer(middleware::from_fn_with_state(Arc::clone(&handles.http), watched::count))
+        .layer(governor);
+    let before_all = ServiceBuilder::new()
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))
+        .layer(CompressionLayer::new().compress_when(compressible))
+        .layer(middleware::from_fn_with_state(Arc::clone(&handles.identity), guard::security_headers));
     sockets
         .nest("/api", api)
         .fallback(assets::serve)
-        .layer(governor)
-        .layer(middleware::from_fn_with_state(handles.clone(), watched::count))
-        .layer(middleware::from_fn_with_state(handles.clone(), guard::host_and_origin))
+        .layer(before_routes)
         // Probes come by address, not by name, and are not limited.
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .layer(middleware::from_fn_with_state(handles.clone(), guard::security_headers))
-        .layer(CompressionLayer::new().compress_when(compressible))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))
-        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(before_all)
         .with_state(handles)
 }
