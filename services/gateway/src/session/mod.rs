@@ -193,7 +193,7 @@ impl Session {
         self.subscriptions.retain(|subscription| subscription.room() != room);
     }
 
-    /// Waits for the first frame, which must be `hello`.
+    /// Waits for the first frame, which must be `hello`, and takes the one that came with it.
     async fn hello(&mut self, socket: &mut Socket) -> Result<(), Ending> {
         let first = std::future::poll_fn(|cx| {
             if let Poll::Ready(news) = self.wake.poll_take(cx) {
@@ -205,7 +205,14 @@ impl Session {
             socket.poll_recv(cx).map_err(Ending::from)
         });
         match timeout(HELLO_LIMIT, first).await.map_err(|_| Ending::of(close::TIMED_OUT, ErrorCode::TimedOut))?? {
-            Message::Text(text) => self.greet(&text),
+            Message::Text(text) => {
+                self.greet(&text)?;
+                // Who knows its room says both in one breath, and is answered in one.
+                match socket.recv_more()? {
+                    Some(frame) => self.read(frame).await,
+                    None => Ok(()),
+                }
+            }
             Message::Close(_) => Err(Ending::LEFT),
             Message::Binary(_) | Message::Ping(_) | Message::Pong => {
                 Err(Ending::of(close::PROTOCOL, ErrorCode::HelloExpected))

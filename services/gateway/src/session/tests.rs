@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 use std::task::Context;
 
 use snug_bus::{Backplane, Bus, BusEvent, NodeId};
@@ -26,7 +26,20 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 struct Counting {
     inner: DuplexStream,
-    writes: Arc<AtomicUsize>,
+    writes: Writes,
+}
+
+/// How many bytes each write had.
+#[derive(Clone, Default)]
+struct Writes(Arc<Mutex<Vec<usize>>>);
+
+impl Writes {
+    fn note(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = outcome {
+            self.0.lock().expect("no panic").push(bytes);
+        }
+        outcome
+    }
 }
 
 impl AsyncRead for Counting {
@@ -37,8 +50,8 @@ impl AsyncRead for Counting {
 
 impl AsyncWrite for Counting {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.writes.note(outcome)
     }
 
     fn poll_write_vectored(
@@ -46,8 +59,8 @@ impl AsyncWrite for Counting {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.writes.note(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -81,7 +94,7 @@ fn message(id: u32, envelope: &Envelope) -> Vec<u8> {
 struct Client {
     bus: Arc<dyn Bus>,
     stream: DuplexStream,
-    writes: Arc<AtomicUsize>,
+    writes: Writes,
     came: Vec<u8>,
     _stop: tokio_util::sync::DropGuard,
 }
@@ -126,8 +139,8 @@ impl Client {
             stop: stop.clone(),
         };
         let (far, stream) = duplex(unread_bytes_max);
-        let writes = Arc::<AtomicUsize>::default();
-        let socket = Socket::over(Counting { inner: far, writes: Arc::clone(&writes) });
+        let writes = Writes::default();
+        let socket = Socket::over(Counting { inner: far, writes: writes.clone() });
         tasks.spawn(run(socket, Arc::new(parts), Authenticated::of(device, TOKEN), admission));
         Self { bus, stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
     }
@@ -148,8 +161,8 @@ impl Client {
         timeout(Duration::from_secs(60), reading).await.expect("it comes in time");
     }
 
-    fn take_writes(&self) -> usize {
-        self.writes.swap(0, Ordering::Relaxed)
+    fn take_writes(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.writes.0.lock().expect("no panic"))
     }
 }
 
@@ -158,6 +171,29 @@ async fn others_have_their_turns() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_greets_and_names_its_room_in_one_breath_is_answered_in_one() {
+    let store = store_with_room().await;
+    let mut client = Client::of(&store, ANA, UNREAD_BYTES_MAX).await;
+    let follow = ClientFrame::Follow { id: 1, room: ROOM, cursor: None };
+    client.say(&[text(&ClientFrame::Hello { client: "test".into() }), text(&follow)].concat()).await;
+    client.until(br#""type":"followed""#, 1).await;
+    let at = |what: &[u8]| client.came.windows(what.len()).position(|window| window == what);
+    let (welcome, followed) = (at(br#""type":"welcome""#), at(br#""type":"followed""#));
+    assert!(welcome.is_some() && welcome < followed);
+    assert!(followed < client.take_writes().first().copied(), "both in the first write");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_greets_is_answered_at_once() {
+    let store = store_with_room().await;
+    let mut client = Client::of(&store, ANA, UNREAD_BYTES_MAX).await;
+    let began = Instant::now();
+    client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
+    client.until(br#""type":"welcome""#, 1).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +212,7 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
         client.until(message.bytes(), 1).await;
     }
     // The first goes at once, and so may what is committed while it does.
-    let writes = client.take_writes();
+    let writes = client.take_writes().len();
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
 }
 

@@ -44,14 +44,23 @@ impl Socket {
     /// The next message. Pings are answered with the next [`Socket::poll_flush`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Broken>> {
         loop {
-            if let Some(message) = self.incoming.next_message()? {
-                if let Message::Ping(payload) = &message {
-                    self.lane.lock().answer(framed(Opcode::Pong, payload));
-                }
+            if let Some(message) = self.recv_more()? {
                 return Poll::Ready(Ok(message));
             }
             ready!(self.poll_read(cx))?;
         }
+    }
+
+    /// The next message, if it came together with the last one.
+    ///
+    /// # Errors
+    /// As [`Socket::poll_recv`].
+    pub fn recv_more(&mut self) -> Result<Option<Message>, Broken> {
+        let message = self.incoming.next_message()?;
+        if let Some(Message::Ping(payload)) = &message {
+            self.lane.lock().answer(framed(Opcode::Pong, payload));
+        }
+        Ok(message)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
