@@ -124,8 +124,10 @@ struct Session {
     parts: Arc<SessionParts>,
     caller: Authenticated,
     wake: Arc<Wake>,
-    /// Taken from the bell and not seen to yet.
-    news: News,
+    /// Taken from the bell while something else was waited for, and not looked at yet.
+    unseen: News,
+    /// The bell has ephemeral frames for the next flush.
+    has_ephemerals: bool,
     /// `ROOMS_PER_SESSION_MAX` at most, and nearly always one.
     subscriptions: Vec<Subscription>,
     appends: Appends,
@@ -161,7 +163,8 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
     let mut session = Session {
         wake: Arc::clone(admission.wake()),
         // Who came in while all sockets were being told to close has not been told.
-        news: if parts.stop.is_cancelled() { News::CLOSE } else { News::NONE },
+        unseen: if parts.stop.is_cancelled() { News::CLOSE } else { News::NONE },
+        has_ephemerals: false,
         subscriptions: Vec::new(),
         appends: Appends::default(),
         replies: Vec::new(),
@@ -197,9 +200,9 @@ impl Session {
     async fn hello(&mut self, socket: &mut Socket) -> Result<(), Ending> {
         let first = std::future::poll_fn(|cx| {
             if let Poll::Ready(news) = self.wake.poll_take(cx) {
-                self.news = self.news.and(news);
+                self.unseen = self.unseen.and(news);
             }
-            if self.news.has(News::CLOSE) {
+            if self.unseen.has(News::CLOSE) {
                 return Poll::Ready(Err(Ending::of(close::RESTART, ErrorCode::Draining)));
             }
             socket.poll_recv(cx).map_err(Ending::from)
@@ -222,8 +225,6 @@ impl Session {
 
     /// Reads, appends, sends, until something ends it.
     async fn live(&mut self, socket: &mut Socket) -> Ending {
-        // What came before the greeting is not forgotten.
-        self.wake.tell(std::mem::take(&mut self.news));
         let mut timer = pin!(sleep_until(self.next_due()));
         loop {
             if let Err(ending) = self.turn(socket, timer.as_mut()).await {
@@ -251,11 +252,10 @@ impl Session {
             self.flush(socket).await?;
         }
         written.tell(&self.parts);
-        let Happened { news, frame, acknowledged, is_due } = self.happened(socket, timer.as_mut()).await;
+        let Happened { mut news, frame, acknowledged, is_due } = self.happened(socket, timer.as_mut()).await;
         if news.has(News::CLOSE) {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
         }
-        self.news = news;
         let asks = |news: News| news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
         if let Some((id, room, outcome)) = acknowledged {
             self.acknowledge(id, room, outcome);
@@ -264,9 +264,10 @@ impl Session {
             // What comes now may wait, and a room that finds its follower elsewhere could not have it look; or it is to be answered.
             self.riding = None;
             self.flush(socket).await?;
+            // With what was told while a slow reader took its time.
+            news = news.and(std::mem::take(&mut self.unseen));
         }
-        // With what was told while a slow reader took its time.
-        let news = self.news;
+        self.has_ephemerals |= news.has(News::EPHEMERALS);
         // Before the clock: an answer that is here already is not late.
         if let Some(frame) = frame {
             // Anything heard is a sign of life.
@@ -301,7 +302,7 @@ impl Session {
     /// Waits until something happens. All sources are asked each time, so none keeps another waiting. Cancel-safe but for what it returns.
     async fn happened(&mut self, socket: &mut Socket, mut timer: Pin<&mut Sleep>) -> Happened {
         std::future::poll_fn(|cx| {
-            let mut news = std::mem::take(&mut self.news);
+            let mut news = std::mem::take(&mut self.unseen);
             if let Poll::Ready(new) = self.wake.poll_take(cx) {
                 news = news.and(new);
             }

@@ -50,7 +50,7 @@ impl Session {
             socket.push(encode(reply));
         }
         let mut others = false;
-        if std::mem::take(&mut self.news).has(News::EPHEMERALS) {
+        if std::mem::take(&mut self.has_ephemerals) {
             for (room, message) in self.wake.take_ephemerals() {
                 if self.subscription(room).is_some() {
                     socket.push(message);
@@ -143,7 +143,7 @@ impl Session {
                     self.wake.tell(News::LOGS);
                     continue;
                 }
-                () = told_to_close(&self.wake, &mut self.news) => {
+                () = told_to_close(&self.wake, &mut self.unseen) => {
                     return Err(Ending::of(close::RESTART, ErrorCode::Draining));
                 }
             };
