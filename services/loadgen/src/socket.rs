@@ -225,14 +225,17 @@ impl Socket {
         }
     }
 
-    /// The node sends entries of the room that was asked for by this id from `seq` on; which room that is.
-    pub fn starts_at(&mut self, id: u32, seq: u64) -> Option<&Follow> {
+    /// The node sends entries of this room, which was asked for by this id, from `seq` on; the room's place. `None`: nobody waits for
+    /// that answer.
+    pub fn starts_at(&mut self, (id, room): (u32, RoomId), seq: u64) -> Option<usize> {
         let at = usize::try_from(id).ok()?;
-        *self.progress.get_mut(at)? = Progress { next: seq, holes: Vec::new(), is_followed: true };
+        let place = self.spec.follows.get(at).filter(|follow| follow.room == room)?.place;
+        *self.progress.get_mut(at).filter(|progress| !progress.is_followed)? =
+            Progress { next: seq, holes: Vec::new(), is_followed: true };
         if self.progress.iter().all(|progress| progress.is_followed) {
             self.state = State::Live;
         }
-        self.spec.follows.get(at)
+        Some(place)
     }
 
     /// Which of its rooms this one is.
@@ -291,10 +294,13 @@ mod tests {
     #[test]
     fn a_socket_is_live_when_all_its_rooms_are_followed() {
         let mut socket = socket();
-        assert!(socket.starts_at(2, 9).is_none(), "it asked for no such room");
-        assert_eq!(socket.starts_at(1, 9).map(|follow| follow.place), Some(6));
+        let room = |place| RoomId([place; 16]);
+        assert!(socket.starts_at((2, room(1)), 9).is_none(), "it asked for no such room");
+        assert!(socket.starts_at((0, room(1)), 9).is_none(), "it asked for another by that id");
+        assert_eq!(socket.starts_at((1, room(1)), 9), Some(6));
+        assert!(socket.starts_at((1, room(1)), 9).is_none(), "it was told already");
         assert_ne!(socket.state, State::Live);
-        assert_eq!(socket.starts_at(0, 4).map(|follow| follow.place), Some(5));
+        assert_eq!(socket.starts_at((0, room(0)), 4), Some(5));
         assert_eq!(socket.state, State::Live);
         assert_eq!((socket.progress[0].next, socket.progress[1].next), (4, 9));
         assert_eq!((socket.place_of(&[1; 16]), socket.place_of(&[2; 16])), (Some(1), None));

@@ -166,8 +166,11 @@ impl Tally<'_> {
                 socket.write(&bytes).ok()?;
             }
             Ok(ServerFrame::Welcome { .. }) if socket.spec.follows.is_empty() => socket.state = State::Live,
-            Ok(ServerFrame::Followed { id, from, head, history, .. }) => {
-                let place = socket.starts_at(id, from.0)?.place;
+            Ok(ServerFrame::Followed { id, room, from, head, history, .. }) => {
+                let Some(place) = socket.starts_at((id, room), from.0) else {
+                    self.window.counts.mangled += 1;
+                    return Some(());
+                };
                 let log = self.log(place);
                 log.history = history;
                 log.head = log.head.max(head.0);

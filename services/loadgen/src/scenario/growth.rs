@@ -56,7 +56,7 @@ pub fn run(scene: &mut Scene) -> anyhow::Result<Result> {
         made.append(&mut scene.circles(circles, CIRCLE)?);
         let label = format!("{} rooms of {CIRCLE}, each in {CIRCLE} of them", made.len());
         let cost = measure(scene, &made, CIRCLE, &label, &mut result)?;
-        costs.push((count, cost));
+        costs.push((made.len(), cost));
     }
     result.plots.push(plot("CPU a delivery, µs, by rooms", "rooms", &costs));
     Ok(result)

@@ -14,8 +14,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 const PARTS: [f64; 3] = [0.1, 0.4, 1.0];
 
 /// Opens sockets that follow a room each, in three lots, and looks at the nodes; then as many that only say hello, to tell what coming costs
-/// without a room. Members have several sockets each; what is measured is
-/// the socket.
+/// without a room. Members have several sockets each; what is measured is the socket.
 ///
 /// # Errors
 /// Not all can be opened.
@@ -59,6 +58,7 @@ pub fn run(scene: &mut Scene, rooms: &[Room]) -> anyhow::Result<Result> {
     result.fact("CPU of an idle socket", cpu_ns / 1_000.0 / open as f64 / seconds * 60.0, "µs a minute");
     let lost = open - field.open_now();
     result.fact("sockets lost meanwhile", lost as f64, "");
+    // Who is gone is told of after a grace of ten seconds; by then all of these are open.
     field.drop_sockets(None)?;
     std::thread::sleep(SETTLE);
     scene.observer.label(format!("opening {wanted} sockets that only say hello"));

@@ -139,7 +139,7 @@ impl Scene {
         let follow = |(place, room): (usize, &Room)| Follow { place, room: room.id, cursor: None };
         let follows: Vec<Follow> = rooms.iter().enumerate().map(follow).collect();
         let spec = |(place, room): (usize, &Room)| Spec {
-            address: self.nodes[(place / size + place) % self.nodes.len()],
+            address: self.nodes[node_of(place, size, self.nodes.len())],
             token: Some(room.members[0].token.clone()),
             follows: follows[place - place % size..][..size].to_vec(),
             writer: Some(u32::try_from(place).expect("fewer rooms than that")),
@@ -225,6 +225,11 @@ fn seal(rooms: &[Room], writers: usize, (rate, seconds): (f64, f64), text_chars:
     lines.map(|lines| lines.into_iter().flatten().collect()).context("sealing")
 }
 
+/// The node of a circle's device: its devices in turn, and circles beginning in turn.
+const fn node_of(place: usize, size: usize, nodes: usize) -> usize {
+    (place / size + place % size) % nodes
+}
+
 /// How long a message's envelope is.
 fn envelope_bytes(room: &Room, text_chars: usize) -> anyhow::Result<usize> {
     let line = Line::seal((0, 0), (&room.members[0].device, &room.key), &"x".repeat(text_chars), std::iter::once(0))?;
@@ -232,4 +237,18 @@ fn envelope_bytes(room: &Room, text_chars: usize) -> anyhow::Result<usize> {
     // A client's frame has four bytes of mask more than a server's head, and five of the send frame before the envelope.
     let head = if frame.len() > 125 + 6 { 8 } else { 6 };
     Ok(frame.len() - head - snug_protocol::frame::SEND_FRAME_HEADER_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn circles_are_dealt_evenly() {
+        for nodes in 1..=4 {
+            let mut dealt = vec![0; nodes];
+            (0..1_200).for_each(|place| dealt[node_of(place, 5, nodes)] += 1);
+            assert_eq!(dealt, vec![1_200 / nodes; nodes]);
+        }
+    }
 }
