@@ -142,11 +142,11 @@ pub fn router(handles: Handles, governor: address::Governor) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&handles.http), watched::count))
         .layer(governor);
     let before_all = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(Arc::clone(&handles.identity), guard::security_headers))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))
-        .layer(CompressionLayer::new().compress_when(compressible))
-        .layer(middleware::from_fn_with_state(Arc::clone(&handles.identity), guard::security_headers));
+        .layer(CompressionLayer::new().compress_when(compressible));
     sockets
         .nest("/api", api)
         .fallback(assets::serve)
