@@ -42,18 +42,18 @@ fn decode(text: &str) -> Result<ClientFrame, ErrorCode> {
 }
 
 impl Session {
-    pub(super) fn greet(&mut self, text: &str) -> Result<(), Ending> {
+    /// The answer to a greeting, if it is one.
+    pub(super) fn greet(&self, text: &str) -> Result<ServerFrame, Ending> {
         let Ok(ClientFrame::Hello { client }) = decode(text) else {
             return Err(Ending::of(close::PROTOCOL, ErrorCode::HelloExpected));
         };
         tracing::debug!(client = client.chars().take(40).collect::<String>(), device = %self.caller.device(), "a session begins");
-        self.replies.push(ServerFrame::Welcome {
+        Ok(ServerFrame::Welcome {
             device: self.caller.device(),
             node: self.parts.node.to_string(),
             server_at_ms: self.parts.clock.now_ms(),
             heartbeat_ms: u64::try_from(HEARTBEAT_PERIOD.as_millis()).expect("seconds"),
-        });
-        Ok(())
+        })
     }
 
     pub(super) async fn read(&mut self, frame: Message) -> Result<(), Ending> {

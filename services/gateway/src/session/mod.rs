@@ -58,6 +58,8 @@ const REPLIES_QUEUED_MAX: usize = 64;
 const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
 /// How soon it is checked again when the store did not answer: not so soon that all sessions together keep the store from coming back.
 const TOKEN_RETRY: Duration = Duration::from_secs(20);
+/// How long a welcome waits for the answer to what came with the greeting.
+const WELCOME_HELD_MAX: Duration = Duration::from_millis(100);
 /// How long after a failure of the store a session looks again.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -209,12 +211,19 @@ impl Session {
         });
         match timeout(HELLO_LIMIT, first).await.map_err(|_| Ending::of(close::TIMED_OUT, ErrorCode::TimedOut))?? {
             Message::Text(text) => {
-                self.greet(&text)?;
-                // Who knows its room says both in one breath, and is answered in one.
-                match socket.recv_more()? {
-                    Some(frame) => self.read(frame).await,
-                    None => Ok(()),
+                socket.push(outbound::encode(&self.greet(&text)?));
+                // What was told meanwhile is seen to before a room is entered.
+                if self.unseen != News::NONE {
+                    return Ok(());
                 }
+                // Who knows its room says both in one breath, and is answered in one, if it can be done soon.
+                let Some(frame) = socket.recv_more()? else { return Ok(()) };
+                let mut reading = pin!(self.read(frame));
+                if let Ok(outcome) = timeout(WELCOME_HELD_MAX, &mut reading).await {
+                    return outcome;
+                }
+                outbound::flush_at_once(socket).await;
+                reading.await
             }
             Message::Close(_) => Err(Ending::LEFT),
             Message::Binary(_) | Message::Ping(_) | Message::Pong => {

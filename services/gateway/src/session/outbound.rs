@@ -164,7 +164,7 @@ const fn acknowledged_by(reply: &ServerFrame) -> Option<(RoomId, Seq)> {
 }
 
 /// Writes of what waits what the system takes at once; whoever flushes next hears of an error.
-async fn flush_at_once(socket: &mut Socket) {
+pub(super) async fn flush_at_once(socket: &mut Socket) {
     let _ = std::future::poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
 }
 

@@ -8,7 +8,7 @@ use std::task::Context;
 use snug_bus::{Backplane, Bus, BusEvent, NodeId};
 use snug_protocol::frame::{ClientFrame, SendFrame};
 use snug_protocol::{DeviceId, EntryKind, Envelope};
-use snug_store::Store;
+use snug_store::{Gate, LogRead, MemoryStore, Passage, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +16,7 @@ use super::*;
 use crate::config::Cli;
 use crate::events;
 use crate::limit::Rate;
-use crate::room::testing::{ANA, ROOM, envelope, store_with_room};
+use crate::room::testing::{ANA, ROOM, envelope, found_room, store_with_room};
 
 /// More than a test has a client not read.
 const UNREAD_BYTES_MAX: usize = 1 << 20;
@@ -93,6 +93,7 @@ fn message(id: u32, envelope: &Envelope) -> Vec<u8> {
 /// The client's end of a session of ours, and how often the session has written.
 struct Client {
     bus: Arc<dyn Bus>,
+    rooms: Rooms,
     stream: DuplexStream,
     writes: Writes,
     came: Vec<u8>,
@@ -124,11 +125,11 @@ impl Client {
         let Cli { settings, .. } = limits;
         let table = SessionTable::start(settings.limits, tasks.clone(), stop.clone());
         let rooms = Rooms::start(store.clone(), Arc::clone(&bus), clock.clone(), tasks.clone(), stop.clone());
-        events::listen(&*bus, vec![Arc::new(rooms.clone())], &tasks, stop.clone());
+        events::listen(&*bus, vec![Arc::new(rooms.clone()), Arc::new(table.clone())], &tasks, stop.clone());
         let admission = table.admit(device, IpAddr::from([10, 0, 0, 1])).expect("a place");
         let parts = SessionParts {
             chat: Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), Rate::per_second(1_000, 1_000)),
-            rooms,
+            rooms: rooms.clone(),
             presence,
             tokens: Tokens::new(store.clone()),
             store: store.clone(),
@@ -142,7 +143,7 @@ impl Client {
         let writes = Writes::default();
         let socket = Socket::over(Counting { inner: far, writes: writes.clone() });
         tasks.spawn(run(socket, Arc::new(parts), Authenticated::of(device, TOKEN), admission));
-        Self { bus, stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
+        Self { bus, rooms, stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
     }
 
     async fn say(&mut self, bytes: &[u8]) {
@@ -161,6 +162,11 @@ impl Client {
         timeout(Duration::from_secs(60), reading).await.expect("it comes in time");
     }
 
+    /// Where it begins in what has come.
+    fn place_of(&self, what: &[u8]) -> Option<usize> {
+        self.came.windows(what.len()).position(|window| window == what)
+    }
+
     fn take_writes(&self) -> Vec<usize> {
         std::mem::take(&mut *self.writes.0.lock().expect("no panic"))
     }
@@ -173,15 +179,19 @@ async fn others_have_their_turns() {
     }
 }
 
+/// A greeting, and what to follow in the same breath.
+fn hello_and_follow() -> Vec<u8> {
+    let follow = ClientFrame::Follow { id: 1, room: ROOM, cursor: None };
+    [text(&ClientFrame::Hello { client: "test".into() }), text(&follow)].concat()
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_greets_and_names_its_room_in_one_breath_is_answered_in_one() {
     let store = store_with_room().await;
     let mut client = Client::of(&store, ANA, UNREAD_BYTES_MAX).await;
-    let follow = ClientFrame::Follow { id: 1, room: ROOM, cursor: None };
-    client.say(&[text(&ClientFrame::Hello { client: "test".into() }), text(&follow)].concat()).await;
+    client.say(&hello_and_follow()).await;
     client.until(br#""type":"followed""#, 1).await;
-    let at = |what: &[u8]| client.came.windows(what.len()).position(|window| window == what);
-    let (welcome, followed) = (at(br#""type":"welcome""#), at(br#""type":"followed""#));
+    let (welcome, followed) = (client.place_of(br#""type":"welcome""#), client.place_of(br#""type":"followed""#));
     assert!(welcome.is_some() && welcome < followed);
     assert!(followed < client.take_writes().first().copied(), "both in the first write");
 }
@@ -194,6 +204,52 @@ async fn who_only_greets_is_answered_at_once() {
     client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
     client.until(br#""type":"welcome""#, 1).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// Lets calls of the store pass while it is open.
+struct Valve(tokio::sync::watch::Sender<bool>);
+
+impl Gate for Valve {
+    fn arrive(&self, _call: &'static str) -> Passage {
+        let mut open = self.0.subscribe();
+        Box::pin(async move { open.wait_for(|open| *open).await.is_ok() })
+    }
+
+    fn leave(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn reads(&self, _read: LogRead) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_welcome_does_not_wait_for_a_slow_store() {
+    let valve = Arc::new(Valve(tokio::sync::watch::channel(true).0));
+    let store = MemoryStore::default().behind(Arc::clone(&valve) as Arc<dyn Gate>);
+    found_room(&store).await;
+    let mut client = Client::of(&store, ANA, UNREAD_BYTES_MAX).await;
+    valve.0.send_replace(false);
+    let began = Instant::now();
+    client.say(&hello_and_follow()).await;
+    client.until(br#""type":"welcome""#, 1).await;
+    assert!(began.elapsed() <= WELCOME_HELD_MAX * 2, "{:?}", began.elapsed());
+    valve.0.send_replace(true);
+    client.until(br#""type":"followed""#, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_token_ended_before_the_greeting_is_sent_nothing_of_a_room() {
+    let store = store_with_room().await;
+    let mut client = Client::of(&store, ANA, UNREAD_BYTES_MAX).await;
+    let _other = client.rooms.follow(ROOM, ANA, Seq::ZERO, Arc::default()).await.expect("memory").expect("a room");
+    others_have_their_turns().await;
+    store.revoke_token(TOKEN).await.expect("memory");
+    client.bus.publish(BusEvent::Token { device: ANA }).expect("local");
+    others_have_their_turns().await;
+    client.say(&hello_and_follow()).await;
+    client.until(br#""token_invalid""#, 1).await;
+    let record = envelope(EntryKind::EpochRecord, 0, 0);
+    assert!(client.place_of(record.bytes()).is_none(), "{}", String::from_utf8_lossy(&client.came));
 }
 
 #[tokio::test(start_paused = true)]
