@@ -16,6 +16,13 @@ macro_rules! indexed_by {
     };
 }
 
+/// Begins an insert of which nothing stands that violates a constraint, since the transaction is rolled back then.
+macro_rules! insert_or_fail {
+    () => {
+        "insert"
+    };
+}
+
 /// Leaves out rows that another transaction is writing to.
 macro_rules! skip_locked {
     () => {

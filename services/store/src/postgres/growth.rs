@@ -12,7 +12,7 @@ use crate::sql::list::Kind::{self, Bytes, Number};
 use crate::sql::list::{Value, number};
 
 /// Whether a batch may go without a transaction: the statement is one by itself.
-pub(super) const AT_ONCE: bool = true;
+pub(super) const IS_ONE_STATEMENT: bool = true;
 
 const GROWN: [Kind; 6] = [Bytes, Bytes, Number, Number, Number, Number];
 /// An entry but for its time, which is the statement's: a batch that is remembered for asks for no other.

@@ -16,6 +16,14 @@ macro_rules! indexed_by {
     };
 }
 
+/// Begins an insert of which nothing stands that violates a constraint, since the transaction is rolled back then: SQLite need not note how
+/// each page was before the statement.
+macro_rules! insert_or_fail {
+    () => {
+        "insert or fail"
+    };
+}
+
 /// Leaves out rows that another transaction is writing to; here there is none.
 macro_rules! skip_locked {
     () => {

@@ -1,42 +1,104 @@
 //! Writing what a batch adds: one statement after the other, since the way to the database is a call.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
+
+use snug_protocol::RoomId;
 
 use super::Connection;
 use super::lists::Lists;
+use super::statements::row;
 use super::statements::texts::ENTRIES;
 use crate::StoreError;
-use crate::sql::growth::{Grown, Growth, Written};
+use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{Bytes, Number};
 use crate::sql::list::{Value, number};
 
-/// Whether a batch may go without a transaction. Here one costs nothing, and is the lock on everything.
-pub(super) const AT_ONCE: bool = false;
+/// Whether a batch may go without a transaction. It is several statements.
+pub(super) const IS_ONE_STATEMENT: bool = false;
 
+/// Moves the heads of those rooms that are still as they were when the batch was decided upon.
 static HEADS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Number, Number], |rows| {
+    Lists::new(&[Bytes, Bytes, Number, Number, Number, Number], |rows| {
         format!(
-            "with grown (room, head, access_version) as ({rows})
+            "with grown (room, history, was_head, was_access_version, head, access_version) as ({rows})
              update room set head = grown.head, access_version = grown.access_version
-             from grown where room.room = grown.room"
+             from grown where room.room = grown.room and room.history = grown.history
+                 and room.head = grown.was_head and room.access_version = grown.was_access_version
+             returning room, {now_ms} as now_ms",
+            now_ms = now_ms!()
         )
     })
 });
 
-/// Writes it, to all its rooms: nobody else can write.
+/// Writes it, to those of its rooms that are as they were.
 pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<Written, StoreError> {
-    ENTRIES.execute(connection, &growth.entries).await?;
-    let rooms = growth.rooms.iter().map(|Grown { room, is: (head, access_version), .. }| {
-        [Value::Bytes(&room.0), number(head.0), number(*access_version)]
+    let rooms = growth.rooms.iter().map(|Grown { room, history, was, is }| {
+        let [was, is] = [was, is].map(|(head, access_version)| (number(head.0), number(*access_version)));
+        [Value::Bytes(&room.0), Value::Bytes(&history.0), was.0, was.1, is.0, is.1]
     });
-    HEADS.execute(connection, &rooms.collect::<Vec<_>>()).await?;
-    Ok(Written { rooms: growth.rooms.iter().map(|grown| *grown.room).collect(), at_ms: growth.now_ms })
+    let moved = HEADS.fetch_all(connection, &rooms.collect::<Vec<_>>()).await?;
+    let at_ms = moved.first().map_or(Ok(growth.now_ms), |room| row::number(room, "now_ms"))?;
+    let written = moved.iter().map(|room| row::bytes(room, "room")).collect::<Result<BTreeSet<[u8; 16]>, _>>()?;
+    let is_written = |[room, ..]: &&EntryRow<'_>| matches!(room, Value::Bytes(room) if written.contains(*room));
+    let entries: Vec<_> = growth.entries.iter().filter(is_written).map(|entry| dated(entry, at_ms)).collect();
+    ENTRIES.execute(connection, &entries).await?;
+    Ok(Written { rooms: written.into_iter().map(RoomId).collect(), at_ms })
+}
+
+/// The entry at the time of the statement that moved its room's head: a batch that is remembered for asks for no other.
+fn dated<'v>(entry: &EntryRow<'v>, at_ms: u64) -> EntryRow<'v> {
+    let mut entry = *entry;
+    entry[2] = number(at_ms);
+    entry
 }
 
 #[cfg(test)]
 mod tests {
+    use snug_protocol::{HistoryId, Seq};
+    use sqlx::Connection as _;
+
     use super::super::explain::assert_searches;
+    use super::super::open::MIGRATIONS;
     use super::*;
+
+    /// Four rooms at head 100.
+    const ROOMS: &str = "
+        with ids (id) as (values (x'01'), (x'02'), (x'03'), (x'04'))
+        insert into room select cast(zeroblob(15) || id as blob), hex(id), hex(id), zeroblob(16), 100, 0, 1, 1, 0, 0, 0, 0, 1, 0 from ids";
+
+    #[tokio::test]
+    async fn nothing_is_written_to_a_room_that_is_not_as_it_was_when_the_batch_was_decided_upon() {
+        let mut connection = Connection::connect("sqlite::memory:").await.expect("a database in memory");
+        MIGRATIONS.run(&mut connection).await.expect("the migrations run");
+        sqlx::query(ROOMS).execute(&mut connection).await.expect("rooms");
+        let rooms = [1, 2, 3, 4].map(|number| RoomId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]));
+        let [as_it_was, has_grown, somebody_lost_access, another] = &rooms;
+        let (history, other, is) = (&HistoryId([0; 16]), &HistoryId([7; 16]), (Seq(101), 1));
+        let new = Value::Bytes(&[9; 16]);
+        let entry = |room| {
+            let hash = Value::Bytes(&[9; 32]);
+            [room, number(101), number(0), number(3), new, new, number(0), number(0), hash, new]
+        };
+        let growth = Growth {
+            entries: rooms.iter().map(|room| entry(Value::Bytes(&room.0))).collect(),
+            rooms: vec![
+                Grown { room: as_it_was, history, was: (Seq(100), 1), is },
+                Grown { room: has_grown, history, was: (Seq(99), 1), is },
+                Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
+                Grown { room: another, history: other, was: (Seq(100), 1), is },
+            ],
+            now_ms: 0,
+        };
+        let written = write(&mut connection, &growth).await.expect("written");
+        assert_eq!(written.rooms, [*as_it_was].into());
+        const COUNTS: &str = "select count(*), min(at_ms), (select sum(head) from room) from entry";
+        let (entries, at_ms, heads): (i64, i64, i64) =
+            sqlx::query_as(COUNTS).fetch_one(&mut connection).await.expect("three numbers");
+        assert_eq!((entries, heads), (1, 401));
+        assert!(at_ms > 1_700_000_000_000, "by the database's clock: {at_ms}");
+        assert_eq!(u64::try_from(at_ms), Ok(written.at_ms));
+    }
 
     #[tokio::test]
     async fn heads_are_moved_by_their_keys() {

@@ -3,12 +3,11 @@
 //! Rows go in chunks whose sizes are powers of two, so that a statement has few texts and each of them stays prepared: preparing a
 //! text of hundreds of parameters costs more than running it.
 
-use std::fmt::Write as _;
-
 use super::{Connection, Query, Row};
 use crate::sql::list::{Kind, Value};
 
-/// The most rows of one statement.
+/// The most rows of one statement. A longer list SQLite, without statistics, takes for larger than the table that its rows are to be found in,
+/// and goes through the table instead.
 const CHUNK_ROWS_MAX: usize = 64;
 const SIZES: usize = CHUNK_ROWS_MAX.ilog2() as usize + 1;
 
@@ -70,18 +69,10 @@ impl Lists {
     }
 }
 
-/// `values ($1, $2), ($3, $4), …`
+/// `values (?, ?), (?, ?), …`. Placeholders without names: of each that has one sqlx asks SQLite for it, which looks for it in a list of all.
 fn values(rows: usize, columns: usize) -> String {
-    let mut list = String::from("values ");
-    for row in 0..rows {
-        list.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            let comma = if column == 0 { "" } else { ", " };
-            write!(list, "{comma}${}", row * columns + column + 1).expect("a string takes everything");
-        }
-        list.push(')');
-    }
-    list
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("values {}", vec![row; rows].join(", "))
 }
 
 /// `rows` in order, in chunks of sizes that there are texts for.
@@ -109,9 +100,9 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_are_numbered_through() {
+    fn there_is_a_placeholder_for_each_value() {
         let lists = Lists::new(&[Kind::Bytes, Kind::Number], |rows| format!("insert {rows}"));
-        assert_eq!(lists.for_rows(1), "insert values ($1, $2)");
-        assert_eq!(lists.for_rows(2), "insert values ($1, $2), ($3, $4)");
+        assert_eq!(lists.for_rows(1), "insert values (?, ?)");
+        assert_eq!(lists.for_rows(2), "insert values (?, ?), (?, ?)");
     }
 }

@@ -24,12 +24,12 @@ const APPLICATION_ID: i64 = 0x534e_5547;
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a reader waits for one of the readers' connections.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
-/// Pages in the write-ahead log at which a commit also moves them into the database.
-const CHECKPOINT_PAGES: u32 = 4096;
+/// Pages in the write-ahead log at which a commit also moves them into the database, each once however often it is there: 64 MiB.
+const CHECKPOINT_PAGES: u32 = 16384;
 /// How long emptying the write-ahead log waits for readers; writers wait as long.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 /// To this size the write-ahead log is cut back after it has been larger, bytes.
-const WAL_BYTES_KEPT: u64 = 64 * 1024 * 1024;
+const WAL_BYTES_KEPT: u64 = 80 * 1024 * 1024;
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 256;
 
@@ -37,12 +37,15 @@ const STATEMENTS_KEPT: usize = 256;
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
     /// The largest the database file may become, bytes; `None` (default): as large as the disk. The write-ahead log comes on top, some
-    /// 16 MiB as a rule.
+    /// 64 MiB as a rule.
     pub bytes_max: Option<u64>,
     /// Connections that read. Default 4.
     pub readers: u32,
-    /// Pages kept in memory by each connection, bytes. Default 8 MiB.
-    pub cache_bytes: u64,
+    /// Pages kept in memory by each connection that reads, bytes. Default 8 MiB.
+    pub reader_cache_bytes: u64,
+    /// The same of the connection that writes: all that a large batch changes in hundreds of rooms, or pages would be written to the disk
+    /// twice. Default 32 MiB.
+    pub writer_cache_bytes: u64,
     /// Bring the schema up to date; else a database that needs it is refused. Default true.
     pub migrate: bool,
     /// A commit is on the disk before it is acknowledged. Default true. Without it a power cut loses acknowledged messages, and the
@@ -55,7 +58,15 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { bytes_max: None, readers: 4, cache_bytes: 8 * 1024 * 1024, migrate: true, durable: true, beside: false }
+        Self {
+            bytes_max: None,
+            readers: 4,
+            reader_cache_bytes: 8 * 1024 * 1024,
+            writer_cache_bytes: 32 * 1024 * 1024,
+            migrate: true,
+            durable: true,
+            beside: false,
+        }
     }
 }
 
@@ -124,7 +135,7 @@ impl Sqlite {
 }
 
 /// Moves all that was committed out of the write-ahead log into the database and empties the log, so that what was erased is in neither:
-/// there its bytes are overwritten (`secure_delete`), and here they would stay until 4,096 pages have come together. Writers wait
+/// there its bytes are overwritten (`secure_delete`), and here they would stay until 16,384 pages have come together. Writers wait
 /// meanwhile. A reader that is in the way, such as a backup, puts it off until the next time.
 pub(super) async fn forget_erased(readers: &Pool) -> Result<(), StoreError> {
     let wait = |limit: Duration| sqlx::AssertSqlSafe(format!("pragma busy_timeout = {}", limit.as_millis()));
@@ -163,12 +174,17 @@ pub(super) fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteCon
         .pragma("fullfsync", "on")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
-        .pragma("cache_size", format!("-{}", options.cache_bytes / 1024))
+        .pragma("cache_size", cache_size(options.writer_cache_bytes))
         .pragma("temp_store", "memory")
         // What is erased is overwritten, not only forgotten.
         .pragma("secure_delete", "on")
         // The texts of batches are long, and their parameters are no business of a log.
         .disable_statement_logging()
+}
+
+/// As SQLite is told: in kibibytes, by a sign.
+fn cache_size(bytes: u64) -> String {
+    format!("-{}", bytes / 1024)
 }
 
 /// Limits the file's size on this connection and on those that `settings` will open.
@@ -185,13 +201,15 @@ async fn limit_size(
 }
 
 async fn open_readers(settings: &SqliteConnectOptions, options: &SqliteOptions) -> Result<Pool, sqlx::Error> {
+    let cache_size = cache_size(options.reader_cache_bytes);
+    let settings = settings.clone().pragma("query_only", "on").pragma("cache_size", cache_size);
     SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
         .acquire_timeout(ACQUIRE_LIMIT)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(settings.clone().pragma("query_only", "on"))
+        .connect_with(settings)
         .await
 }
 

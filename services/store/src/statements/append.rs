@@ -1,8 +1,8 @@
 //! Group commit: read what decides, decide, write. A handful of statements, however many rooms and messages.
 //!
-//! A batch is written under locks, in a transaction ([`append_free`]), or, where a way to the database is what costs, first without any:
-//! read, decide, and one statement that writes to those rooms that are still as they were read ([`append_at_once`]). What the last batch
-//! left is not read again ([`Recent`]).
+//! A batch is written under locks, in a transaction ([`append_free`]), or, if it is plain messages, first without any: read, decide, and
+//! write to those rooms that are still as they were read ([`append_at_once`]), in Postgres by one statement. So what the last batch left need
+//! not be read again ([`Recent`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -106,7 +106,7 @@ pub(super) struct AtOnce {
     pub needs_locks: bool,
 }
 
-/// Appends messages without a transaction around it and without a lock, as far as nobody writes to their rooms meanwhile: what was decided
+/// Appends messages without a lock on their rooms, as far as nobody writes to them meanwhile: what was decided
 /// holds if the room is still that one, and its head and `access_version` are what they were: whatever a decision depends on
 /// moves one of them. So it does not matter whether they were read just now or are what the last batch left.
 ///
@@ -159,7 +159,7 @@ async fn decide_by(
 /// Whether a batch may go by [`append_at_once`]. What is about another entry, or changes more than the log, depends on rows that can
 /// change while the room's own stays.
 pub(super) fn can_go_at_once(kind: EntryKind) -> bool {
-    growth::AT_ONCE && kind == EntryKind::Message
+    kind == EntryKind::Message
 }
 
 /// What keeps others from the rooms of a batch.

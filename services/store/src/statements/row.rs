@@ -15,7 +15,7 @@ fn unfit(column: &str) -> StoreError {
 }
 
 /// An id, key or hash.
-pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
+pub(in super::super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
     row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| unfit(column))
 }
 

@@ -30,5 +30,8 @@ pub(in super::super) const ENTRY: [Kind; 10] =
 pub(in super::super) static ENTRIES: LazyLock<Lists> = LazyLock::new(|| Lists::new(&ENTRY, insert_entries));
 
 pub(in super::super) fn insert_entries(rows: &str) -> String {
-    format!("insert into entry (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope) {rows}")
+    let insert = insert_or_fail!();
+    format!(
+        "{insert} into entry (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope) {rows}"
+    )
 }

@@ -55,8 +55,7 @@ impl PostgresDatabase {
 
     /// A store on it, as one node has it.
     pub async fn open(&self) -> Store {
-        let tasks = TaskTracker::new();
-        Store::open_postgres(&self.url, postgres_options(), &tasks).await.expect("the database opens")
+        open_postgres(&self.url).await
     }
 
     /// Runs statements behind the stores' back.
@@ -85,6 +84,10 @@ impl Drop for PostgresDatabase {
         });
         let _ = dropping.join();
     }
+}
+
+async fn open_postgres(url: &str) -> Store {
+    Store::open_postgres(url, postgres_options(), &TaskTracker::new()).await.expect("the database opens")
 }
 
 async fn run_on(url: &str, sql: &str) {
@@ -145,6 +148,17 @@ pub enum Behind {
 }
 
 impl Behind {
+    /// Another store on the same database: another node's, or that of an operator's command beside the node.
+    pub async fn another(&self) -> Store {
+        match self {
+            Self::Sqlite(path) => {
+                let options = SqliteOptions { beside: true, ..SqliteOptions::default() };
+                Store::open_sqlite(path, options, &TaskTracker::new()).await.expect("it opens beside the other")
+            }
+            Self::Postgres(url) => open_postgres(url).await,
+        }
+    }
+
     pub async fn run(&self, sql: &'static str) {
         match self {
             Self::Sqlite(path) => {

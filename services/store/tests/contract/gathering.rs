@@ -1,4 +1,4 @@
-//! Commits on a node that has more to do than it has time for.
+//! Messages that are committed together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +7,12 @@ use std::time::Duration;
 use snug_store::Store;
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{Behind, Instance, behind, device, new_room, room_of};
+use crate::fixture::{Behind, Instance, behind, device, log, new_room, room_of, together};
 
-behind![on_a_strained_node_messages_that_follow_others_go_together_and_nothing_else_waits];
+behind![
+    on_a_strained_node_messages_that_follow_others_go_together_and_nothing_else_waits,
+    of_a_batch_that_the_database_refuses_nothing_stays,
+];
 
 /// Long enough for all that the test does meanwhile, which takes milliseconds.
 const GATHERS: Duration = Duration::from_secs(3);
@@ -38,4 +41,23 @@ async fn on_a_strained_node_messages_that_follow_others_go_together_and_nothing_
     assert_eq!(batches(), 2);
     store.gather(Duration::ZERO);
     Instance::new(room, device(1), MESSAGES + 1).say(&store).await;
+}
+
+async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind: Behind) {
+    let rooms = [room_of(&store, 1, &[device(1)]).await, room_of(&store, 2, &[device(1)]).await];
+    let [mut ana, mut ben] = rooms.map(|room| Instance::new(room, device(1), 1));
+    let messages = [ana.message(), ben.message(), ben.message()];
+    let send = async || together(messages.iter().map(|message| store.append(message.clone()))).await;
+    behind.run("create unique index one_message on entry (room) where kind = 3").await;
+    store.gather(Duration::from_millis(100));
+    let answers = send().await;
+    assert!(answers[2].is_err(), "a room takes one message: {answers:?}");
+    let in_logs = async || [log(&store, rooms[0]).await.len() - 1, log(&store, rooms[1]).await.len() - 1];
+    let acknowledged = [0, 1].map(|at: usize| usize::from(answers[at].is_ok()));
+    assert_eq!(in_logs().await, acknowledged);
+    behind.run("drop index one_message").await;
+    for answer in send().await {
+        answer.expect("it is appended, if it was not before");
+    }
+    assert_eq!(in_logs().await, [1, 2]);
 }

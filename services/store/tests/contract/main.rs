@@ -19,6 +19,7 @@ mod operating;
 mod paging;
 mod postgres_only;
 mod proxy;
+mod recent;
 mod rooms;
 mod server;
 mod sqlite_only;

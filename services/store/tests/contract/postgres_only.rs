@@ -2,7 +2,6 @@
 
 mod faults;
 mod opening;
-mod recent;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

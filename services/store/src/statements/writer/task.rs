@@ -234,12 +234,12 @@ impl Task {
         .await
     }
 
-    /// The same, without a transaction and without locks.
+    /// The same, without locks on rooms.
     async fn append_at_once(&mut self, drafts: &Arc<[Draft]>) -> (Answers, bool) {
         // Lost, as is right, when the database fails in between.
         let (mut recent, batch) = (std::mem::take(&mut self.recent), Arc::clone(drafts));
         let connection = self.connection.as_mut().expect("it was just opened");
-        let done = transaction::at_once(connection, |connection| {
+        let done = transaction::append(connection, |connection| {
             Box::pin(async move {
                 let done = append::append_at_once(connection, &batch, &mut recent).await?;
                 Ok((done, recent))

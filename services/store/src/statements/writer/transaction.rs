@@ -1,6 +1,6 @@
 //! One transaction, from its locks to its commit, and again where the database asks for that.
 
-use super::super::{Connection, dialect, locks};
+use super::super::{Connection, dialect, growth, locks};
 use super::BoxFuture;
 use crate::StoreError;
 use crate::error::Failure;
@@ -34,19 +34,23 @@ fn is_worth_another(error: &StoreError, scope: Scope) -> bool {
     is_conflict(error) || (scope != Scope::Batch && is_lock_timeout(error))
 }
 
-/// Runs `work`, of which one statement writes and is a transaction by itself. Also returns whether the connection may be used again.
-pub(super) async fn at_once<T>(
+/// Runs `work` once, which appends: without a transaction around it where that writes in one statement. Also returns whether the connection
+/// may be used again.
+pub(super) async fn append<T>(
     connection: &mut Connection,
     work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>>,
 ) -> (Result<T, StoreError>, bool) {
     limited(async {
+        if growth::IS_ONE_STATEMENT {
+            let result = work(connection).await;
+            // A rollback ends nothing, but shows whether the connection still leads anywhere.
+            return rolled_back_unless_done(connection, result).await;
+        }
+        if let Err(error) = statement(connection, dialect::BEGIN).await {
+            return (Err(error), false);
+        }
         let result = work(connection).await;
-        // Ends nothing, but shows whether the connection still leads anywhere.
-        let is_usable = match &result {
-            Ok(_) => true,
-            Err(error) => statement(connection, "rollback").await.is_ok() && !is_read_only(error),
-        };
-        (result, is_usable)
+        end(connection, result).await
     })
     .await
 }
@@ -77,10 +81,23 @@ where
     if let Err(error) = statement(connection, dialect::BEGIN).await {
         return (Err(error.into()), false);
     }
-    let result = match lock_and_work(connection, scope, work).await {
+    let result = lock_and_work(connection, scope, work).await;
+    end(connection, result).await
+}
+
+/// Commits what was done, or rolls back.
+async fn end<T, E: Failure>(connection: &mut Connection, result: Result<T, E>) -> (Result<T, E>, bool) {
+    let result = match result {
         Ok(done) => statement(connection, "commit").await.map(|()| done).map_err(E::from),
         Err(error) => Err(error),
     };
+    rolled_back_unless_done(connection, result).await
+}
+
+async fn rolled_back_unless_done<T, E: Failure>(
+    connection: &mut Connection,
+    result: Result<T, E>,
+) -> (Result<T, E>, bool) {
     let Err(error) = &result else { return (result, true) };
     // A server that takes no writes has handed over to another one, which only a new connection finds.
     let is_of_use = !error.store_error().is_some_and(is_read_only);

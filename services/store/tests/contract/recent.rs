@@ -1,43 +1,45 @@
-//! What a node remembers of rooms is a guess: whatever others have done since decides.
+//! What a node remembers of rooms is a guess: whatever others have done since decides, other nodes or an operator's command.
 
 use snug_protocol::{EntryKind, Seq};
 use snug_store::{AppendError, NewEpoch, StepEffect, Store};
 
-use super::{close, nodes};
 use crate::epochs::begin;
-use crate::fixture::{Instance, PostgresDatabase, administer, device, envelope, epoch, is_duplicate, log, room_of};
+use crate::fixture::{Behind, Instance, administer, behind, device, envelope, epoch, is_duplicate, log, room_of};
 
-/// So that the node remembers the room and this sender.
-async fn talk(node: &Store, sender: &mut Instance) {
+behind![
+    two_stores_that_take_turns_in_a_room_refuse_nobody,
+    what_others_have_decided_since_holds_for_the_next_message,
+    a_sender_who_has_gone_on_elsewhere_comes_back_without_a_word_lost,
+    a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_knows_nothing_of_it,
+];
+
+/// So that the store remembers the room and this sender.
+async fn talk(store: &Store, sender: &mut Instance) {
     for _ in 0..3 {
-        sender.say(node).await;
+        sender.say(store).await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_that_take_turns_in_a_room_refuse_nobody() {
-    let database = PostgresDatabase::create().await;
-    let nodes = nodes(&database).await;
-    let room = room_of(&nodes[0], 1, &[device(1), device(2)]).await;
+async fn two_stores_that_take_turns_in_a_room_refuse_nobody(here: Store, behind: Behind) {
+    let stores = [here, behind.another().await];
+    let room = room_of(&stores[0], 1, &[device(1), device(2)]).await;
     let (mut ana, mut ben) = (Instance::new(room, device(1), 1), Instance::new(room, device(2), 2));
     let mut seqs = Vec::new();
     for turn in 0..60 {
-        // By turns of one, two and three; then each goes on at the other's node.
+        // By turns of one, two and three; then each goes on in the other's store.
         let (at_ana, at_ben) = if turn < 30 { (0, 1) } else { (1, 0) };
         for _ in 0..turn % 3 {
-            seqs.push(ana.say(&nodes[at_ana]).await.seq.0);
+            seqs.push(ana.say(&stores[at_ana]).await.seq.0);
         }
-        seqs.push(ben.say(&nodes[at_ben]).await.seq.0);
+        seqs.push(ben.say(&stores[at_ben]).await.seq.0);
     }
     assert!(seqs.iter().copied().eq(2..2 + seqs.len() as u64), "{seqs:?}");
-    assert_eq!(log(&nodes[2], room).await.len(), seqs.len() + 1);
-    close(&nodes).await;
+    assert_eq!(log(&stores[0], room).await.len(), seqs.len() + 1);
+    stores[1].close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_have_decided_since_holds_for_the_next_message() {
-    let database = PostgresDatabase::create().await;
-    let [here, elsewhere, _third] = &nodes(&database).await;
+async fn what_others_have_decided_since_holds_for_the_next_message(here: Store, behind: Behind) {
+    let (here, elsewhere) = (&here, &behind.another().await);
     let members = [1, 2, 3, 4, 5].map(device);
     let [owner, muted, _, removed, other] = members;
     let room = room_of(here, 1, &members).await;
@@ -67,46 +69,45 @@ async fn what_others_have_decided_since_holds_for_the_next_message() {
     begin(elsewhere, new, &[owner, muted, other]).await.expect("the epoch begins");
     assert!(matches!(refusal(&mut senders[3]).await, AppendError::Removed));
     assert!(matches!(refusal(&mut senders[0]).await, AppendError::StaleEpoch { epoch: 1 }));
-    close(&[here.clone(), elsewhere.clone()]).await;
+    elsewhere.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_who_has_gone_on_at_another_node_comes_back_without_a_word_lost() {
-    let database = PostgresDatabase::create().await;
-    let nodes = nodes(&database).await;
-    let room = room_of(&nodes[0], 1, &[device(1)]).await;
+async fn a_sender_who_has_gone_on_elsewhere_comes_back_without_a_word_lost(here: Store, behind: Behind) {
+    let stores = [here, behind.another().await];
+    let room = room_of(&stores[0], 1, &[device(1)]).await;
     let mut sender = Instance::new(room, device(1), 1);
-    talk(&nodes[0], &mut sender).await;
-    talk(&nodes[1], &mut sender).await;
-    // As far as the first node knows, this one is far too early.
-    let came_back = sender.say(&nodes[0]).await;
+    talk(&stores[0], &mut sender).await;
+    talk(&stores[1], &mut sender).await;
+    // As far as the first store knows, this one is far too early.
+    let came_back = sender.say(&stores[0]).await;
     let again = envelope(&sender.header(EntryKind::Message, sender.counter - 1, 0));
-    for node in &nodes {
-        assert!(is_duplicate(&node.append(again.clone()).await, came_back.seq));
+    for store in &stores {
+        assert!(is_duplicate(&store.append(again.clone()).await, came_back.seq));
     }
     let ahead = envelope(&sender.header(EntryKind::Message, sender.counter + 5, 0));
-    let refused = nodes[0].append(ahead).await;
+    let refused = stores[0].append(ahead).await;
     assert!(matches!(refused, Err(AppendError::OutOfOrder { expected }) if expected == sender.counter), "{refused:?}");
-    close(&nodes).await;
+    stores[1].close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_knows_nothing_of_it() {
-    let database = PostgresDatabase::create().await;
-    let nodes = nodes(&database).await;
-    let room = room_of(&nodes[0], 1, &[device(1)]).await;
+async fn a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_knows_nothing_of_it(
+    here: Store,
+    behind: Behind,
+) {
+    let stores = [here, behind.another().await];
+    let room = room_of(&stores[0], 1, &[device(1)]).await;
     let mut sender = Instance::new(room, device(1), 1);
-    talk(&nodes[0], &mut sender).await;
+    talk(&stores[0], &mut sender).await;
     let first = envelope(&sender.header(EntryKind::Message, 0, 0));
-    assert!(is_duplicate(&nodes[0].append(first.clone()).await, Seq(2)));
-    talk(&nodes[0], &mut sender).await;
-    assert!(nodes[1].delete_room(room).await.expect("it is deleted"));
+    assert!(is_duplicate(&stores[0].append(first.clone()).await, Seq(2)));
+    talk(&stores[0], &mut sender).await;
+    assert!(stores[1].delete_room(room).await.expect("it is deleted"));
     for message in [first.clone(), sender.message()] {
-        let refused = nodes[0].append(message).await;
+        let refused = stores[0].append(message).await;
         assert!(matches!(refused, Err(AppendError::NotAMember)), "{refused:?}");
     }
-    room_of(&nodes[1], 1, &[device(1)]).await;
-    let anew = nodes[0].append(first).await.expect("it is another room");
+    room_of(&stores[1], 1, &[device(1)]).await;
+    let anew = stores[0].append(first).await.expect("it is another room");
     assert!(anew.seq == Seq(2) && anew.frame.is_some());
-    close(&nodes).await;
+    stores[1].close().await;
 }
