@@ -12,8 +12,9 @@ use crate::{AppendError, Appended};
 pub(crate) const ROOM_MESSAGES_MAX: usize = 64;
 /// Bytes of envelopes of one room in one commit; a single message may be of any size.
 pub(crate) const ROOM_BYTES_MAX: usize = 256 * 1024;
-/// Messages in one commit.
-pub(crate) const MESSAGES_MAX: usize = 1024;
+/// Messages in one commit. In many small rooms each is a page or two of its own, whatever is in them: the more of a room go together, the
+/// fewer pages a message.
+pub(crate) const MESSAGES_MAX: usize = 2048;
 /// Bytes of envelopes in one commit.
 pub(crate) const BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -119,14 +120,14 @@ mod tests {
     #[test]
     fn a_commit_has_a_size_and_the_rest_keeps_its_order() {
         let mut queue: VecDeque<_> =
-            (0..2000u64).map(|n| waiting(u8::try_from(n % 40).expect("below 40"), n / 40, 256)).collect();
+            (0..3000u64).map(|n| waiting(u8::try_from(n % 40).expect("below 40"), n / 40, 256)).collect();
         let first = take(&mut queue);
         assert_eq!(first.len(), MESSAGES_MAX);
         let second = take(&mut queue);
-        assert_eq!(first.len() + second.len() + queue.len(), 2000);
+        assert_eq!(first.len() + second.len() + queue.len(), 3000);
         for room in 0..40 {
             let both = [counters(&first, room), counters(&second, room)].concat();
-            assert_eq!(both, (0..50).collect::<Vec<_>>());
+            assert_eq!(both, (0..75).collect::<Vec<_>>());
         }
     }
 }

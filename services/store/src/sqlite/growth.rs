@@ -17,12 +17,12 @@ use crate::sql::list::{Value, number};
 /// Whether a batch may go without a transaction. It is several statements.
 pub(super) const IS_ONE_STATEMENT: bool = false;
 
-/// Moves the heads of those rooms that are still as they were when the batch was decided upon.
+/// Moves the heads of those rooms that are still as they were when the batch was decided upon. "Or fail" as in `insert_or_fail`.
 static HEADS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Bytes, Bytes, Number, Number, Number, Number], |rows| {
         format!(
             "with grown (room, history, was_head, was_access_version, head, access_version) as ({rows})
-             update room set head = grown.head, access_version = grown.access_version
+             update or fail room set head = grown.head, access_version = grown.access_version
              from grown where room.room = grown.room and room.history = grown.history
                  and room.head = grown.was_head and room.access_version = grown.was_access_version
              returning room, {now_ms} as now_ms",
