@@ -16,7 +16,6 @@ use std::time::Duration;
 use snug_protocol::{Envelope, RoomId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,11 +27,13 @@ use crate::sql::Scope;
 use crate::sql::batch::{Draft, Waiting};
 use crate::{AppendError, Appended, StoreError, StoreMetrics};
 
-/// Messages in a task's queue, and as many again in its hands.
-const APPENDS_QUEUED_MAX: usize = 2048;
+/// Messages in a task's queue; what comes then is refused.
+const APPENDS_QUEUED_MAX: usize = 65_536;
+/// Messages in a task's hands, for its next batches.
+const APPENDS_IN_HAND_MAX: usize = 2048;
 /// Other writes in a task's queue.
 const WRITES_QUEUED_MAX: usize = 1024;
-/// How long a caller waits for a place in a full queue.
+/// How long a message waits in a queue, and other work for a place in a full one.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,10 +70,27 @@ pub(in super::super) struct Writer {
 }
 
 /// The queues of one task.
+///
+/// Nobody waits for a place in that of messages: whoever did might be overtaken by their own next message, which finds one free. It holds
+/// what its senders would hold else, and they have few messages on their way.
 struct Lane {
     appends: mpsc::Sender<Waiting>,
     writes: mpsc::Sender<Write>,
     ended: CancellationToken,
+}
+
+impl Lane {
+    /// Queues a message for its answer. Those of one caller are in the queue in the order of their calls.
+    fn append(&self, envelope: Envelope) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let hash = envelope.hash();
+        let waiting = Waiting { draft: Draft { envelope, hash }, since: Instant::now(), answer };
+        match self.appends.try_send(waiting) {
+            Ok(()) => Ok(answered),
+            Err(TrySendError::Full(_)) => Err(too_many()),
+            Err(TrySendError::Closed(_)) => Err(StoreError::closed()),
+        }
+    }
 }
 
 impl Writer {
@@ -136,28 +154,10 @@ impl Writer {
 
     /// Queues a message; what is returned waits until it is committed. Once queued, dropping it does not take the message back.
     ///
-    /// There is one of these for each message that is on its way, so it is small: the message itself is in the queue, at once if that has a
-    /// place.
+    /// There is one of these for each message that is on its way, so it is small: the message itself is in the queue.
     pub fn append(&self, envelope: Envelope) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
-        let (answer, answered) = oneshot::channel();
-        let lane = self.lane(envelope.header().room);
-        let hash = envelope.hash();
-        let waiting = Waiting { draft: Draft { envelope, hash }, since: Instant::now(), answer };
-        let queued = match lane.appends.try_send(waiting) {
-            Err(TrySendError::Full(waiting)) => {
-                let appends = lane.appends.clone();
-                // A place that is free is taken though the caller has done much in its turn: else its next message might take it.
-                Some(Box::pin(unconstrained(async move { appends.send_timeout(waiting, QUEUE_LIMIT).await })))
-            }
-            // Where the task has ended, nobody answers.
-            Ok(()) | Err(TrySendError::Closed(_)) => None,
-        };
-        async move {
-            if let Some(queued) = queued {
-                queued.await.map_err(|error| refused(&error))?;
-            }
-            answered.await.map_err(|_| StoreError::closed())?
-        }
+        let queued = self.lane(envelope.header().room).append(envelope);
+        async move { queued?.await.map_err(|_| StoreError::closed())? }
     }
 
     /// Runs `work` in a transaction, after locking what `scope` names: committed if it returns `Ok`, rolled back else. It may run more
@@ -192,9 +192,13 @@ impl Writer {
 
 fn refused<T>(error: &mpsc::error::SendTimeoutError<T>) -> StoreError {
     match error {
-        mpsc::error::SendTimeoutError::Timeout(_) => StoreError::unavailable("too many writes are waiting"),
+        mpsc::error::SendTimeoutError::Timeout(_) => too_many(),
         mpsc::error::SendTimeoutError::Closed(_) => StoreError::closed(),
     }
+}
+
+fn too_many() -> StoreError {
+    StoreError::unavailable("too many writes are waiting")
 }
 
 fn write<T, E, F>(scope: Scope, work: F, answer: oneshot::Sender<Result<T, E>>) -> Write

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use snug_protocol::Seq;
 use snug_store::Store;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +13,7 @@ use crate::fixture::{Behind, Instance, behind, device, log, new_room, room_of, t
 behind![
     on_a_strained_node_messages_that_follow_others_go_together_and_nothing_else_waits,
     of_a_batch_that_the_database_refuses_nothing_stays,
+    however_many_messages_wait_each_sender_s_are_appended_in_the_order_they_were_sent,
 ];
 
 /// Long enough for all that the test does meanwhile, which takes milliseconds.
@@ -46,10 +48,13 @@ async fn on_a_strained_node_messages_that_follow_others_go_together_and_nothing_
 async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind: Behind) {
     let rooms = [room_of(&store, 1, &[device(1)]).await, room_of(&store, 2, &[device(1)]).await];
     let [mut ana, mut ben] = rooms.map(|room| Instance::new(room, device(1), 1));
+    let mut before = Instance::new(room_of(&store, 3, &[device(1)]).await, device(1), 1);
     let messages = [ana.message(), ben.message(), ben.message()];
     let send = async || together(messages.iter().map(|message| store.append(message.clone()))).await;
     behind.run("create unique index one_message on entry (room) where kind = 3").await;
-    store.gather(Duration::from_millis(100));
+    before.say(&store).await;
+    // What follows in this time goes together.
+    store.gather(Duration::from_millis(200));
     let answers = send().await;
     assert!(answers[2].is_err(), "a room takes one message: {answers:?}");
     let in_logs = async || [log(&store, rooms[0]).await.len() - 1, log(&store, rooms[1]).await.len() - 1];
@@ -60,4 +65,22 @@ async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind
         answer.expect("it is appended, if it was not before");
     }
     assert_eq!(in_logs().await, [1, 2]);
+}
+
+async fn however_many_messages_wait_each_sender_s_are_appended_in_the_order_they_were_sent(store: Store, _: Behind) {
+    const ROOMS: u32 = 8;
+    const MESSAGES_EACH: usize = 1500;
+    let mut senders = Vec::new();
+    for number in 0..ROOMS {
+        let room = room_of(&store, number, &[device(1)]).await;
+        senders.push(Instance::new(room, device(1), 1));
+    }
+    let mut sends = Vec::new();
+    for _ in 0..MESSAGES_EACH {
+        sends.extend(senders.iter_mut().map(|sender| store.append(sender.message())));
+    }
+    for (at, answer) in together(sends).await.into_iter().enumerate() {
+        let place = answer.unwrap_or_else(|error| panic!("message {at}: {error:?}")).seq;
+        assert_eq!(place, Seq(2 + (at / senders.len()) as u64));
+    }
 }

@@ -11,15 +11,17 @@ use tokio_util::sync::DropGuard;
 
 use super::super::open::Opener;
 use super::super::{Connection, append};
-use super::{APPENDS_QUEUED_MAX, Shared, Ways, Write, transaction};
+use super::{APPENDS_IN_HAND_MAX, QUEUE_LIMIT, Shared, Ways, Write, too_many, transaction};
 use crate::StoreError;
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
 use crate::sql::error::{is_conflict, is_lock_timeout};
 use crate::sql::recent::Recent;
 
-/// Other writes between two batches of messages, and how long they may take together before the last of them, unless the batch took longer.
+/// Other writes between two batches of messages, one more for so many messages of the batch, and how long they may take together before the
+/// last of them, unless the batch took longer.
 const WRITES_A_TURN: usize = 4;
+const MESSAGES_A_WRITE: usize = 256;
 const TURN_LIMIT: Duration = Duration::from_millis(50);
 /// How long nothing is tried after a connection could not be opened; twice as long each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -115,8 +117,8 @@ impl Task {
                 break;
             }
             let began = Instant::now();
-            self.commit_batch().await;
-            self.run_writes(began.elapsed().max(TURN_LIMIT)).await;
+            let messages = self.commit_batch().await;
+            self.run_writes(WRITES_A_TURN + messages / MESSAGES_A_WRITE, began.elapsed().max(TURN_LIMIT)).await;
         }
         // Before the writer's own connection, so that its last work finds nobody in the way.
         self.ways.readers.close().await;
@@ -134,7 +136,7 @@ impl Task {
             // Closed queues are emptied first, and then there is no branch left but the last.
             () = stop.cancelled(), if !self.appends.is_closed() => {}
             Some(waiting) = self.appends.recv() => {
-                self.waiting.push_back(waiting);
+                self.take_in(waiting);
                 // Those whose messages were just committed send their next ones now: let them, they fit into this commit.
                 tokio::task::yield_now().await;
                 self.gather().await;
@@ -161,19 +163,29 @@ impl Task {
     }
 
     fn take_queued(&mut self) {
-        while self.waiting.len() < APPENDS_QUEUED_MAX {
+        while self.waiting.len() < APPENDS_IN_HAND_MAX {
             let Ok(waiting) = self.appends.try_recv() else { break };
+            self.take_in(waiting);
+        }
+    }
+
+    /// Takes a message from the queue, or refuses it if it has been there for too long.
+    fn take_in(&mut self, waiting: Waiting) {
+        if waiting.since.elapsed() > QUEUE_LIMIT {
+            let _ = waiting.answer.send(Err(too_many().into()));
+        } else {
             self.waiting.push_back(waiting);
         }
     }
 
     /// Commits the next batch. Messages of rooms that somebody else is writing to stay where they are, and the first of those rooms is
     /// waited for next time, for a moment: a transaction waits only while it holds nothing, so none ever waits in a circle, and a room
-    /// that is held for long keeps hardly anybody waiting but its own senders.
-    async fn commit_batch(&mut self) {
+    /// that is held for long keeps hardly anybody waiting but its own senders. How many messages there were.
+    async fn commit_batch(&mut self) -> usize {
         let batch = batch::take(&mut self.waiting);
+        let messages = batch.len();
         if batch.is_empty() {
-            return;
+            return messages;
         }
         self.batch_began = Some(Instant::now());
         let waited_for = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
@@ -203,6 +215,7 @@ impl Task {
         left.append(&mut self.waiting);
         self.waiting = left;
         self.keep(is_usable).await;
+        messages
     }
 
     /// Appends a batch, without locks if that may do. The answers, whether the connection may be used again, and whether there were locks.
@@ -259,9 +272,9 @@ impl Task {
         }
     }
 
-    async fn run_writes(&mut self, limit: Duration) {
+    async fn run_writes(&mut self, writes: usize, limit: Duration) {
         let began = Instant::now();
-        for _ in 0..WRITES_A_TURN {
+        for _ in 0..writes {
             if began.elapsed() > limit {
                 break;
             }
