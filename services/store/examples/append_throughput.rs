@@ -143,11 +143,12 @@ async fn bare(place: &Place, rooms: usize, batch: u32) -> f64 {
 async fn bare_sqlite(database: &str, rooms: usize, batch: u32) -> f64 {
     const INSERT: &str = "insert into entry
          (room, seq, at_ms, kind, device, instance, counter, target_seq, hash, envelope)
-         values ($1, $2, 0, 3, $3, $3, $2, 0, $4, $5)";
+         values (?, ?, 0, 3, ?, ?, ?, 0, ?, ?)";
     let options = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(database)
         .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", "4096");
+        .pragma("wal_autocheckpoint", "8192")
+        .pragma("cache_size", "-32768");
     let mut connection = SqliteConnection::connect_with(&options).await.expect("it opens");
     let (started, mut sent) = (Instant::now(), 0u32);
     while started.elapsed() < SPAN {
@@ -158,6 +159,8 @@ async fn bare_sqlite(database: &str, rooms: usize, batch: u32) -> f64 {
                 .bind(&id(sent as usize % rooms)[..])
                 .bind(i64::from(sent + 1))
                 .bind(&DEVICE.0[..])
+                .bind(&DEVICE.0[..])
+                .bind(i64::from(sent + 1))
                 .bind(&[0u8; 32][..])
                 .bind(&[0u8; 348][..])
                 .execute(&mut connection)

@@ -16,7 +16,7 @@ macro_rules! indexed_by {
     };
 }
 
-/// Begins an insert of which nothing stands that violates a constraint, since the transaction is rolled back then.
+/// Begins an insert after whose failure the transaction must be rolled back.
 macro_rules! insert_or_fail {
     () => {
         "insert"

@@ -16,8 +16,8 @@ macro_rules! indexed_by {
     };
 }
 
-/// Begins an insert of which nothing stands that violates a constraint, since the transaction is rolled back then: SQLite need not note how
-/// each page was before the statement.
+/// Begins an insert after whose failure the transaction must be rolled back, which SQLite's own errors end by themselves: rows before the one
+/// that violates a constraint stand until then, and so SQLite need not note how each page was before the statement.
 macro_rules! insert_or_fail {
     () => {
         "insert or fail"

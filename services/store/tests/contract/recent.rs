@@ -4,9 +4,13 @@ use snug_protocol::{EntryKind, Seq};
 use snug_store::{AppendError, NewEpoch, StepEffect, Store};
 
 use crate::epochs::begin;
-use crate::fixture::{Behind, Instance, administer, behind, device, envelope, epoch, is_duplicate, log, room_of};
+use crate::fixture::{
+    Behind, Instance, administer, behind, device, envelope, epoch, is_duplicate, log, room_of, together,
+};
 
 behind![
+    messages_that_follow_others_are_decided_by_what_is_remembered_until_the_room_is_another,
+    rooms_of_which_others_have_written_to_some_are_all_written_to_together,
     two_stores_that_take_turns_in_a_room_refuse_nobody,
     what_others_have_decided_since_holds_for_the_next_message,
     a_sender_who_has_gone_on_elsewhere_comes_back_without_a_word_lost,
@@ -18,6 +22,43 @@ async fn talk(store: &Store, sender: &mut Instance) {
     for _ in 0..3 {
         sender.say(store).await;
     }
+}
+
+async fn messages_that_follow_others_are_decided_by_what_is_remembered_until_the_room_is_another(
+    store: Store,
+    behind: Behind,
+) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let mut sender = Instance::new(room, device(1), 1);
+    talk(&store, &mut sender).await;
+    // Nothing of ours does the one without the other.
+    behind.run("update member set state = 3").await;
+    talk(&store, &mut sender).await;
+    behind.run("update room set access_version = access_version + 1").await;
+    let refused = store.append(sender.message()).await;
+    assert!(matches!(refused, Err(AppendError::Removed)), "{refused:?}");
+}
+
+async fn rooms_of_which_others_have_written_to_some_are_all_written_to_together(here: Store, behind: Behind) {
+    const ROOMS: u32 = 150;
+    let elsewhere = behind.another().await;
+    let mut senders = Vec::new();
+    for number in 0..ROOMS {
+        let room = room_of(&here, number, &[device(1), device(2)]).await;
+        senders.push((Instance::new(room, device(1), 1), Instance::new(room, device(2), 1)));
+    }
+    for turn in 1..=3 {
+        let sends: Vec<_> = senders.iter_mut().map(|(sender, _)| here.append(sender.message())).collect();
+        for (number, answer) in together(sends).await.into_iter().enumerate() {
+            // Each second room has a message of the other's for each turn before this one.
+            let others = if number % 2 == 0 { turn - 1 } else { 0 };
+            assert_eq!(answer.expect("it is appended").seq, Seq(1 + turn + others));
+        }
+        for (_, other) in senders.iter_mut().step_by(2) {
+            other.say(&elsewhere).await;
+        }
+    }
+    elsewhere.close().await;
 }
 
 async fn two_stores_that_take_turns_in_a_room_refuse_nobody(here: Store, behind: Behind) {
