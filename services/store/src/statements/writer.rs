@@ -27,13 +27,13 @@ use crate::sql::Scope;
 use crate::sql::batch::{Draft, Waiting};
 use crate::{AppendError, Appended, StoreError, StoreMetrics};
 
-/// Messages in a task's queue; what comes then is refused.
+/// Messages in a task's queue; what comes then is refused. At 24 KiB each 1.6 GB, of at least 2,048 senders: each has 32 on their way.
 const APPENDS_QUEUED_MAX: usize = 65_536;
 /// Messages in a task's hands, for its next batches.
 const APPENDS_IN_HAND_MAX: usize = 2048;
 /// Other writes in a task's queue.
 const WRITES_QUEUED_MAX: usize = 1024;
-/// How long a message waits in a queue, and other work for a place in a full one.
+/// How long a message waits in a queue, if many others are behind it, and other work for a place in a full one.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -218,4 +218,33 @@ where
             is_usable
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, Seq};
+
+    use super::*;
+
+    fn message(counter: u64) -> Envelope {
+        let (room, device, instance) = (RoomId([1; 16]), DeviceId([1; 16]), InstanceId([1; 16]));
+        let header = Header { kind: EntryKind::Message, room, epoch: 0, device, instance, counter, target: Seq::ZERO };
+        let mut bytes = header.encode().to_vec();
+        bytes.resize(bytes.len() + 256 + 16, 0);
+        Envelope::parse(Bytes::from(bytes)).expect("a valid size")
+    }
+
+    #[test]
+    fn what_finds_the_queue_full_or_closed_is_refused_at_once_and_what_is_in_it_stays() {
+        let (appends, mut queue) = mpsc::channel(2);
+        let lane = Lane { appends, writes: mpsc::channel(1).0, ended: CancellationToken::new() };
+        let answers = [0, 1, 2].map(|counter| lane.append(message(counter)));
+        assert!(answers[0].is_ok() && answers[1].is_ok());
+        assert!(matches!(answers[2], Err(StoreError::Unavailable(_))), "{:?}", answers[2]);
+        queue.close();
+        assert!(lane.append(message(2)).is_err());
+        let queued = std::iter::from_fn(|| queue.try_recv().ok()).map(|it| it.draft.envelope.header().counter);
+        assert!(queued.eq([0, 1]));
+    }
 }

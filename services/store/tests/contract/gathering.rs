@@ -53,7 +53,7 @@ async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind
     let send = async || together(messages.iter().map(|message| store.append(message.clone()))).await;
     behind.run("create unique index one_message on entry (room) where kind = 3").await;
     before.say(&store).await;
-    // What follows in this time goes together.
+    // So that what follows goes together, if the same task writes to all of it.
     store.gather(Duration::from_millis(200));
     let answers = send().await;
     assert!(answers[2].is_err(), "a room takes one message: {answers:?}");
@@ -69,7 +69,7 @@ async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind
 
 async fn however_many_messages_wait_each_sender_s_are_appended_in_the_order_they_were_sent(store: Store, _: Behind) {
     const ROOMS: u32 = 8;
-    const MESSAGES_EACH: usize = 1500;
+    const MESSAGES_EACH: usize = 800;
     let mut senders = Vec::new();
     for number in 0..ROOMS {
         let room = room_of(&store, number, &[device(1)]).await;

@@ -163,19 +163,28 @@ impl Task {
     }
 
     fn take_queued(&mut self) {
+        let mut refused = 0;
         while self.waiting.len() < APPENDS_IN_HAND_MAX {
             let Ok(waiting) = self.appends.try_recv() else { break };
-            self.take_in(waiting);
+            refused += usize::from(!self.take_in(waiting));
+        }
+        if refused > 0 {
+            tracing::warn!(
+                messages = refused,
+                "more is sent than the database takes: what has waited for long is refused"
+            );
         }
     }
 
-    /// Takes a message from the queue, or refuses it if it has been there for too long.
-    fn take_in(&mut self, waiting: Waiting) {
-        if waiting.since.elapsed() > QUEUE_LIMIT {
+    /// Takes a message from the queue, or refuses it.
+    fn take_in(&mut self, waiting: Waiting) -> bool {
+        let is_late = is_late(waiting.since.elapsed(), self.appends.len());
+        if is_late {
             let _ = waiting.answer.send(Err(too_many().into()));
         } else {
             self.waiting.push_back(waiting);
         }
+        !is_late
     }
 
     /// Commits the next batch. Messages of rooms that somebody else is writing to stay where they are, and the first of those rooms is
@@ -326,6 +335,11 @@ impl Task {
     }
 }
 
+/// Whether a message has waited for so long that it is refused. Not where few are behind it: after a standstill they are soon done.
+fn is_late(waited: Duration, behind: usize) -> bool {
+    waited > QUEUE_LIMIT && behind >= APPENDS_IN_HAND_MAX
+}
+
 fn room_of(waiting: &Waiting) -> RoomId {
     waiting.draft.envelope.header().room
 }
@@ -344,4 +358,16 @@ fn failed(
         tracing::warn!(%error, messages, "messages were not committed");
     }
     answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_waited_for_long_are_refused_only_while_more_wait_than_are_soon_done() {
+        let (long, short) = (QUEUE_LIMIT + Duration::from_millis(1), QUEUE_LIMIT);
+        assert!(is_late(long, APPENDS_IN_HAND_MAX));
+        assert!(!is_late(long, APPENDS_IN_HAND_MAX - 1) && !is_late(short, APPENDS_IN_HAND_MAX));
+    }
 }
