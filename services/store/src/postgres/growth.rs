@@ -64,10 +64,11 @@ const fn undated<'v>(
 
 #[cfg(test)]
 mod tests {
-    use snug_protocol::{HistoryId, RoomId, Seq};
+    use snug_protocol::{HistoryId, RoomId};
 
     use super::super::explain::{assert_searches, filled};
     use super::*;
+    use crate::sql::growth::for_the_first_of;
 
     async fn counts(connection: &mut Connection) -> (i64, i64) {
         const COUNTS: &str = "select (select count(*) from entry), (select sum(head) from room)::bigint";
@@ -84,25 +85,9 @@ mod tests {
         let history = HistoryId(ids[0].1[..].try_into().expect("16 bytes"));
         let rooms: Vec<RoomId> = ids.iter().map(|(id, _)| RoomId(id[..].try_into().expect("16 bytes"))).collect();
         let before = counts(&mut connection).await;
-        let new = Value::Bytes(&[9; 16]);
-        let entry = |room| {
-            let hash = Value::Bytes(&[9; 32]);
-            [room, number(101), number(0), number(3), new, new, number(0), number(0), hash, new]
-        };
-        let [as_it_was, has_grown, somebody_lost_access, another] = &rooms[..] else { panic!("four rooms") };
-        let (history, other, is) = (&history, &HistoryId([7; 16]), (Seq(101), 1));
-        let growth = Growth {
-            entries: rooms.iter().map(|room| entry(Value::Bytes(&room.0))).collect(),
-            rooms: vec![
-                Grown { room: as_it_was, history, was: (Seq(100), 1), is },
-                Grown { room: has_grown, history, was: (Seq(99), 1), is },
-                Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
-                Grown { room: another, history: other, was: (Seq(100), 1), is },
-            ],
-            now_ms: 0,
-        };
-        let written = write(&mut connection, &growth).await.expect("written");
-        assert_eq!(written.rooms, [*as_it_was].into());
+        let rooms: [RoomId; 4] = rooms.try_into().expect("four rooms");
+        let written = write(&mut connection, &for_the_first_of(&rooms, &history)).await.expect("written");
+        assert_eq!(written.rooms, [rooms[0]].into());
         assert!(written.at_ms > 1_700_000_000_000, "by the database's clock: {}", written.at_ms);
         assert_eq!(counts(&mut connection).await, (before.0 + 1, before.1 + 1));
     }

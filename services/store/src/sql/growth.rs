@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use snug_protocol::{HistoryId, RoomId, Seq};
 
 use super::list::Value;
+#[cfg(test)]
+use super::list::number;
 
 /// Room, seq, time, kind, device, instance, counter, target, hash, envelope.
 pub(crate) type EntryRow<'v> = [Value<'v>; 10];
@@ -34,4 +36,26 @@ pub(crate) struct Written {
     pub rooms: BTreeSet<RoomId>,
     /// The time of the new entries.
     pub at_ms: u64,
+}
+
+/// A message for each of four rooms that are at head 100 and `access_version` 1, of which only the first was so when this was decided upon.
+#[cfg(test)]
+pub(crate) fn for_the_first_of<'v>(rooms: &'v [RoomId; 4], history: &'v HistoryId) -> Growth<'v> {
+    const NEW: Value<'static> = Value::Bytes(&[9; 16]);
+    const HASH: Value<'static> = Value::Bytes(&[9; 32]);
+    let entry = |room: &'v RoomId| {
+        [Value::Bytes(&room.0), number(101), number(0), number(3), NEW, NEW, number(0), number(0), HASH, NEW]
+    };
+    let [as_it_was, has_grown, somebody_lost_access, another] = rooms;
+    let is = (Seq(101), 1);
+    Growth {
+        entries: rooms.iter().map(entry).collect(),
+        rooms: vec![
+            Grown { room: as_it_was, history, was: (Seq(100), 1), is },
+            Grown { room: has_grown, history, was: (Seq(99), 1), is },
+            Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
+            Grown { room: another, history: &HistoryId([7; 16]), was: (Seq(100), 1), is },
+        ],
+        now_ms: 0,
+    }
 }

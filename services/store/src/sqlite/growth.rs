@@ -55,12 +55,13 @@ fn dated<'v>(entry: &EntryRow<'v>, at_ms: u64) -> EntryRow<'v> {
 
 #[cfg(test)]
 mod tests {
-    use snug_protocol::{HistoryId, Seq};
+    use snug_protocol::HistoryId;
     use sqlx::Connection as _;
 
     use super::super::explain::assert_searches;
     use super::super::open::MIGRATIONS;
     use super::*;
+    use crate::sql::growth::for_the_first_of;
 
     /// Four rooms at head 100.
     const ROOMS: &str = "
@@ -73,25 +74,8 @@ mod tests {
         MIGRATIONS.run(&mut connection).await.expect("the migrations run");
         sqlx::query(ROOMS).execute(&mut connection).await.expect("rooms");
         let rooms = [1, 2, 3, 4].map(|number| RoomId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]));
-        let [as_it_was, has_grown, somebody_lost_access, another] = &rooms;
-        let (history, other, is) = (&HistoryId([0; 16]), &HistoryId([7; 16]), (Seq(101), 1));
-        let new = Value::Bytes(&[9; 16]);
-        let entry = |room| {
-            let hash = Value::Bytes(&[9; 32]);
-            [room, number(101), number(0), number(3), new, new, number(0), number(0), hash, new]
-        };
-        let growth = Growth {
-            entries: rooms.iter().map(|room| entry(Value::Bytes(&room.0))).collect(),
-            rooms: vec![
-                Grown { room: as_it_was, history, was: (Seq(100), 1), is },
-                Grown { room: has_grown, history, was: (Seq(99), 1), is },
-                Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
-                Grown { room: another, history: other, was: (Seq(100), 1), is },
-            ],
-            now_ms: 0,
-        };
-        let written = write(&mut connection, &growth).await.expect("written");
-        assert_eq!(written.rooms, [*as_it_was].into());
+        let written = write(&mut connection, &for_the_first_of(&rooms, &HistoryId([0; 16]))).await.expect("written");
+        assert_eq!(written.rooms, [rooms[0]].into());
         const COUNTS: &str = "select count(*), min(at_ms), (select sum(head) from room) from entry";
         let (entries, at_ms, heads): (i64, i64, i64) =
             sqlx::query_as(COUNTS).fetch_one(&mut connection).await.expect("three numbers");
