@@ -277,7 +277,10 @@ struct Gate(Mutex<mpsc::Receiver<()>>);
 
 impl Listener for Gate {
     fn hear(&self, _event: &BusEvent) {
-        let _ = self.0.lock().expect("no panic").recv();
+        // A worker that waits keeps to itself what it was about to do next, which may be what the gate's opening waits for.
+        tokio::task::block_in_place(|| {
+            let _ = self.0.lock().expect("no panic").recv();
+        });
     }
 }
 

@@ -209,7 +209,7 @@ impl Events {
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look().await {
+        if let Ok(Some(found)) = timeout(PATIENCE, look()).await {
             return found;
         }
         assert!(Instant::now() < deadline, "did not happen in time: {what}");
