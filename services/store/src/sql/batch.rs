@@ -69,13 +69,13 @@ pub(crate) fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use snug_protocol::limits::PLAINTEXT_BUCKETS;
     use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, Seq};
 
     use super::*;
 
-    fn waiting(room: u8, counter: u64, bucket: usize) -> Waiting {
+    pub(crate) fn waiting(room: u8, counter: u64, bucket: usize) -> Waiting {
         let header = Header {
             kind: EntryKind::Message,
             room: RoomId([room; 16]),

@@ -222,28 +222,19 @@ where
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use snug_protocol::{DeviceId, EntryKind, Header, InstanceId, Seq};
-
     use super::*;
-
-    fn message(counter: u64) -> Envelope {
-        let (room, device, instance) = (RoomId([1; 16]), DeviceId([1; 16]), InstanceId([1; 16]));
-        let header = Header { kind: EntryKind::Message, room, epoch: 0, device, instance, counter, target: Seq::ZERO };
-        let mut bytes = header.encode().to_vec();
-        bytes.resize(bytes.len() + 256 + 16, 0);
-        Envelope::parse(Bytes::from(bytes)).expect("a valid size")
-    }
+    use crate::sql::batch::tests::waiting;
 
     #[test]
     fn what_finds_the_queue_full_or_closed_is_refused_at_once_and_what_is_in_it_stays() {
         let (appends, mut queue) = mpsc::channel(2);
         let lane = Lane { appends, writes: mpsc::channel(1).0, ended: CancellationToken::new() };
-        let answers = [0, 1, 2].map(|counter| lane.append(message(counter)));
+        let append = |counter| lane.append(waiting(1, counter, 256).draft.envelope);
+        let answers = [0, 1, 2].map(append);
         assert!(answers[0].is_ok() && answers[1].is_ok());
         assert!(matches!(answers[2], Err(StoreError::Unavailable(_))), "{:?}", answers[2]);
         queue.close();
-        assert!(lane.append(message(2)).is_err());
+        assert!(append(2).is_err());
         let queued = std::iter::from_fn(|| queue.try_recv().ok()).map(|it| it.draft.envelope.header().counter);
         assert!(queued.eq([0, 1]));
     }
