@@ -81,6 +81,9 @@ struct Run {
     /// Characters of a message.
     #[arg(long, default_value_t = 200)]
     text_chars: usize,
+    /// Of what a writer says one of so many is a reaction to a message; 0: none.
+    #[arg(long, default_value_t = 0)]
+    reaction_every: u64,
     /// Deliveries a second that a climb begins with.
     #[arg(long, default_value_t = 20_000.0)]
     first_deliveries: f64,
@@ -178,6 +181,7 @@ fn scene(run: &Run) -> anyhow::Result<Scene> {
             members_most: run.members_most,
             rooms_most: run.rooms_most,
             text_chars: run.text_chars,
+            reaction_every: run.reaction_every,
             first_deliveries: run.first_deliveries,
             rate: run.rate,
             step_seconds: run.step_seconds,

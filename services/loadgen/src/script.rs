@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use snug_client::ClientError;
-use snug_client::crypto::{Body, Content, Device, Message, Prev, RoomKey, seal};
+use snug_client::crypto::{Body, Content, Device, Message, Prev, Reaction, RoomKey, seal};
 use snug_protocol::frame::{ENTRY_FRAME_HEADER_BYTES, SendFrame};
 use snug_protocol::{EntryKind, Header, InstanceId, RoomId, Seq};
 
@@ -21,6 +21,15 @@ pub struct Shot {
     pub tag: u64,
     /// The WebSocket frame that sends it; empty if somebody else sends it.
     pub frame: Box<[u8]>,
+}
+
+/// What writers say.
+#[derive(Debug, Clone, Copy)]
+pub struct Talk<'a> {
+    /// Each message's text.
+    pub text: &'a str,
+    /// One of so many is a reaction, never the first; 0: none.
+    pub reaction_every: u64,
 }
 
 /// What one writer sends: under an instance of its own, so counters are places in `shots`.
@@ -108,29 +117,32 @@ pub fn instance(writer: u32) -> InstanceId {
 }
 
 impl Line {
-    /// Seals a text for each time in `due_ns`.
+    /// Seals something for each time in `due_ns`. Reactions are about the first message after `head`: of whoever it is, it is there before a
+    /// writer's second.
     ///
     /// # Errors
     /// The SDK's, for a text that is too long.
     pub fn seal(
         (writer, room): (u32, usize),
         (device, key): (&Device, &RoomKey),
-        text: &str,
+        (talk, head): (Talk<'_>, u64),
         due_ns: impl Iterator<Item = u64>,
     ) -> Result<Self, ClientError> {
         let instance = instance(writer);
-        let body = Body::Message(Message::of(text)).to_json();
-        let shots = due_ns.zip(0..).map(|(due_ns, counter)| {
-            let header = Header {
-                kind: EntryKind::Message,
-                room: key.room(),
-                epoch: key.epoch(),
-                device: device.id(),
-                instance,
-                counter,
-                target: Seq::ZERO,
+        let message = Body::Message(Message::of(talk.text)).to_json();
+        let reaction = Body::Reaction(Reaction { emoji: "👍".into(), on: true }).to_json();
+        let shots = due_ns.zip(0u64..).map(|(due_ns, counter)| {
+            // Not at the same time as others'.
+            let turn = counter + u64::from(writer) + 1;
+            let is_reaction = turn.checked_rem(talk.reaction_every) == Some(0) && counter > 0;
+            let (kind, target, body) = if is_reaction {
+                (EntryKind::Reaction, Seq(head + 1), &reaction)
+            } else {
+                (EntryKind::Message, Seq::ZERO, &message)
             };
-            let content = Content { prev: Prev::default(), sent_at_ms: 0, body: &body };
+            let header =
+                Header { kind, room: key.room(), epoch: key.epoch(), device: device.id(), instance, counter, target };
+            let content = Content { prev: Prev::default(), sent_at_ms: 0, body };
             let envelope = seal(device, key, &header, &content)?;
             let id = u32::try_from(counter).expect("fewer messages than that");
             let mut bytes = Vec::with_capacity(envelope.bytes().len() + 16);
@@ -273,17 +285,34 @@ mod tests {
     fn scene() -> (Script, Vec<Envelope>) {
         let room = RoomId([7; 16]);
         let (device, key) = (Device::generate(), RoomKey::generate(room, 0));
-        let lines: Vec<Line> = (0..2)
-            .map(|writer| Line::seal((writer, 0), (&device, &key), "hello", [5, 9].into_iter()).expect("sealed"))
-            .collect();
-        let envelopes = lines.iter().flat_map(|line| &line.shots).map(|shot| {
-            // Four bytes of head, four of mask, then the send frame.
-            SendFrame::parse(&shot.frame[8..].to_vec().into()).expect("a send frame").envelope
-        });
-        let envelopes = envelopes.collect();
+        let talk = Talk { text: "hello", reaction_every: 0 };
+        let line = |writer| Line::seal((writer, 0), (&device, &key), (talk, 10), [5, 9].into_iter()).expect("sealed");
+        let lines: Vec<Line> = (0..2).map(line).collect();
+        let envelopes = lines.iter().flat_map(envelopes).collect();
         let script = Script::new(&[(room, 10)], lines);
         script.begin(100);
         (script, envelopes)
+    }
+
+    fn envelopes(line: &Line) -> impl Iterator<Item = Envelope> {
+        let envelope = |shot: &Shot| {
+            // Four bytes of head, four of mask, then the send frame.
+            SendFrame::parse(&shot.frame[8..].to_vec().into()).expect("a send frame").envelope
+        };
+        line.shots.iter().map(envelope)
+    }
+
+    #[test]
+    fn one_of_so_many_is_a_reaction_to_the_first_message_and_never_the_first_itself() {
+        let (device, key) = (Device::generate(), RoomKey::generate(RoomId([7; 16]), 0));
+        for (reaction_every, reactions) in [(0, &[][..]), (1, &[1, 2, 3, 4, 5]), (3, &[2, 5])] {
+            let talk = Talk { text: "hello", reaction_every };
+            let line = Line::seal((0, 0), (&device, &key), (talk, 10), 0..6).expect("sealed");
+            let headers: Vec<Header> = envelopes(&line).map(|envelope| *envelope.header()).collect();
+            let are = headers.iter().filter(|header| header.kind == EntryKind::Reaction);
+            assert!(are.clone().all(|header| header.target == Seq(11)));
+            assert_eq!(are.map(|header| header.counter).collect::<Vec<_>>(), reactions);
+        }
     }
 
     fn entry(seq: u64, envelope: &Envelope) -> Vec<u8> {

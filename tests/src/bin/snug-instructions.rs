@@ -12,7 +12,7 @@ use std::rc::Rc;
 use anyhow::{Context, bail, ensure};
 use snug_loadgen::frame;
 use snug_loadgen::people::{Registrar, Room};
-use snug_loadgen::script::{Line, Shot};
+use snug_loadgen::script::{Line, Shot, Talk};
 use snug_loadgen::socket::upgrade;
 use snug_protocol::Seq;
 use snug_protocol::frame::{ClientFrame, EntryFrame, SendFrame, ServerFrame};
@@ -23,8 +23,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 
-const TEXT: &str = "Two hundred characters are what a message of a busy room has at most, more or less, if people are in a mood to talk \
-    about something at length, and do not only say that they agree with whoever said something.";
+const TALK: Talk<'_> = Talk {
+    reaction_every: 0,
+    text: "Two hundred characters are what a message of a busy room has at most, more or less, if people are in a mood to talk \
+    about something at length, and do not only say that they agree with whoever said something.",
+};
 const READ_BYTES: usize = 64 * 1024;
 
 /// How much of it all.
@@ -154,7 +157,7 @@ fn node(sizes: Sizes) -> anyhow::Result<()> {
         }
         let sender = open(address, &room, false).await?;
         let due = std::iter::repeat_n(0, sizes.messages);
-        let line = Line::seal((0, 0), (&room.members[0].device, &room.key), TEXT, due)?;
+        let line = Line::seal((0, 0), (&room.members[0].device, &room.key), (TALK, 0), due)?;
         anyhow::Ok((node, sender, line.shots))
     })?;
     let bursts = bursts(&shots, sizes.together);
@@ -182,7 +185,7 @@ fn floor(sizes: Sizes) -> anyhow::Result<()> {
         anyhow::Ok(room)
     })?;
     let due = std::iter::repeat_n(0, sizes.together);
-    let line = Line::seal((0, 0), (&room.members[0].device, &room.key), TEXT, due)?;
+    let line = Line::seal((0, 0), (&room.members[0].device, &room.key), (TALK, 0), due)?;
     let mut bytes = Vec::new();
     for shot in &line.shots {
         let sent = &shot.frame[frame::head(&unmasked(&shot.frame))?.context("whole")?.header + 4..];

@@ -22,12 +22,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use snug_protocol::RoomId;
 
 use crate::field::{Field, Opened, Played};
 use crate::observer::Observer;
 use crate::people::{Registrar, Room};
 use crate::report::Result as Outcome;
-use crate::script::{Line, Script};
+use crate::script::{Line, Script, Talk};
 use crate::socket::{Follow, Spec};
 
 /// How long opening sockets may take.
@@ -62,6 +63,8 @@ pub struct Sizes {
     pub rooms_most: usize,
     /// Characters of a message.
     pub text_chars: usize,
+    /// Of what a writer says one of so many is a reaction; 0: none.
+    pub reaction_every: u64,
     /// Deliveries a second that a climb begins with.
     pub first_deliveries: f64,
     /// Messages a second of what is steady.
@@ -192,15 +195,22 @@ impl Scene {
         (rate, seconds): (f64, f64),
         meanwhile: impl FnMut(&mut Field, u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<Played> {
-        let lines = seal(rooms, writers, (rate, seconds), self.sizes.text_chars)?;
-        let script = Script::new(&field.heads()?, lines);
+        let heads = field.heads()?;
+        let text = "x".repeat(self.sizes.text_chars);
+        let talk = Talk { text: &text, reaction_every: self.sizes.reaction_every };
+        let lines = seal((rooms, &heads), writers, (rate, seconds), talk)?;
+        let script = Script::new(&heads, lines);
         field.play(script, &mut self.observer, |_| Ok(()), meanwhile)
     }
 }
 
 /// Every writer's line, sealed on all cores. Writers take turns, so that each sends evenly.
-fn seal(rooms: &[Room], writers: usize, (rate, seconds): (f64, f64), text_chars: usize) -> anyhow::Result<Vec<Line>> {
-    let text = "x".repeat(text_chars);
+fn seal(
+    (rooms, heads): (&[Room], &[(RoomId, u64)]),
+    writers: usize,
+    (rate, seconds): (f64, f64),
+    talk: Talk<'_>,
+) -> anyhow::Result<Vec<Line>> {
     let all = rooms.len() * writers;
     let messages = ((rate * seconds) as usize).max(1);
     let one = |writer: usize| -> anyhow::Result<Line> {
@@ -210,7 +220,7 @@ fn seal(rooms: &[Room], writers: usize, (rate, seconds): (f64, f64), text_chars:
         let turn = number * rooms.len() + place;
         let due = (turn..messages).step_by(all).map(|message| (message as f64 * 1e9 / rate) as u64);
         let writer = u32::try_from(writer)?;
-        Ok(Line::seal((writer, place), (&room.members[number].device, &room.key), &text, due)?)
+        Ok(Line::seal((writer, place), (&room.members[number].device, &room.key), (talk, heads[place].1), due)?)
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let chunk = all.div_ceil(cores).max(1);
@@ -232,7 +242,8 @@ const fn node_of(place: usize, size: usize, nodes: usize) -> usize {
 
 /// How long a message's envelope is.
 fn envelope_bytes(room: &Room, text_chars: usize) -> anyhow::Result<usize> {
-    let line = Line::seal((0, 0), (&room.members[0].device, &room.key), &"x".repeat(text_chars), std::iter::once(0))?;
+    let talk = Talk { text: &"x".repeat(text_chars), reaction_every: 0 };
+    let line = Line::seal((0, 0), (&room.members[0].device, &room.key), (talk, 0), std::iter::once(0))?;
     let frame = &line.shots[0].frame;
     // A client's frame has four bytes of mask more than a server's head, and five of the send frame before the envelope.
     let head = if frame.len() > 125 + 6 { 8 } else { 6 };
