@@ -47,5 +47,7 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 pub(super) const ATTEMPT_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 /// Begins a transaction that writes. Each statement of it sees what was committed before that statement began.
 pub(super) const BEGIN: &str = "begin isolation level read committed read write";
+/// Whether it keeps all others from writing.
+pub(super) const BEGIN_LOCKS_ALL: bool = false;
 /// Whether other nodes may have the database open.
 pub(super) const IS_SHARED: bool = true;

@@ -11,9 +11,6 @@ use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{self, Bytes, Number};
 use crate::sql::list::{Value, number};
 
-/// Whether a batch may go without a transaction: the statement is one by itself.
-pub(super) const IS_ONE_STATEMENT: bool = true;
-
 const GROWN: [Kind; 6] = [Bytes, Bytes, Number, Number, Number, Number];
 /// An entry but for its time, which is the statement's: a batch that is remembered for asks for no other.
 const UNDATED: [Kind; 9] = [Bytes, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes];

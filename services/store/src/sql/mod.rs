@@ -4,6 +4,7 @@
 //! The statements themselves are in `statements/`, one text for both databases.
 
 pub(crate) mod batch;
+pub(crate) mod contended;
 pub(crate) mod error;
 pub(crate) mod growth;
 pub(crate) mod list;

@@ -86,7 +86,8 @@ impl Recent {
         self.generations += 1;
         let anew = Remembered { state: *was, generation: self.generations, written_at: now, doubts: 0, next_doubts: 1 };
         let known = self.rooms.entry(room).or_insert(anew);
-        if known.state != *was || now - known.written_at >= MEMORY_LIMIT {
+        let somebody_lost_access = state.access_version != was.access_version;
+        if known.state != *was || somebody_lost_access || now - known.written_at >= MEMORY_LIMIT {
             known.generation = self.generations;
         }
         if known.doubts == 0 {
@@ -98,6 +99,8 @@ impl Recent {
             let is_plain = matches!(author.standing, Some(Standing::Member(_))) && author.muted_until_ms == 0;
             if let Some(next) = plan.next.get(sender).copied().filter(|_| is_plain) {
                 self.senders.insert(*sender, RememberedSender { generation: known.generation, author, next });
+            } else {
+                self.senders.remove(sender);
             }
         }
     }
@@ -215,8 +218,26 @@ mod tests {
         recent.keep(ana.0, &state(1), &[ana], &slowed, now);
         assert!(!knows(&recent, &[ana], now));
         keep(&mut recent, 1, 2, &[ana], now);
+        let mut muted = plan(3, &[ana]);
+        muted.authors.get_mut(&(ana.0, ana.1)).expect("the author").muted_until_ms = 1;
+        recent.keep(ana.0, &state(2), &[ana], &muted, now);
+        assert!(!knows(&recent, &[ana], now), "nor as it was before");
+        keep(&mut recent, 3, 4, &[ana], now);
         recent.forget(ana.0);
         assert!(!knows(&recent, &[ana], now));
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten_and_so_is_everybody_who_might_have_left_with_them() {
+        let (mut recent, now, [ana, ben]) = (Recent::default(), Instant::now(), [sender(1, 1), sender(1, 2)]);
+        let ana_elsewhere = (ana.0, ana.1, InstanceId([7; 16]));
+        keep(&mut recent, 1, 2, &[ana, ana_elsewhere, ben], now);
+        let mut after = plan(3, &[ana, ben]);
+        after.rooms.get_mut(&ana.0).expect("the room").access_version += 1;
+        after.authors.get_mut(&(ana.0, ana.1)).expect("the author").standing = Some(Standing::Left);
+        recent.keep(ana.0, &state(2), &[ana, ben], &after, now);
+        assert!(knows(&recent, &[ben], now), "wrote with them");
+        assert!(!knows(&recent, &[ana], now) && !knows(&recent, &[ana_elsewhere], now));
     }
 
     #[test]

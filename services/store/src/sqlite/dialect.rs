@@ -42,7 +42,9 @@ macro_rules! entries_after {
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long one transaction may take: a local disk has no silence to be cut short.
 pub(super) const ATTEMPT_LIMIT: Option<Duration> = None;
-/// Begins a transaction that writes, and is the lock on everything.
+/// Begins a transaction that writes.
 pub(super) const BEGIN: &str = "begin immediate";
+/// Whether it keeps all others from writing.
+pub(super) const BEGIN_LOCKS_ALL: bool = true;
 /// Whether other nodes may have the database open.
 pub(super) const IS_SHARED: bool = false;

@@ -14,9 +14,6 @@ use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{Bytes, Number};
 use crate::sql::list::{Value, number};
 
-/// Whether a batch may go without a transaction. It is several statements.
-pub(super) const IS_ONE_STATEMENT: bool = false;
-
 /// Moves the heads of those rooms that are still as they were when the batch was decided upon. "Or fail" as in `insert_or_fail`.
 static HEADS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Bytes, Bytes, Number, Number, Number, Number], |rows| {

@@ -1,83 +1,55 @@
 //! Group commit: read what decides, decide, write. A handful of statements, however many rooms and messages.
 //!
-//! A batch is written under locks, in a transaction ([`append_free`]), or, if it is plain messages, first without any: read, decide, and
-//! write to those rooms that are still as they were read ([`append_at_once`]), in Postgres by one statement. So what the last batch left need
-//! not be read again ([`Recent`]).
+//! A batch goes by what is remembered of its rooms ([`Recent`]) or read, and is written to those that are still so: what was decided holds if
+//! the room is still that one, and its head and `access_version` are what they were, since whatever a decision depends on moves one of them.
+//! But for what may be erased without a word in the log, for its age or its author's removal: who reacts to that meanwhile might have done so
+//! just before it.
+//!
+//! So plain messages and what is said about them need no lock on their rooms ([`append_at_once`]), and in Postgres one statement; what has
+//! effects on other rows is written in a transaction whose first statement that is. A leave by an owner depends on who joins, which moves
+//! nothing, and rooms that several nodes write to at once are never for long as they were: those are locked before they are read
+//! ([`append_free`]). In SQLite the transaction is the lock on everything, and all goes at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::LazyLock;
+mod effects;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::http::Role;
-use snug_protocol::{DeviceId, EntryKind, Header, HistoryId, InstanceId, RoomId, Seq};
-use sqlx::Row as _;
+use snug_protocol::{EntryKind, RoomId, Seq};
 use tokio::time::Instant;
 
-use super::lists::Lists;
-use super::texts::{ENTRIES, next_counter};
-use super::{Connection, Row, growth, locks, row, tombstone};
-use crate::rules::append::{Author, Headcount, Target, Terms};
+use super::texts::ENTRIES;
+use super::{Connection, dialect, growth, locks};
 use crate::sql::batch::Draft;
 use crate::sql::growth::{EntryRow, Grown, Growth, Written};
-use crate::sql::list::Kind::{Bytes, Number};
-use crate::sql::list::{Value, number, stored};
+use crate::sql::list::{Value, number};
 use crate::sql::plan::{Decision, Plan, RoomState, Sender};
 use crate::sql::recent::Recent;
-use crate::{AppendError, Appended, Standing, StoreError};
-
-/// Everything that decides on a sender's messages, in one statement. Lists of rows are joined and not compared with `in`: SQLite finds
-/// rows of several columns by their key only in a join.
-static SENDERS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Bytes, Bytes], |rows| {
-        format!(
-            "with asked (room, device, instance) as ({rows})
-             select asked.room, asked.device, asked.instance, room.history, room.head, room.epoch, room.slow_ms, room.access_version,
-                    member.state, member.role, coalesce(member.muted_until_ms, 0) as muted_until_ms,
-                    coalesce(member.wrote_at_ms, 0) as wrote_at_ms, {next} as next, {now_ms} as now_ms
-             from asked
-             join room on room.room = asked.room
-             left join member on member.room = asked.room and member.device = asked.device",
-            next = next_counter!("asked.room", "asked.device", "asked.instance"),
-            now_ms = now_ms!()
-        )
-    })
-});
-static KNOWN: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Bytes, Bytes, Number], |rows| {
-        format!(
-            "with asked (room, device, instance, counter) as ({rows})
-             select entry.room, entry.device, entry.instance, entry.counter, entry.seq, entry.at_ms,
-                    length(entry.envelope) = 76 as is_erased
-             from asked join entry on entry.room = asked.room and entry.device = asked.device
-                 and entry.instance = asked.instance and entry.counter = asked.counter"
-        )
-    })
-});
-/// What messages are about.
-static TARGETS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Number], |rows| {
-        format!(
-            "with asked (room, seq) as ({rows})
-             select asked.room, asked.seq, entry.kind, entry.device, length(entry.envelope) = 76 as is_erased,
-                    coalesce(member.role, 3) as role
-             from asked join entry on entry.room = asked.room and entry.seq = asked.seq
-             left join member on member.room = entry.room and member.device = entry.device"
-        )
-    })
-});
-const HEADCOUNT: &str = "select count(*) as members, count(*) filter (where role = 1) as owners
-     from member where room = $1 and state = 1";
-/// Where an entry that was appended before stands; `None` if it has been erased.
-type Known = HashMap<(Sender, u64), Option<(Seq, u64)>>;
+use crate::{AppendError, Appended, StoreError};
+use read::Known;
 
 /// What becomes of a draft.
 pub(super) type Answer = Result<Appended, AppendError>;
 
-/// Appends those of `drafts` whose rooms nobody else is writing to, having waited for `awaited`. The answers are the drafts', in their
-/// order; `None` is for those that must come again.
+/// What keeps others from the rooms of a batch from before they are read until it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// The transaction.
+    Transaction,
+    Nothing,
+}
+
+/// Whether an entry may go by [`append_at_once`].
+pub(super) fn can_go_at_once(kind: EntryKind) -> bool {
+    dialect::BEGIN_LOCKS_ALL || kind != EntryKind::Leave
+}
+
+/// Appends those of `drafts` whose rooms nobody else is writing to, having waited for `awaited`; inside a transaction. The answers are the
+/// drafts', in their order; `None` is for those that must come again.
 ///
 /// # Errors
-/// As [`append`]; or `awaited` was not free in time.
+/// The database failed, or `awaited` was not free in time: the transaction must be rolled back, and all of them with it.
 pub(super) async fn append_free(
     connection: &mut Connection,
     drafts: &[Draft],
@@ -85,9 +57,10 @@ pub(super) async fn append_free(
 ) -> Result<Vec<Option<Answer>>, StoreError> {
     let free = locks::free_rooms(connection, awaited, distinct(drafts.iter().map(room_of))).await?;
     let ours: Vec<&Draft> = drafts.iter().filter(|draft| free.locked.contains(&room_of(draft))).collect();
-    let plan = read(connection, &ours).await?;
-    let decided = decide(connection, &ours, plan).await?;
-    let done = write(connection, &ours, decided, Hold::Locks).await?;
+    let done = append(connection, &ours, &mut Recent::default(), Hold::Transaction).await?;
+    if !done.contended.is_empty() {
+        return Err(StoreError::unavailable("a room changed under its lock"));
+    }
     let mut answers = done.answers.into_iter();
     let answer = |draft| {
         if free.missing.contains(&room_of(draft)) {
@@ -98,35 +71,45 @@ pub(super) async fn append_free(
     Ok(drafts.iter().map(answer).collect())
 }
 
-/// What came of a batch without locks.
-pub(super) struct AtOnce {
+/// What came of a batch.
+pub(super) struct Done {
     /// The drafts', in their order; `None` is for those that must come again.
     pub answers: Vec<Option<Answer>>,
-    /// Some of those with locks; the others' rooms were only not as remembered, and are going to be read.
-    pub needs_locks: bool,
+    /// Rooms of those that were just read and not so any more.
+    pub contended: BTreeSet<RoomId>,
+    /// Rooms of those that are to be locked: these, and where something was refused that may not have to be. The others' were only not as
+    /// remembered.
+    pub to_be_locked: BTreeSet<RoomId>,
 }
 
-/// Appends messages without a lock on their rooms, as far as nobody writes to them meanwhile: what was decided
-/// holds if the room is still that one, and its head and `access_version` are what they were: whatever a decision depends on
-/// moves one of them. So it does not matter whether they were read just now or are what the last batch left.
+/// Appends drafts without a lock on their rooms, as far as nobody writes to them meanwhile. In SQLite inside a transaction.
 ///
 /// # Errors
-/// The database failed. Nothing was written, or it is not known whether all was; `recent` is to be forgotten.
+/// The database failed. Nothing was written, or it is not known whether all was; `recent` is to be forgotten, and a transaction that was
+/// begun to be rolled back.
 pub(super) async fn append_at_once(
     connection: &mut Connection,
     drafts: &[Draft],
     recent: &mut Recent,
-) -> Result<AtOnce, StoreError> {
-    let drafts: Vec<&Draft> = drafts.iter().collect();
-    let (decided, recalled) = decide_by(recent, connection, &drafts).await?;
-    if decided.plan.does_more_than_grow() {
-        return Ok(AtOnce { answers: drafts.iter().map(|_| None).collect(), needs_locks: true });
-    }
-    let done = write(connection, &drafts, decided, Hold::Nothing).await?;
-    done.remember(&drafts, recent);
-    done.left_out.iter().for_each(|room| recent.doubt(*room));
-    let needs_locks = !done.left_out.is_subset(&recalled);
-    Ok(AtOnce { answers: done.answers, needs_locks })
+) -> Result<Done, StoreError> {
+    let hold = if dialect::BEGIN_LOCKS_ALL { Hold::Transaction } else { Hold::Nothing };
+    append(connection, &drafts.iter().collect::<Vec<_>>(), recent, hold).await
+}
+
+async fn append(
+    connection: &mut Connection,
+    drafts: &[&Draft],
+    recent: &mut Recent,
+    hold: Hold,
+) -> Result<Done, StoreError> {
+    let (decided, recalled) = decide_by(recent, connection, drafts).await?;
+    let uncertain = if hold == Hold::Nothing { decided.refused_for_targets(drafts) } else { BTreeSet::new() };
+    let outcome = write(connection, drafts, decided, hold, &uncertain).await?;
+    outcome.remember(drafts, recent);
+    let changed: BTreeSet<RoomId> = outcome.left_out.difference(&uncertain).copied().collect();
+    changed.iter().for_each(|room| recent.doubt(*room));
+    let contended: BTreeSet<RoomId> = changed.difference(&recalled).copied().collect();
+    Ok(Done { to_be_locked: &contended | &uncertain, contended, answers: outcome.answers })
 }
 
 /// Decides on drafts by what is remembered of their rooms and what is read of the others. The rooms that are remembered.
@@ -140,7 +123,7 @@ async fn decide_by(
         let mut recollection = Plan::default();
         let recalled = recent.recall(&senders, Instant::now(), &mut recollection);
         let others: Vec<&Draft> = drafts.iter().filter(|draft| !recalled.contains(&room_of(draft))).copied().collect();
-        let mut plan = read(connection, &others).await?;
+        let mut plan = read::read(connection, &others).await?;
         plan.rooms.append(&mut recollection.rooms);
         plan.authors.extend(recollection.authors);
         plan.next.extend(recollection.next);
@@ -156,20 +139,6 @@ async fn decide_by(
     }
 }
 
-/// Whether a batch may go by [`append_at_once`]. What is about another entry, or changes more than the log, depends on rows that can
-/// change while the room's own stays.
-pub(super) fn can_go_at_once(kind: EntryKind) -> bool {
-    kind == EntryKind::Message
-}
-
-/// What keeps others from the rooms of a batch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    /// Locks, until the transaction ends.
-    Locks,
-    Nothing,
-}
-
 /// What is to become of drafts.
 struct Decided {
     plan: Plan,
@@ -179,17 +148,28 @@ struct Decided {
     decisions: Vec<Decision>,
 }
 
+impl Decided {
+    /// The rooms in which something was refused for what it is about, which was read later than the rest: the same draft may have been written
+    /// by another node in between, and what it is about been erased.
+    fn refused_for_targets(&self, drafts: &[&Draft]) -> BTreeSet<RoomId> {
+        let is_refused = |(draft, decision): &(&&Draft, &Decision)| {
+            matches!(decision, Decision::Refused(_)) && draft.envelope.header().kind.is_about_a_message()
+        };
+        drafts.iter().zip(&self.decisions).filter(is_refused).map(|(draft, _)| room_of(draft)).collect()
+    }
+}
+
 /// What became of drafts.
-struct Done {
-    /// The drafts', in their order. `None`: somebody else wrote to the room, which nothing held.
+struct Outcome {
+    /// The drafts', in their order. `None`: of a room that was left out.
     answers: Vec<Option<Answer>>,
-    /// The rooms of those.
+    /// Rooms that somebody else wrote to, which nothing held, or of which it is not certain.
     left_out: BTreeSet<RoomId>,
     plan: Plan,
     seen: BTreeMap<RoomId, RoomState>,
 }
 
-impl Done {
+impl Outcome {
     /// Keeps in mind how rooms stand that were written to.
     fn remember(&self, drafts: &[&Draft], recent: &mut Recent) {
         let senders = distinct(drafts.iter().map(|draft| sender(draft)));
@@ -206,46 +186,49 @@ impl Done {
 
 /// Decides on drafts in order, by what is read of their senders and rooms in `plan` and what they are about.
 async fn decide(connection: &mut Connection, drafts: &[&Draft], mut plan: Plan) -> Result<Decided, StoreError> {
-    read_targets(connection, drafts, &mut plan).await?;
-    read_headcounts(connection, drafts, &mut plan).await?;
+    read::read_targets(connection, drafts, &mut plan).await?;
+    read::read_headcounts(connection, drafts, &mut plan).await?;
     let seen = plan.rooms.clone();
     let decisions = drafts.iter().map(|draft| plan.decide(draft.envelope.header())).collect();
     Ok(Decided { plan, seen, decisions })
 }
 
-/// Appends drafts as it was decided and applies their effects. A refused one changes nothing.
-///
-/// # Errors
-/// The database failed: the transaction must be rolled back, and all of them with it.
+/// Appends drafts as it was decided and applies their effects, but for the rooms that are `uncertain`. A refused one changes nothing.
 async fn write(
     connection: &mut Connection,
     drafts: &[&Draft],
     Decided { plan, seen, decisions }: Decided,
     hold: Hold,
-) -> Result<Done, StoreError> {
+    uncertain: &BTreeSet<RoomId>,
+) -> Result<Outcome, StoreError> {
     let mut new: Vec<(&Draft, Seq)> = Vec::with_capacity(drafts.len());
     for (draft, decision) in drafts.iter().zip(&decisions) {
-        if let Decision::New(seq) = decision {
+        if let Decision::New(seq) = decision
+            && !uncertain.contains(&room_of(draft))
+        {
             new.push((*draft, *seq));
         }
     }
     new.sort_by_key(|(draft, seq)| (room_of(draft), *seq));
-    let (left_out, at_ms) = grow(connection, &plan, &seen, &new).await?;
-    if hold == Hold::Locks {
-        if !left_out.is_empty() {
-            return Err(StoreError::unavailable("a room changed under its lock"));
-        }
-        write_effects(connection, &plan).await?;
+    let begins = hold == Hold::Nothing && plan.does_more_than_grow();
+    if begins {
+        sqlx::query(dialect::BEGIN).execute(&mut *connection).await?;
+    }
+    let (mut left_out, at_ms) = grow(connection, &plan, &seen, &new).await?;
+    left_out.extend(uncertain);
+    effects::write(connection, &plan, &left_out).await?;
+    if begins {
+        sqlx::query("commit").execute(&mut *connection).await?;
     }
     // Only now: what it repeats may stand in this batch, or have been erased by it.
-    let known = read_known(connection, drafts, &decisions).await?;
+    let known = read::read_known(connection, drafts, &decisions).await?;
     let answers = drafts.iter().zip(decisions).map(|(draft, decision)| {
         // What was decided about the others of such a room counted on those that were not written.
         let is_decided = !left_out.contains(&room_of(draft));
         is_decided.then(|| answer(draft, decision, &known, at_ms))
     });
     let answers = answers.collect();
-    Ok(Done { answers, left_out, plan, seen })
+    Ok(Outcome { answers, left_out, plan, seen })
 }
 
 /// Writes new entries and heads. The rooms that were left out, because they are not as they were `seen`, and the entries' time.
@@ -304,100 +287,6 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.collect::<BTreeSet<T>>().into_iter().collect()
 }
 
-/// Reads rooms, memberships and next counters of everyone in the batch, and the time. Senders to rooms that are not there are missing.
-async fn read(connection: &mut Connection, drafts: &[&Draft]) -> Result<Plan, StoreError> {
-    let mut plan = Plan::default();
-    let senders = distinct(drafts.iter().map(|draft| sender(draft)));
-    let asked: Vec<_> = senders.iter().map(|sender| sender_values(sender)).collect();
-    for row in SENDERS.fetch_all(connection, &asked).await? {
-        let (room, device, instance) = sender_of(&row)?;
-        let state = RoomState {
-            history: HistoryId(row::bytes(&row, "history")?),
-            head: row::seq(&row, "head")?,
-            terms: Terms { epoch: row::small(&row, "epoch")?, slow_ms: row::number(&row, "slow_ms")? },
-            access_version: row::number(&row, "access_version")?,
-        };
-        plan.rooms.insert(room, state);
-        let author = Author {
-            standing: row::optional_standing(&row)?,
-            muted_until_ms: row::number(&row, "muted_until_ms")?,
-            wrote_at_ms: row::number(&row, "wrote_at_ms")?,
-        };
-        plan.authors.insert((room, device), author);
-        plan.next.insert((room, device, instance), row::number(&row, "next")?);
-        plan.now_ms = row::number(&row, "now_ms")?;
-    }
-    Ok(plan)
-}
-
-/// Reads what messages of the batch are about. No statement if none is about another.
-async fn read_targets(connection: &mut Connection, drafts: &[&Draft], plan: &mut Plan) -> Result<(), StoreError> {
-    let headers = drafts.iter().map(|draft| draft.envelope.header());
-    let asked = distinct(headers.filter(|header| header.kind.is_about_a_message()).map(|it| (it.room, it.target)));
-    plan.has_targets = !asked.is_empty();
-    let asked: Vec<_> = asked.iter().map(|(room, seq)| [Value::Bytes(&room.0), number(seq.0)]).collect();
-    for row in TARGETS.fetch_all(connection, &asked).await? {
-        let target = Target {
-            kind: row::entry_kind(&row)?,
-            author: DeviceId(row::bytes(&row, "device")?),
-            role: row::role(&row)?,
-            is_erased: row.try_get("is_erased")?,
-        };
-        plan.targets.insert((RoomId(row::bytes(&row, "room")?), row::seq(&row, "seq")?), target);
-    }
-    Ok(())
-}
-
-/// Counts the members of the rooms that owners want to leave.
-async fn read_headcounts(connection: &mut Connection, drafts: &[&Draft], plan: &mut Plan) -> Result<(), StoreError> {
-    let leaves = drafts.iter().map(|draft| draft.envelope.header()).filter(|it| it.kind == EntryKind::Leave);
-    let is_owner = |header: &&Header| {
-        let author = plan.authors.get(&(header.room, header.device));
-        author.and_then(|author| author.standing) == Some(Standing::Member(Role::Owner))
-    };
-    for room in distinct(leaves.filter(is_owner).map(|header| header.room)) {
-        let counted = sqlx::query(HEADCOUNT).bind(&room.0[..]).fetch_one(&mut *connection).await?;
-        let count = Headcount { owners: row::number(&counted, "owners")?, members: row::number(&counted, "members")? };
-        plan.headcounts.insert(room, count);
-    }
-    Ok(())
-}
-
-fn sender_values((room, device, instance): &Sender) -> [Value<'_>; 3] {
-    [Value::Bytes(&room.0), Value::Bytes(&device.0), Value::Bytes(&instance.0)]
-}
-
-/// A sender with one of its counters.
-fn counter_values(((room, device, instance), counter): &(Sender, u64)) -> [Value<'_>; 4] {
-    [Value::Bytes(&room.0), Value::Bytes(&device.0), Value::Bytes(&instance.0), number(*counter)]
-}
-
-fn sender_of(row: &Row) -> Result<Sender, StoreError> {
-    Ok((
-        RoomId(row::bytes(row, "room")?),
-        DeviceId(row::bytes(row, "device")?),
-        InstanceId(row::bytes(row, "instance")?),
-    ))
-}
-
-/// Looks up where the duplicates of earlier commits stand.
-async fn read_known(
-    connection: &mut Connection,
-    drafts: &[&Draft],
-    decisions: &[Decision],
-) -> Result<Known, StoreError> {
-    let asked = drafts.iter().zip(decisions).filter(|(_, decision)| matches!(decision, Decision::Known));
-    let asked = distinct(asked.map(|(draft, _)| identity(draft)));
-    let mut known = Known::new();
-    let asked: Vec<_> = asked.iter().map(counter_values).collect();
-    for row in KNOWN.fetch_all(connection, &asked).await? {
-        let identity = (sender_of(&row)?, row::number(&row, "counter")?);
-        let place = (row::seq(&row, "seq")?, row::number(&row, "at_ms")?);
-        known.insert(identity, (!row.try_get::<bool, _>("is_erased")?).then_some(place));
-    }
-    Ok(known)
-}
-
 fn entry_values<'d>((draft, seq): &(&'d Draft, Seq), at_ms: u64) -> EntryRow<'d> {
     let header = draft.envelope.header();
     [
@@ -422,54 +311,4 @@ pub(super) async fn insert_entries(
 ) -> Result<(), StoreError> {
     let rows: Vec<_> = new.iter().map(|new| entry_values(new, at_ms)).collect();
     Ok(ENTRIES.execute(connection, &rows).await?)
-}
-
-/// Writes what is more than growth: profiles, who has left or must wait, and what is deleted.
-async fn write_effects(connection: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
-    for ((room, device), seq) in &plan.profiles {
-        sqlx::query("update member set profile_seq = $3 where room = $1 and device = $2")
-            .bind(&room.0[..])
-            .bind(&device.0[..])
-            .bind(stored(seq.0))
-            .execute(&mut *connection)
-            .await?;
-    }
-    for (room, device) in &plan.leavers {
-        sqlx::query("update member set state = 2 where room = $1 and device = $2")
-            .bind(&room.0[..])
-            .bind(&device.0[..])
-            .execute(&mut *connection)
-            .await?;
-    }
-    for (room, device) in &plan.slowed {
-        sqlx::query("update member set wrote_at_ms = $3 where room = $1 and device = $2")
-            .bind(&room.0[..])
-            .bind(&device.0[..])
-            .bind(stored(plan.now_ms))
-            .execute(&mut *connection)
-            .await?;
-    }
-    for (room, seq) in &plan.deleted {
-        tombstone::erase_message(connection, *room, *seq).await?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::explain::{assert_searches, assert_uses};
-    use super::*;
-
-    #[tokio::test]
-    async fn a_batch_finds_its_rows_by_their_keys() {
-        for lists in [&SENDERS, &KNOWN, &TARGETS, &ENTRIES] {
-            for text in lists.texts() {
-                assert_searches(text).await;
-            }
-        }
-        assert_searches(HEADCOUNT).await;
-        for text in SENDERS.texts() {
-            assert_uses(text, "entry_identity", &["room", "device", "instance"]).await;
-        }
-    }
 }

@@ -5,7 +5,7 @@ use snug_store::{AppendError, NewEpoch, StepEffect, Store};
 
 use crate::epochs::begin;
 use crate::fixture::{
-    Behind, Instance, administer, behind, device, envelope, epoch, is_duplicate, log, room_of, together,
+    ANY, Behind, Instance, administer, behind, device, envelope, epoch, is_duplicate, log, room_of, together,
 };
 
 behind![
@@ -15,6 +15,10 @@ behind![
     what_others_have_decided_since_holds_for_the_next_message,
     a_sender_who_has_gone_on_elsewhere_comes_back_without_a_word_lost,
     a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_knows_nothing_of_it,
+    whoever_has_left_by_one_instance_writes_by_no_other,
+    what_is_said_about_messages_goes_by_the_log_as_it_is_now,
+    a_deletion_that_is_refused_erases_nothing,
+    of_rooms_in_which_all_kinds_of_things_are_said_at_once_each_gets_its_own,
 ];
 
 /// So that the store remembers the room and this sender.
@@ -151,4 +155,121 @@ async fn a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_
     let anew = stores[0].append(first).await.expect("it is another room");
     assert!(anew.seq == Seq(2) && anew.frame.is_some());
     stores[1].close().await;
+}
+
+async fn whoever_has_left_by_one_instance_writes_by_no_other(store: Store, _: Behind) {
+    let room = room_of(&store, 1, &[device(1), device(2)]).await;
+    let [mut phone, mut laptop] = [1, 2].map(|instance| Instance::new(room, device(2), instance));
+    let mut other = Instance::new(room, device(1), 3);
+    for sender in [&mut phone, &mut laptop, &mut other] {
+        talk(&store, sender).await;
+    }
+    let leave = phone.next(EntryKind::Leave, 0);
+    let left = store.append(leave.clone()).await.expect("whoever wants may leave");
+    talk(&store, &mut other).await;
+    for sender in [&mut laptop, &mut phone] {
+        let refused = store.append(sender.message()).await;
+        assert!(matches!(refused, Err(AppendError::NotAMember)), "{refused:?}");
+    }
+    assert!(is_duplicate(&store.append(leave).await, left.seq));
+    talk(&store, &mut other).await;
+}
+
+async fn what_is_said_about_messages_goes_by_the_log_as_it_is_now(here: Store, behind: Behind) {
+    let elsewhere = behind.another().await;
+    let room = room_of(&here, 1, &[device(1), device(2)]).await;
+    let (mut ana, mut ben) = (Instance::new(room, device(1), 1), Instance::new(room, device(2), 2));
+    talk(&here, &mut ana).await;
+    let kept = ana.say(&here).await.seq.0;
+    let deleted = ana.say(&here).await.seq.0;
+    talk(&here, &mut ben).await;
+    elsewhere.append(ana.next(EntryKind::Deletion, deleted)).await.expect("it is her own");
+    let new = ben.say(&elsewhere).await.seq.0;
+
+    for kind in [EntryKind::Reaction, EntryKind::Pin] {
+        let answer = here.append(envelope(&ben.header(kind, ben.counter, deleted))).await;
+        assert!(matches!(answer, Err(AppendError::TargetGone)), "{kind:?}: {answer:?}");
+        for target in [kept, new] {
+            here.append(ben.next(kind, target)).await.expect("it is there");
+            talk(&here, &mut ben).await;
+        }
+        let answer = here.append(envelope(&ben.header(kind, ben.counter, 1_000))).await;
+        assert!(matches!(answer, Err(AppendError::TargetInvalid)), "{kind:?}: {answer:?}");
+    }
+    here.append(ben.next(EntryKind::Edit, new)).await.expect("it is his own");
+    let answer = here.append(envelope(&ben.header(EntryKind::Edit, ben.counter, kept))).await;
+    assert!(matches!(answer, Err(AppendError::NotAllowed)), "{answer:?}");
+    here.append(ben.next(EntryKind::Deletion, new)).await.expect("it is his own");
+    let answer = here.append(envelope(&ben.header(EntryKind::Reaction, ben.counter, new))).await;
+    assert!(matches!(answer, Err(AppendError::TargetGone)), "{answer:?}");
+    talk(&here, &mut ben).await;
+    elsewhere.close().await;
+}
+
+async fn a_deletion_that_is_refused_erases_nothing(here: Store, behind: Behind) {
+    let elsewhere = behind.another().await;
+    let room = room_of(&here, 1, &[device(1), device(2)]).await;
+    let mut sender = Instance::new(room, device(2), 1);
+    let message = sender.say(&here).await.seq.0;
+    talk(&here, &mut sender).await;
+    let leave = Instance::new(room, device(2), 2).next(EntryKind::Leave, 0);
+    elsewhere.append(leave).await.expect("whoever wants may leave");
+    let before = log(&here, room).await;
+    // As far as this store remembers, the sender is a member still.
+    let refused = here.append(sender.next(EntryKind::Deletion, message)).await;
+    assert!(matches!(refused, Err(AppendError::NotAMember)), "{refused:?}");
+    assert_eq!(log(&here, room).await, before);
+    elsewhere.close().await;
+}
+
+async fn of_rooms_in_which_all_kinds_of_things_are_said_at_once_each_gets_its_own(here: Store, behind: Behind) {
+    const ROOMS: u32 = 24;
+    const KINDS: [EntryKind; 6] = [
+        EntryKind::Message,
+        EntryKind::Profile,
+        EntryKind::Edit,
+        EntryKind::Reaction,
+        EntryKind::Pin,
+        EntryKind::Deletion,
+    ];
+    let elsewhere = behind.another().await;
+    let mut rooms = Vec::new();
+    for number in 0..ROOMS {
+        let room = room_of(&here, number, &[device(1), device(2)]).await;
+        rooms.push((Instance::new(room, device(1), 1), Instance::new(room, device(2), 1)));
+    }
+    let (mut heads, mut profiles, mut erased) =
+        ([1; ROOMS as usize], [0; ROOMS as usize], vec![vec![]; ROOMS as usize]);
+    for turn in 0..KINDS.len() {
+        let mut sends = Vec::new();
+        for (room, (sender, _)) in rooms.iter_mut().enumerate() {
+            // A message, something about it, and another message.
+            let (kind, about) = (KINDS[(room + turn) % KINDS.len()], heads[room] + 1);
+            let target = if kind.is_about_a_message() { about } else { 0 };
+            for (kind, target) in [(EntryKind::Message, 0), (kind, target), (EntryKind::Message, 0)] {
+                sends.push(here.append(sender.next(kind, target)));
+            }
+            match kind {
+                EntryKind::Profile => profiles[room] = about + 1,
+                EntryKind::Deletion => erased[room].push(about),
+                _ => {}
+            }
+        }
+        for (at, answer) in together(sends).await.into_iter().enumerate() {
+            heads[at / 3] += 1;
+            assert_eq!(answer.expect("it is appended").seq, Seq(heads[at / 3]));
+        }
+        for (room, (_, other)) in rooms.iter_mut().enumerate().step_by(3) {
+            other.say(&elsewhere).await;
+            heads[room] += 1;
+        }
+    }
+    for (room, (sender, _)) in rooms.iter().enumerate() {
+        let entries = here.read_after(sender.room, Seq::ZERO, ANY, ANY).await.expect("it is read");
+        let tombstones = entries.iter().filter(|entry| entry.is_tombstone()).map(|entry| entry.seq().0);
+        assert_eq!(tombstones.collect::<Vec<_>>(), erased[room]);
+        let member = here.member(sender.room, sender.device).await.expect("it is read").expect("a member");
+        assert_eq!(member.profile.map(|profile| profile.seq().0), Some(profiles[room]));
+    }
+    elsewhere.close().await;
 }

@@ -1,6 +1,6 @@
 //! One task that writes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::{APPENDS_IN_HAND_MAX, QUEUE_LIMIT, Shared, Ways, Write, too_many, tra
 use crate::StoreError;
 use crate::sql::Scope;
 use crate::sql::batch::{self, Draft, Waiting};
+use crate::sql::contended::Contended;
 use crate::sql::error::{is_conflict, is_lock_timeout};
 use crate::sql::recent::Recent;
 
@@ -36,9 +37,6 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a message waits, before or in its turn, for a room that somebody else has locked. Longer than the server lets a silent client
 /// hold it.
 const ROOM_PATIENCE: Duration = Duration::from_secs(8);
-
-/// After a batch could not go without locks, since others wrote to its rooms or it changed more than logs: batches that go with them.
-const LOCKED_BATCHES: u32 = 16;
 
 /// A room that somebody else had locked.
 #[derive(Clone, Copy)]
@@ -64,8 +62,7 @@ pub(super) struct Task {
     waiting: VecDeque<Waiting>,
     /// The room that the last batch found locked by somebody else: the next one waits for it, for a moment.
     awaited: Option<Awaited>,
-    /// The next so many batches go with locks from the start.
-    locked_batches: u32,
+    contended: Contended,
     /// What batches without locks have left.
     recent: Recent,
     /// `None` after a failure, until the next work.
@@ -93,7 +90,7 @@ impl Task {
             writes,
             waiting: VecDeque::new(),
             awaited: None,
-            locked_batches: 0,
+            contended: Contended::default(),
             recent: Recent::default(),
             connection: Some(connection),
             used_at: Instant::now(),
@@ -187,9 +184,8 @@ impl Task {
         !is_late
     }
 
-    /// Commits the next batch. Messages of rooms that somebody else is writing to stay where they are, and the first of those rooms is
-    /// waited for next time, for a moment: a transaction waits only while it holds nothing, so none ever waits in a circle, and a room
-    /// that is held for long keeps hardly anybody waiting but its own senders. How many messages there were.
+    /// Commits the next batch, as far as may be without locks, and then the rest; a room goes one way as a whole, so that its order is kept.
+    /// How many messages there were.
     async fn commit_batch(&mut self) -> usize {
         let batch = batch::take(&mut self.waiting);
         let messages = batch.len();
@@ -197,52 +193,103 @@ impl Task {
             return messages;
         }
         self.batch_began = Some(Instant::now());
-        let waited_for = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
-        let drafts: Arc<[Draft]> = batch.iter().map(|waiting| waiting.draft.clone()).collect();
-        let (result, is_usable, had_locks) = self.append(&drafts, waited_for).await;
-        let locked =
-            result.as_ref().is_err_and(is_lock_timeout).then(|| waited_for.unwrap_or_else(|| room_of(&batch[0])));
+        let locked_rooms = self.rooms_to_lock(&batch);
+        let (mut with_locks, at_once) = parted(batch, &locked_rooms);
+        let (needing_locks, mut left) = self.commit_at_once(at_once).await;
+        with_locks.extend(needing_locks);
+        left.extend(self.commit_under_locks(with_locks).await);
+        left.append(&mut self.waiting);
+        self.waiting = left;
+        messages
+    }
+
+    /// The rooms of a batch that are locked before they are read.
+    fn rooms_to_lock(&mut self, batch: &[Waiting]) -> BTreeSet<RoomId> {
+        let needs_locks = |waiting: &&Waiting| !append::can_go_at_once(waiting.draft.envelope.header().kind);
+        let mut rooms: BTreeSet<RoomId> = batch.iter().filter(needs_locks).map(room_of).collect();
+        if !self.contended.is_empty() {
+            let all: BTreeSet<RoomId> = batch.iter().map(room_of).collect();
+            rooms.extend(all.into_iter().filter(|room| self.contended.take_turn(*room)));
+        }
+        rooms
+    }
+
+    /// Commits messages without locks on rooms. What needs them after all, and what is to come again.
+    async fn commit_at_once(&mut self, batch: Vec<Waiting>) -> (Vec<Waiting>, VecDeque<Waiting>) {
+        if batch.is_empty() {
+            return (batch, VecDeque::new());
+        }
+        let (began, drafts) = self.begin(&batch);
+        let (result, is_usable) = match self.connection().await {
+            Ok(_) => self.append_at_once(&drafts).await,
+            Err(error) => (Err(error), true),
+        };
+        self.shared.metrics.commits.observe(began.elapsed());
+        self.keep(is_usable).await;
+        match result {
+            Ok(done) => {
+                done.contended.into_iter().for_each(|room| self.contended.note(room));
+                let left = answer(batch, done.answers);
+                let (needing_locks, again) = parted(left, &done.to_be_locked);
+                (needing_locks, again.into())
+            }
+            Err(error) if is_usable && (is_conflict(&error) || is_lock_timeout(&error)) => (batch, VecDeque::new()),
+            Err(error) => {
+                let answers = failed(&batch, false, None, &error);
+                (Vec::new(), answer(batch, answers).into())
+            }
+        }
+    }
+
+    async fn append_at_once(&mut self, drafts: &Arc<[Draft]>) -> (Result<append::Done, StoreError>, bool) {
+        // Lost, as is right, when the database fails in between.
+        let (mut recent, batch) = (std::mem::take(&mut self.recent), Arc::clone(drafts));
+        let connection = self.connection.as_mut().expect("it was just opened");
+        let done = transaction::append(connection, |connection| {
+            Box::pin(async move {
+                let done = append::append_at_once(connection, &batch, &mut recent).await?;
+                Ok((done, recent))
+            })
+        });
+        let (result, is_usable) = done.await;
+        let done = result.map(|(done, recent)| {
+            self.recent = recent;
+            done
+        });
+        (done, is_usable)
+    }
+
+    /// Commits messages under locks on their rooms. Those of rooms that somebody else is writing to are returned, and the first of those
+    /// rooms is waited for next time, for a moment: a transaction waits only while it holds nothing, so none ever waits in a circle, and a
+    /// room that is held for long keeps hardly anybody waiting but its own senders.
+    async fn commit_under_locks(&mut self, batch: Vec<Waiting>) -> Vec<Waiting> {
+        let awaited = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
+        if batch.is_empty() {
+            return batch;
+        }
+        let (began, drafts) = self.begin(&batch);
+        let (result, is_usable) = match self.connection().await {
+            Ok(_) => self.append_under_locks(&drafts, awaited).await,
+            Err(error) => (Err(error), true),
+        };
+        self.shared.metrics.commits.observe(began.elapsed());
+        let locked = result.as_ref().is_err_and(is_lock_timeout).then(|| awaited.unwrap_or_else(|| room_of(&batch[0])));
         let given_up = locked.filter(|room| {
             let oldest = batch.iter().find(|waiting| room_of(waiting) == *room);
             oldest.is_some_and(|oldest| oldest.since.elapsed() > ROOM_PATIENCE)
         });
         let answers = result.unwrap_or_else(|error| failed(&batch, locked.is_some(), given_up, &error));
-        let mut left = VecDeque::new();
-        for (waiting, answer) in batch.into_iter().zip(answers) {
-            match answer {
-                Some(answer) => {
-                    let _ = waiting.answer.send(answer);
-                }
-                None => left.push_back(waiting),
-            }
+        let left = answer(batch, answers);
+        match locked {
+            Some(room) => self.contended.note(room),
+            None => left.iter().for_each(|waiting| self.contended.note(room_of(waiting))),
         }
-        // What went without locks does not know whether anybody holds one.
-        self.awaited = left.front().filter(|_| had_locks).map(|waiting| {
+        self.awaited = left.first().map(|waiting| {
             let room = locked.filter(|_| given_up.is_none()).unwrap_or_else(|| room_of(waiting));
             Awaited { room, rests: locked.is_some() }
         });
-        left.append(&mut self.waiting);
-        self.waiting = left;
         self.keep(is_usable).await;
-        messages
-    }
-
-    /// Appends a batch, without locks if that may do. The answers, whether the connection may be used again, and whether there were locks.
-    async fn append(&mut self, drafts: &Arc<[Draft]>, waited_for: Option<RoomId>) -> (Answers, bool, bool) {
-        self.shared.metrics.batches.observe_things(drafts.len());
-        let began = Instant::now();
-        let can_go_at_once = drafts.iter().map(|draft| draft.envelope.header().kind).all(append::can_go_at_once);
-        let needs_locks = !can_go_at_once || waited_for.is_some() || self.locked_batches > 0;
-        let (result, is_usable) = match self.connection().await {
-            Ok(_) if needs_locks => {
-                self.locked_batches = self.locked_batches.saturating_sub(1);
-                self.append_under_locks(drafts, waited_for).await
-            }
-            Ok(_) => self.append_at_once(drafts).await,
-            Err(error) => (Err(error), true),
-        };
-        self.shared.metrics.commits.observe(began.elapsed());
-        (result, is_usable, needs_locks)
+        left
     }
 
     /// The answers to a batch, and whether the connection may be used again.
@@ -256,29 +303,10 @@ impl Task {
         .await
     }
 
-    /// The same, without locks on rooms.
-    async fn append_at_once(&mut self, drafts: &Arc<[Draft]>) -> (Answers, bool) {
-        // Lost, as is right, when the database fails in between.
-        let (mut recent, batch) = (std::mem::take(&mut self.recent), Arc::clone(drafts));
-        let connection = self.connection.as_mut().expect("it was just opened");
-        let done = transaction::append(connection, |connection| {
-            Box::pin(async move {
-                let done = append::append_at_once(connection, &batch, &mut recent).await?;
-                Ok((done, recent))
-            })
-        });
-        match done.await {
-            (Ok((done, recent)), is_usable) => {
-                self.recent = recent;
-                self.locked_batches = if done.needs_locks { LOCKED_BATCHES } else { 0 };
-                (Ok(done.answers), is_usable)
-            }
-            (Err(error), true) if is_conflict(&error) => {
-                self.locked_batches = LOCKED_BATCHES;
-                (Ok(vec![None; drafts.len()]), true)
-            }
-            (Err(error), is_usable) => (Err(error), is_usable),
-        }
+    /// Counts a batch, and returns when it began and what is in it.
+    fn begin(&self, batch: &[Waiting]) -> (Instant, Arc<[Draft]>) {
+        self.shared.metrics.batches.observe_things(batch.len());
+        (Instant::now(), batch.iter().map(|waiting| waiting.draft.clone()).collect())
     }
 
     async fn run_writes(&mut self, writes: usize, limit: Duration) {
@@ -342,6 +370,28 @@ fn is_late(waited: Duration, behind: usize) -> bool {
 
 fn room_of(waiting: &Waiting) -> RoomId {
     waiting.draft.envelope.header().room
+}
+
+/// What is of these rooms, and what is not; both in order.
+fn parted(batch: Vec<Waiting>, rooms: &BTreeSet<RoomId>) -> (Vec<Waiting>, Vec<Waiting>) {
+    if rooms.is_empty() {
+        return (Vec::new(), batch);
+    }
+    batch.into_iter().partition(|waiting| rooms.contains(&room_of(waiting)))
+}
+
+/// Gives the answers that there are. Whose is not, in order.
+fn answer(batch: Vec<Waiting>, answers: Vec<Option<append::Answer>>) -> Vec<Waiting> {
+    let mut left = Vec::new();
+    for (waiting, answer) in batch.into_iter().zip(answers) {
+        match answer {
+            Some(answer) => {
+                let _ = waiting.answer.send(answer);
+            }
+            None => left.push(waiting),
+        }
+    }
+    left
 }
 
 /// The answers to a batch that was not committed. Where that is for a lock, all come again but those whose room is given up.

@@ -1,6 +1,6 @@
 //! One transaction, from its locks to its commit, and again where the database asks for that.
 
-use super::super::{Connection, dialect, growth, locks};
+use super::super::{Connection, dialect, locks};
 use super::BoxFuture;
 use crate::StoreError;
 use crate::error::Failure;
@@ -34,16 +34,16 @@ fn is_worth_another(error: &StoreError, scope: Scope) -> bool {
     is_conflict(error) || (scope != Scope::Batch && is_lock_timeout(error))
 }
 
-/// Runs `work` once, which appends: without a transaction around it where that writes in one statement. Also returns whether the connection
-/// may be used again.
+/// Runs `work` once, which appends; in a transaction where that is the lock on everything, else what `work` begins of one it ends, unless it
+/// fails. Also returns whether the connection may be used again.
 pub(super) async fn append<T>(
     connection: &mut Connection,
     work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>>,
 ) -> (Result<T, StoreError>, bool) {
     limited(async {
-        if growth::IS_ONE_STATEMENT {
+        if !dialect::BEGIN_LOCKS_ALL {
             let result = work(connection).await;
-            // A rollback ends nothing, but shows whether the connection still leads anywhere.
+            // Where there is nothing to roll back it shows whether the connection still leads anywhere.
             return rolled_back_unless_done(connection, result).await;
         }
         if let Err(error) = statement(connection, dialect::BEGIN).await {
