@@ -1,7 +1,7 @@
 //! What a transaction locks before it looks. A statement after the lock sees what the lock's last holder committed; one that locks and
 //! looks at once would not.
 //!
-//! A batch waits only for its first room, while it holds nothing; whoever else locks several rooms takes them in the order of their ids.
+//! A batch waits only for one room, while it holds nothing; whoever else locks several rooms takes them in the order of their ids.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn try_room(connection: &mut Connection, room: RoomId) -> Result<bool, Sto
     Ok(sqlx::query(LOCK).bind(&room.0[..]).fetch_optional(connection).await?.is_some())
 }
 
-/// Locks those of `rooms` that are free, waiting for `awaited` alone; or for the only one.
+/// Locks those of `rooms` that are free, waiting for `awaited` alone.
 pub(super) async fn free_rooms(
     connection: &mut Connection,
     awaited: Option<RoomId>,
@@ -32,14 +32,12 @@ pub(super) async fn free_rooms(
     const LOCK: &str = "select room from room where room = any($1) order by room for update skip locked";
     const FIND: &str = "select room from room where room = any($1)";
     let mut free = FreeRooms::default();
-    // A batch for one room has nothing else to do than to wait for it.
-    let first = awaited.or(if let [only] = rooms[..] { Some(only) } else { None });
-    if let Some(first) = first {
-        let there = try_room(connection, first).await?;
+    if let Some(awaited) = awaited {
+        let there = try_room(connection, awaited).await?;
         let set = if there { &mut free.locked } else { &mut free.missing };
-        set.insert(first);
+        set.insert(awaited);
     }
-    let rooms: Vec<RoomId> = rooms.into_iter().filter(|room| Some(*room) != first).collect();
+    let rooms: Vec<RoomId> = rooms.into_iter().filter(|room| Some(*room) != awaited).collect();
     if rooms.is_empty() {
         return Ok(free);
     }

@@ -29,7 +29,7 @@ pub(crate) enum Decision {
     Refused(AppendError),
 }
 
-/// What the transaction has read, and with each [`Plan::decide`] what it is going to write. Ordered by room, so that rows are written
+/// What is known of a batch's rooms and senders, and with each [`Plan::decide`] what is going to be written. Ordered by room, so that rows are written
 /// side by side.
 #[derive(Default)]
 pub(crate) struct Plan {

@@ -2,13 +2,12 @@
 //!
 //! A batch goes by what is remembered of its rooms ([`Recent`]) or read, and is written to those that are still so: what was decided holds if
 //! the room is still that one, and its head and `access_version` are what they were, since whatever a decision depends on moves one of them.
-//! But for what may be erased without a word in the log, for its age or its author's removal: who reacts to that meanwhile might have done so
-//! just before it.
+//! But for two things, after which an entry is as good as just before: an erasure without a word in the log, for age or with its author's
+//! removal, and somebody's coming in while the last owner leaves.
 //!
-//! So plain messages and what is said about them need no lock on their rooms ([`append_at_once`]), and in Postgres one statement; what has
-//! effects on other rows is written in a transaction whose first statement that is. A leave by an owner depends on who joins, which moves
-//! nothing, and rooms that several nodes write to at once are never for long as they were: those are locked before they are read
-//! ([`append_free`]). In SQLite the transaction is the lock on everything, and all goes at once.
+//! So nothing needs a lock on its room ([`append_at_once`]), and what only makes logs longer is one statement in Postgres; where there is
+//! more to write, that is the first of a transaction. Rooms that several nodes write to at once are never for long as they were: those are
+//! locked before they are read ([`append_free`]). In SQLite the transaction is the lock on everything.
 
 mod effects;
 mod read;
@@ -16,7 +15,7 @@ mod read;
 use std::collections::{BTreeMap, BTreeSet};
 
 use snug_protocol::frame::EntryFrame;
-use snug_protocol::{EntryKind, RoomId, Seq};
+use snug_protocol::{RoomId, Seq};
 use tokio::time::Instant;
 
 use super::texts::ENTRIES;
@@ -38,11 +37,6 @@ enum Hold {
     /// The transaction.
     Transaction,
     Nothing,
-}
-
-/// Whether an entry may go by [`append_at_once`].
-pub(super) fn can_go_at_once(kind: EntryKind) -> bool {
-    dialect::BEGIN_LOCKS_ALL || kind != EntryKind::Leave
 }
 
 /// Appends those of `drafts` whose rooms nobody else is writing to, having waited for `awaited`; inside a transaction. The answers are the
@@ -103,7 +97,7 @@ async fn append(
     hold: Hold,
 ) -> Result<Done, StoreError> {
     let (decided, recalled) = decide_by(recent, connection, drafts).await?;
-    let uncertain = if hold == Hold::Nothing { decided.refused_for_targets(drafts) } else { BTreeSet::new() };
+    let uncertain = if hold == Hold::Nothing { decided.refused_by_later_reads(drafts) } else { BTreeSet::new() };
     let outcome = write(connection, drafts, decided, hold, &uncertain).await?;
     outcome.remember(drafts, recent);
     let changed: BTreeSet<RoomId> = outcome.left_out.difference(&uncertain).copied().collect();
@@ -149,13 +143,15 @@ struct Decided {
 }
 
 impl Decided {
-    /// The rooms in which something was refused for what it is about, which was read later than the rest: the same draft may have been written
-    /// by another node in between, and what it is about been erased.
-    fn refused_for_targets(&self, drafts: &[&Draft]) -> BTreeSet<RoomId> {
-        let is_refused = |(draft, decision): &(&&Draft, &Decision)| {
-            matches!(decision, Decision::Refused(_)) && draft.envelope.header().kind.is_about_a_message()
+    /// The rooms in which something was refused for what was read later than the rest: the same draft may have been written by another node
+    /// in between, and what it is about been erased.
+    fn refused_by_later_reads(&self, drafts: &[&Draft]) -> BTreeSet<RoomId> {
+        let is_refused = |decision: &Decision| {
+            use AppendError::{LastOwner, NotAllowed, TargetGone, TargetInvalid};
+            matches!(decision, Decision::Refused(TargetInvalid | TargetGone | NotAllowed | LastOwner))
         };
-        drafts.iter().zip(&self.decisions).filter(is_refused).map(|(draft, _)| room_of(draft)).collect()
+        let refused = drafts.iter().zip(&self.decisions).filter(|(_, decision)| is_refused(decision));
+        refused.map(|(draft, _)| room_of(draft)).collect()
     }
 }
 

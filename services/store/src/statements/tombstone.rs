@@ -1,24 +1,41 @@
 //! Making tombstones: of an erased entry the envelope's header remains, and the hash beside it.
 
+use std::sync::LazyLock;
+
 use snug_protocol::{DeviceId, RoomId, Seq};
 
+use super::lists::Lists;
 use super::{Connection, Database, Row, answered, row};
 use crate::StoreError;
 use crate::sql::Scope;
-use crate::sql::list::stored;
+use crate::sql::list::Kind::{Bytes, Number};
+use crate::sql::list::{Value, number, stored};
 
 /// Entries that one transaction looks at, so that nobody waits long behind it.
 pub(super) const BATCH_ENTRIES: i64 = 500;
 
-const ERASE: &str = "update entry set envelope = substr(envelope, 1, 76) where room = $1 and seq = $2";
-/// A message's edits and reactions. The first list of kinds is that of the index. Indices are named, here and below: without statistics
+static ERASE: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Number], |rows| {
+        format!(
+            "with due (room, seq) as ({rows})
+             update entry set envelope = substr(entry.envelope, 1, 76) from due
+             where entry.room = due.room and entry.seq = due.seq"
+        )
+    })
+});
+/// Messages' edits and reactions. The first list of kinds is that of the index. Indices are named, here and below: without statistics
 /// SQLite reads a whole room by its primary key instead.
-const ERASE_ABOUT: &str = concat!(
-    "update entry set envelope = substr(envelope, 1, 76) where room = $1 and seq in
-     (select seq from entry",
-    indexed_by!("entry_target"),
-    " where room = $1 and target_seq = $2 and kind in (5, 6, 7, 9) and kind in (5, 7) and length(envelope) > 76)"
-);
+static ERASE_ABOUT: LazyLock<Lists> = LazyLock::new(|| {
+    Lists::new(&[Bytes, Number], |rows| {
+        format!(
+            "with erased (room, seq) as ({rows})
+             update entry{entry_target} set envelope = substr(entry.envelope, 1, 76) from erased
+             where entry.room = erased.room and entry.target_seq = erased.seq
+                 and entry.kind in (5, 6, 7, 9) and entry.kind in (5, 7) and length(entry.envelope) > 76",
+            entry_target = indexed_by!("entry_target")
+        )
+    })
+});
 const NOTE_DEVICE: &str = "insert into device_erasure (room, device, before_seq) values ($1, $2, $3)
      on conflict (room, device) do update set before_seq = excluded.before_seq";
 /// What a device wrote, in the order of its index. A row of what it is in the order of is compared, so that each batch goes on where
@@ -42,12 +59,11 @@ const DUE_BY_AGE: &str = concat!(
     " - room.retention_ms)"
 );
 
-/// Erases a message with its edits and reactions.
-pub(super) async fn erase_message(connection: &mut Connection, room: RoomId, seq: Seq) -> Result<(), StoreError> {
-    for erase in [ERASE, ERASE_ABOUT] {
-        sqlx::query(erase).bind(&room.0[..]).bind(stored(seq.0)).execute(&mut *connection).await?;
-    }
-    Ok(())
+/// Erases messages with their edits and reactions.
+pub(super) async fn erase_messages(connection: &mut Connection, messages: &[&(RoomId, Seq)]) -> Result<(), StoreError> {
+    let rows: Vec<_> = messages.iter().map(|(room, seq)| [Value::Bytes(&room.0), number(seq.0)]).collect();
+    ERASE.execute(connection, &rows).await?;
+    Ok(ERASE_ABOUT.execute(connection, &rows).await?)
 }
 
 /// Notes that what `device` wrote before `before` is to be erased.
@@ -148,15 +164,14 @@ async fn erase_some_of_device(
 
 /// Erases those of `rows` that are due. Returns how many.
 async fn erase_due(connection: &mut Connection, room: RoomId, rows: &[Row]) -> Result<u64, StoreError> {
-    let mut erased = 0;
+    let mut due = Vec::new();
     for found in rows {
         if row::flag(found, "is_due")? {
-            let seq = stored(row::number(found, "seq")?);
-            sqlx::query(ERASE).bind(&room.0[..]).bind(seq).execute(&mut *connection).await?;
-            erased += 1;
+            due.push([Value::Bytes(&room.0), number(row::number(found, "seq")?)]);
         }
     }
-    Ok(erased)
+    ERASE.execute(connection, &due).await?;
+    Ok(due.len() as u64)
 }
 
 /// Erases one batch of what is older than the room keeps it. Returns how many entries, and whether nothing is left.
@@ -197,11 +212,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_to_be_erased_is_found_by_key_or_index() {
-        for statement in [ERASE, ERASE_ABOUT, OF_DEVICE, BY_AGE] {
+        for statement in [OF_DEVICE, BY_AGE] {
             assert_searches(statement).await;
         }
+        for text in [&ERASE, &ERASE_ABOUT].iter().flat_map(|lists| lists.texts()) {
+            assert_searches(text).await;
+        }
+        for text in ERASE_ABOUT.texts() {
+            assert_uses(text, "entry_target", &["room", "target_seq"]).await;
+        }
         assert_uses(DUE_BY_AGE, "room_retention", &[]).await;
-        assert_uses(ERASE_ABOUT, "entry_target", &["room", "target_seq"]).await;
         for (statement, index, columns) in [
             (OF_DEVICE, "entry_identity", &["room", "device", "instance", "counter"][..]),
             (BY_AGE, "entry_pkey", &["room", "seq"]),

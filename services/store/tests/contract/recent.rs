@@ -17,7 +17,8 @@ behind![
     a_room_that_was_deleted_elsewhere_takes_nothing_more_and_one_made_anew_knows_nothing_of_it,
     whoever_has_left_by_one_instance_writes_by_no_other,
     what_is_said_about_messages_goes_by_the_log_as_it_is_now,
-    a_deletion_that_is_refused_erases_nothing,
+    what_is_refused_by_how_the_room_is_now_changes_nothing,
+    whoever_reacts_while_a_message_is_deleted_elsewhere_leaves_nothing_about_it,
     of_rooms_in_which_all_kinds_of_things_are_said_at_once_each_gets_its_own,
 ];
 
@@ -206,19 +207,59 @@ async fn what_is_said_about_messages_goes_by_the_log_as_it_is_now(here: Store, b
     elsewhere.close().await;
 }
 
-async fn a_deletion_that_is_refused_erases_nothing(here: Store, behind: Behind) {
+async fn what_is_refused_by_how_the_room_is_now_changes_nothing(here: Store, behind: Behind) {
+    let elsewhere = behind.another().await;
+    for (number, kind) in [(1, EntryKind::Deletion), (2, EntryKind::Profile), (3, EntryKind::Leave)] {
+        let room = room_of(&here, number, &[device(1), device(2)]).await;
+        let mut sender = Instance::new(room, device(2), 1);
+        here.append(sender.next(EntryKind::Profile, 0)).await.expect("it is appended");
+        talk(&here, &mut sender).await;
+        let leave = Instance::new(room, device(2), 2).next(EntryKind::Leave, 0);
+        elsewhere.append(leave).await.expect("whoever wants may leave");
+        let state = async || (log(&here, room).await, here.member(room, device(2).device).await.expect("it is read"));
+        let before = state().await;
+        // As far as this store remembers, the sender is a member still.
+        let target = if kind.is_about_a_message() { 3 } else { 0 };
+        let refused = here.append(sender.next(kind, target)).await;
+        assert!(matches!(refused, Err(AppendError::NotAMember)), "{kind:?}: {refused:?}");
+        assert_eq!(state().await, before, "{kind:?}");
+    }
+    elsewhere.close().await;
+}
+
+async fn whoever_reacts_while_a_message_is_deleted_elsewhere_leaves_nothing_about_it(here: Store, behind: Behind) {
     let elsewhere = behind.another().await;
     let room = room_of(&here, 1, &[device(1), device(2)]).await;
-    let mut sender = Instance::new(room, device(2), 1);
-    let message = sender.say(&here).await.seq.0;
-    talk(&here, &mut sender).await;
-    let leave = Instance::new(room, device(2), 2).next(EntryKind::Leave, 0);
-    elsewhere.append(leave).await.expect("whoever wants may leave");
-    let before = log(&here, room).await;
-    // As far as this store remembers, the sender is a member still.
-    let refused = here.append(sender.next(EntryKind::Deletion, message)).await;
-    assert!(matches!(refused, Err(AppendError::NotAMember)), "{refused:?}");
-    assert_eq!(log(&here, room).await, before);
+    let mut author = Instance::new(room, device(1), 1);
+    let mut others: Vec<_> = (2..6).map(|instance| Instance::new(room, device(2), instance)).collect();
+    let (mut reactions, mut refusals) = (0, 0);
+    for turn in 0..40 {
+        let message = author.say(&here).await.seq.0;
+        let (deletes, reacts) = if turn % 2 == 0 { (&here, &elsewhere) } else { (&elsewhere, &here) };
+        let deletion = author.next(EntryKind::Deletion, message);
+        let reacting = others.iter_mut().map(|other| async move {
+            let reaction = envelope(&other.header(EntryKind::Reaction, other.counter, message));
+            let answer = reacts.append(reaction).await;
+            other.counter += u64::from(answer.is_ok());
+            answer
+        });
+        let (deleted, reacted) = tokio::join!(deletes.append(deletion), together(reacting));
+        deleted.expect("it is the author's own");
+        for answer in reacted {
+            match answer {
+                Ok(_) => reactions += 1,
+                Err(AppendError::TargetGone) => refusals += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+    let entries = here.read_after(room, Seq::ZERO, ANY, ANY).await.expect("it is read");
+    for entry in entries.iter().filter(|entry| !entry.is_tombstone()) {
+        let kind = entry.header().expect("an entry has a header").kind;
+        assert!(matches!(kind, EntryKind::EpochRecord | EntryKind::Deletion), "{kind:?} at {:?}", entry.seq());
+    }
+    assert_eq!(entries.iter().filter(|entry| entry.is_tombstone()).count(), 40 + reactions);
+    assert!(reactions > 0 && refusals > 0, "both come first at times: {reactions} reactions, {refusals} refusals");
     elsewhere.close().await;
 }
 

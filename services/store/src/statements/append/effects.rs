@@ -55,10 +55,8 @@ pub(super) async fn write(
     let slowed = plan.slowed.iter().filter(|(room, _)| is_written(room));
     let slowed = slowed.map(|(room, device)| [Value::Bytes(&room.0), Value::Bytes(&device.0), number(plan.now_ms)]);
     SLOWED.execute(connection, &slowed.collect::<Vec<_>>()).await?;
-    for (room, seq) in plan.deleted.iter().filter(|(room, _)| is_written(room)) {
-        tombstone::erase_message(connection, *room, *seq).await?;
-    }
-    Ok(())
+    let deleted: Vec<_> = plan.deleted.iter().filter(|(room, _)| is_written(room)).collect();
+    tombstone::erase_messages(connection, &deleted).await
 }
 
 #[cfg(test)]

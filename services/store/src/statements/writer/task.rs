@@ -189,15 +189,28 @@ impl Task {
     async fn commit_batch(&mut self) -> usize {
         let batch = batch::take(&mut self.waiting);
         let messages = batch.len();
-        if batch.is_empty() {
-            return messages;
+        let (awaited, resting) = match self.awaited.take() {
+            Some(Awaited { room, rests: true }) => (None, BTreeSet::from([room])),
+            Some(Awaited { room, rests: false }) => (Some(room), BTreeSet::new()),
+            None => (None, BTreeSet::new()),
+        };
+        let (mut left, batch) = parted(batch, &resting);
+        if !batch.is_empty() {
+            self.batch_began = Some(Instant::now());
+            // A batch for one room has nothing else to do than to wait for it.
+            let is_of_one_room = batch.iter().all(|waiting| room_of(waiting) == room_of(&batch[0]));
+            let awaited = awaited.or_else(|| is_of_one_room.then(|| room_of(&batch[0])));
+            let locked_rooms = self.rooms_to_lock(&batch);
+            let (mut with_locks, at_once) = parted(batch, &locked_rooms);
+            let (needing_locks, mut again) = self.commit_at_once(at_once).await;
+            with_locks.extend(needing_locks);
+            left.append(&mut self.commit_under_locks(with_locks, awaited).await);
+            left.append(&mut again);
         }
-        self.batch_began = Some(Instant::now());
-        let locked_rooms = self.rooms_to_lock(&batch);
-        let (mut with_locks, at_once) = parted(batch, &locked_rooms);
-        let (needing_locks, mut left) = self.commit_at_once(at_once).await;
-        with_locks.extend(needing_locks);
-        left.extend(self.commit_under_locks(with_locks).await);
+        if let Some(room) = resting.first() {
+            self.awaited = Some(Awaited { room: *room, rests: false });
+        }
+        let mut left = VecDeque::from(left);
         left.append(&mut self.waiting);
         self.waiting = left;
         messages
@@ -205,19 +218,17 @@ impl Task {
 
     /// The rooms of a batch that are locked before they are read.
     fn rooms_to_lock(&mut self, batch: &[Waiting]) -> BTreeSet<RoomId> {
-        let needs_locks = |waiting: &&Waiting| !append::can_go_at_once(waiting.draft.envelope.header().kind);
-        let mut rooms: BTreeSet<RoomId> = batch.iter().filter(needs_locks).map(room_of).collect();
-        if !self.contended.is_empty() {
-            let all: BTreeSet<RoomId> = batch.iter().map(room_of).collect();
-            rooms.extend(all.into_iter().filter(|room| self.contended.take_turn(*room)));
+        if self.contended.is_empty() {
+            return BTreeSet::new();
         }
-        rooms
+        let rooms: BTreeSet<RoomId> = batch.iter().map(room_of).collect();
+        rooms.into_iter().filter(|room| self.contended.take_turn(*room)).collect()
     }
 
     /// Commits messages without locks on rooms. What needs them after all, and what is to come again.
-    async fn commit_at_once(&mut self, batch: Vec<Waiting>) -> (Vec<Waiting>, VecDeque<Waiting>) {
+    async fn commit_at_once(&mut self, batch: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
         if batch.is_empty() {
-            return (batch, VecDeque::new());
+            return (Vec::new(), batch);
         }
         let (began, drafts) = self.begin(&batch);
         let (result, is_usable) = match self.connection().await {
@@ -230,13 +241,12 @@ impl Task {
             Ok(done) => {
                 done.contended.into_iter().for_each(|room| self.contended.note(room));
                 let left = answer(batch, done.answers);
-                let (needing_locks, again) = parted(left, &done.to_be_locked);
-                (needing_locks, again.into())
+                parted(left, &done.to_be_locked)
             }
-            Err(error) if is_usable && (is_conflict(&error) || is_lock_timeout(&error)) => (batch, VecDeque::new()),
+            Err(error) if is_usable && (is_conflict(&error) || is_lock_timeout(&error)) => (batch, Vec::new()),
             Err(error) => {
                 let answers = failed(&batch, false, None, &error);
-                (Vec::new(), answer(batch, answers).into())
+                (Vec::new(), answer(batch, answers))
             }
         }
     }
@@ -259,11 +269,11 @@ impl Task {
         (done, is_usable)
     }
 
-    /// Commits messages under locks on their rooms. Those of rooms that somebody else is writing to are returned, and the first of those
-    /// rooms is waited for next time, for a moment: a transaction waits only while it holds nothing, so none ever waits in a circle, and a
-    /// room that is held for long keeps hardly anybody waiting but its own senders.
-    async fn commit_under_locks(&mut self, batch: Vec<Waiting>) -> Vec<Waiting> {
-        let awaited = self.awaited.take().filter(|awaited| !awaited.rests).map(|awaited| awaited.room);
+    /// Commits messages under locks on their rooms, after waiting for `awaited` for a moment. Those of rooms that somebody else is writing to
+    /// are returned, and the first of those rooms is waited for next time, and left alone the time after if that was in vain: a transaction
+    /// waits only while it holds nothing, so none ever waits in a circle, and a room that is held for long keeps hardly anybody waiting but
+    /// its own senders.
+    async fn commit_under_locks(&mut self, batch: Vec<Waiting>, awaited: Option<RoomId>) -> Vec<Waiting> {
         if batch.is_empty() {
             return batch;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use snug_protocol::{Envelope, Seq};
+use snug_protocol::{EntryKind, Envelope, Seq};
 use snug_store::{AppendError, Appended, Store, StoreError};
 use tokio_util::task::TaskTracker;
 
@@ -21,10 +21,10 @@ fn is_unavailable<T, E: Into<AppendError>>(answer: Result<T, E>) -> bool {
     matches!(answer.map_err(Into::into), Err(AppendError::Store(StoreError::Unavailable(_))))
 }
 
-/// Sends until it is acknowledged, as a client does. Counts what was not known in between.
 /// Connections that must have been cut for a test to prove anything.
 const CUTS_MIN: usize = 10;
 
+/// Sends until it is acknowledged, as a client does. Counts what was not known in between.
 async fn send(store: &Store, message: Envelope, unknown: &AtomicUsize) -> Appended {
     let started = Instant::now();
     loop {
@@ -78,11 +78,64 @@ async fn connections_cut_around_commits_lose_nothing_and_double_nothing() {
     close(&nodes).await;
 }
 
-/// Cuts the writers' connections, preferring those in the middle of a commit, and counts them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deleted_while_connections_are_cut_is_erased_when_that_is_acknowledged() {
+    let database = PostgresDatabase::create().await;
+    let nodes = nodes(&database).await;
+    let (is_over, unknown) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (admin, name) = (crate::server::postgres_server().await, database.name.clone());
+    let (tasks, cut) = (TaskTracker::new(), Arc::<AtomicUsize>::default());
+    let mut senders = Vec::new();
+    for number in 0..6 {
+        let room = room_of(&nodes[0], number, &[device(1)]).await;
+        senders.push((&nodes[number as usize % 3], Instance::new(room, device(1), 1)));
+    }
+    let killing = tasks.spawn(cut_connections(admin, name, is_over.clone(), cut.clone()));
+    let deleting = senders.into_iter().map(|(node, mut sender)| {
+        let (cut, unknown) = (&cut, &unknown);
+        async move {
+            let mut turns = 0;
+            while turns < 60 || (cut.load(Ordering::Acquire) <= CUTS_MIN && turns < 2_000) {
+                let message = send(node, sender.message(), unknown).await;
+                send(node, sender.next(EntryKind::Deletion, message.seq.0), unknown).await;
+                let profile = send(node, sender.next(EntryKind::Profile, 0), unknown).await;
+                assert_eq!(newest_profile(node, &sender).await, Some(profile.seq));
+                turns += 1;
+            }
+            sender
+        }
+    });
+    let senders = together(deleting).await;
+    is_over.store(true, Ordering::Release);
+    killing.await.unwrap();
+    assert!(cut.load(Ordering::Acquire) > CUTS_MIN && unknown.load(Ordering::Relaxed) > 0);
+    for sender in senders {
+        let entries = nodes[0].read_after(sender.room, Seq(1), usize::MAX, usize::MAX).await.unwrap();
+        assert_eq!(entries.len() as u64, sender.counter, "nothing is there twice");
+        let messages = entries.iter().filter(|entry| entry.header().unwrap().kind == EntryKind::Message);
+        assert!(messages.clone().all(|entry| entry.is_tombstone()), "all were deleted");
+    }
+    close(&nodes).await;
+}
+
+/// Where the profile is that is shown of a sender, as soon as anybody may ask.
+async fn newest_profile(node: &Store, sender: &Instance) -> Option<Seq> {
+    let started = Instant::now();
+    loop {
+        match node.member(sender.room, sender.device).await {
+            Ok(member) => return member.unwrap().profile.map(|profile| profile.seq()),
+            Err(error) if started.elapsed() > RECOVERY_LIMIT => panic!("{error:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Cuts the writers' connections, preferring those in the middle of a commit or between growth and what it brings, and counts them.
 async fn cut_connections(admin: String, name: String, is_over: Arc<AtomicBool>, cut: Arc<AtomicUsize>) {
     use sqlx::Connection as _;
     const CUT: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-         where datname = $1 and application_name = 'snug' and (query = 'commit' or random() < 0.05)";
+         where datname = $1 and application_name = 'snug' 
+             and (query = 'commit' or query ~ 'update (entry|member)' or random() < 0.05)";
     let mut connection = sqlx::PgConnection::connect(&admin).await.unwrap();
     while !is_over.load(Ordering::Acquire) {
         let now = sqlx::query_scalar::<_, i64>(CUT).bind(&name).fetch_one(&mut connection).await.unwrap();
