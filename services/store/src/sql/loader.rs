@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::StoreError;
@@ -21,6 +21,9 @@ use crate::StoreError;
 const STATEMENTS_MAX: usize = 2;
 /// Questions in one statement.
 const QUESTIONS_MAX: usize = 256;
+/// From the beginning of one statement to that of the next, unless this many wait already: a statement costs much the same whatever is in it.
+const PACE: Duration = Duration::from_millis(2);
+const QUESTIONS_ENOUGH: usize = 64;
 /// Questions that wait for their statement.
 const WAITING_MAX: usize = 65_536;
 
@@ -30,6 +33,9 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(6);
 /// The answers to some questions, in their order.
 type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<Result<A, StoreError>>, StoreError>> + Send>>;
 type Load<Q, A> = dyn Fn(Vec<Q>) -> Answers<A> + Send + Sync;
+
+/// Questions, and who waits for the answer of each.
+type Together<Q, A> = (Vec<Q>, Vec<oneshot::Sender<Result<A, StoreError>>>);
 
 /// A question and who waits for its answer.
 type Waiting<Q, A> = (Q, oneshot::Sender<Result<A, StoreError>>);
@@ -49,12 +55,14 @@ struct Queue<Q, A> {
     waiting: VecDeque<Waiting<Q, A>>,
     /// Statements under way.
     running: usize,
+    /// When the last one began.
+    began: Option<Instant>,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Loader<Q, A> {
     /// `load` gives as many answers as it is given questions. Statements run as tasks of `tasks`.
     pub fn new(tasks: &TaskTracker, load: impl Fn(Vec<Q>) -> Answers<A> + Send + Sync + 'static) -> Self {
-        let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: 0 });
+        let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: 0, began: None });
         Self { shared: Arc::new(Shared { queue, load: Box::new(load) }), tasks: tasks.clone() }
     }
 
@@ -91,7 +99,7 @@ impl<Q, A> Shared<Q, A> {
     async fn run(self: Arc<Self>) {
         // Those who come at the same time get into the first one.
         tokio::task::yield_now().await;
-        while let Some((questions, askers)) = self.take() {
+        while let Some((questions, askers)) = self.take_in_time().await {
             let load = AssertUnwindSafe(timeout(STATEMENT_LIMIT, (self.load)(questions))).catch_unwind();
             let answers = match load.await {
                 Ok(Ok(answers)) => answers,
@@ -115,9 +123,20 @@ impl<Q, A> Shared<Q, A> {
         }
     }
 
+    /// [`Shared::take`], some time after the last statement began.
+    async fn take_in_time(&self) -> Option<Together<Q, A>> {
+        let next = {
+            let queue = self.lock();
+            queue.began.map(|began| began + PACE).filter(|_| queue.waiting.len() < QUESTIONS_ENOUGH)
+        };
+        if let Some(next) = next.filter(|next| Instant::now() < *next) {
+            tokio::time::sleep_until(next).await;
+        }
+        self.take()
+    }
+
     /// Those who are in the next statement; `None`: nobody waits, and this was the last of its task.
-    #[expect(clippy::type_complexity, reason = "two lists of the same length, for one caller")]
-    fn take(&self) -> Option<(Vec<Q>, Vec<oneshot::Sender<Result<A, StoreError>>>)> {
+    fn take(&self) -> Option<Together<Q, A>> {
         let mut queue = self.lock();
         // Whoever has given up is not asked for.
         queue.waiting.retain(|(_, asker)| !asker.is_closed());
@@ -127,6 +146,7 @@ impl<Q, A> Shared<Q, A> {
             queue.waiting.shrink_to(QUESTIONS_MAX);
             return None;
         }
+        queue.began = Some(Instant::now());
         Some(queue.waiting.drain(..count).unzip())
     }
 }
@@ -171,7 +191,9 @@ mod tests {
         }
         assert_eq!(*sizes.lock().expect("no panic"), [256, 256, 256, 232]);
         assert_eq!(loader.ask(7).await.expect("an answer"), 14, "and one alone gets his too");
-        assert_eq!(loader.shared.lock().running, 0);
+        while loader.shared.lock().running > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
@@ -201,6 +223,21 @@ mod tests {
             assert_eq!(answer.await.expect("no panic").expect("an answer"), number);
         }
         assert_eq!(*sizes.lock().expect("no panic"), [1, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn statements_that_follow_each_other_keep_a_distance_unless_many_wait() {
+        let (loader, permits, sizes) = doubling();
+        permits.add_permits(100);
+        let began = Instant::now();
+        loader.ask(1).await.expect("an answer");
+        assert_eq!(began.elapsed(), Duration::ZERO, "one alone goes at once");
+        loader.ask(2).await.expect("an answer");
+        assert!(began.elapsed() >= PACE, "{:?}", began.elapsed());
+        let again = Instant::now();
+        join_all((0..QUESTIONS_ENOUGH).map(|number| loader.ask(number + 100))).await;
+        assert_eq!(again.elapsed(), Duration::ZERO);
+        assert_eq!(*sizes.lock().expect("no panic"), [1, 1, QUESTIONS_ENOUGH]);
     }
 
     #[tokio::test]
