@@ -125,14 +125,17 @@ impl<Q, A> Shared<Q, A> {
 
     /// [`Shared::take`], some time after the last statement began.
     async fn take_in_time(&self) -> Option<Together<Q, A>> {
-        let next = {
-            let queue = self.lock();
-            queue.began.map(|began| began + PACE).filter(|_| queue.waiting.len() < QUESTIONS_ENOUGH)
-        };
-        if let Some(next) = next.filter(|next| Instant::now() < *next) {
-            tokio::time::sleep_until(next).await;
+        while let Some(moment) = self.next_moment().filter(|moment| Instant::now() < *moment) {
+            tokio::time::sleep_until(moment).await;
         }
         self.take()
+    }
+
+    /// When the next statement may begin; `None`: at once, or there is none.
+    fn next_moment(&self) -> Option<Instant> {
+        let queue = self.lock();
+        let are_few = (1..QUESTIONS_ENOUGH).contains(&queue.waiting.len());
+        queue.began.map(|began| began + PACE).filter(|_| are_few)
     }
 
     /// Those who are in the next statement; `None`: nobody waits, and this was the last of its task.

@@ -218,6 +218,9 @@ mod tests {
         for text in [&ERASE, &ERASE_ABOUT].iter().flat_map(|lists| lists.texts()) {
             assert_searches(text).await;
         }
+        for text in ERASE.texts() {
+            assert_uses(text, "entry_pkey", &["room", "seq"]).await;
+        }
         for text in ERASE_ABOUT.texts() {
             assert_uses(text, "entry_target", &["room", "target_seq"]).await;
         }

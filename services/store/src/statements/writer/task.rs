@@ -277,6 +277,7 @@ impl Task {
         if batch.is_empty() {
             return batch;
         }
+        let awaited = awaited.filter(|room| batch.iter().any(|waiting| room_of(waiting) == *room));
         let (began, drafts) = self.begin(&batch);
         let (result, is_usable) = match self.connection().await {
             Ok(_) => self.append_under_locks(&drafts, awaited).await,
@@ -290,10 +291,7 @@ impl Task {
         });
         let answers = result.unwrap_or_else(|error| failed(&batch, locked.is_some(), given_up, &error));
         let left = answer(batch, answers);
-        match locked {
-            Some(room) => self.contended.note(room),
-            None => left.iter().for_each(|waiting| self.contended.note(room_of(waiting))),
-        }
+        left.iter().for_each(|waiting| self.contended.note(room_of(waiting)));
         self.awaited = left.first().map(|waiting| {
             let room = locked.filter(|_| given_up.is_none()).unwrap_or_else(|| room_of(waiting));
             Awaited { room, rests: locked.is_some() }
