@@ -9,7 +9,7 @@ const LOCKED_BATCHES: u32 = 16;
 /// Rooms that are counted, some 40 bytes each; then all are forgotten.
 const ROOMS_MAX: usize = 4_096;
 
-/// Which these are.
+/// Which rooms these are.
 #[derive(Default)]
 pub(crate) struct Contended(HashMap<RoomId, u32>);
 
@@ -22,6 +22,7 @@ impl Contended {
         self.0.insert(room, LOCKED_BATCHES);
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
