@@ -1,5 +1,5 @@
-//! What the SQL stores share and is no statement: batches, what a batch decides, what the last one left, questions put together, values of lists, and what a
-//! driver's errors mean.
+//! What the SQL stores share and is no statement: batches, what a batch decides, what the last one left, which rooms are contended, questions put
+//! together, values of lists, and what a driver's errors mean.
 //!
 //! The statements themselves are in `statements/`, one text for both databases.
 

@@ -12,6 +12,7 @@ pub(super) async fn room(_: &mut Connection, _: RoomId) -> Result<(), StoreError
 }
 
 /// Locks those of `rooms` that are free, waiting for `awaited` alone. All are; one that is missing is found to be so by what follows.
+/// Not asked in fact: here every batch goes at once.
 pub(super) async fn free_rooms(
     _: &mut Connection,
     _awaited: Option<RoomId>,

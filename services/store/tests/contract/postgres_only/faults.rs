@@ -116,8 +116,8 @@ async fn what_is_deleted_while_connections_are_cut_is_erased_when_that_is_acknow
     for sender in senders {
         let entries = looking.read_after(sender.room, Seq(1), usize::MAX, usize::MAX).await.unwrap();
         assert_eq!(entries.len() as u64, sender.counter, "nothing is there twice");
-        let messages = entries.iter().filter(|entry| entry.header().unwrap().kind == EntryKind::Message);
-        assert!(messages.clone().all(|entry| entry.is_tombstone()), "all were deleted");
+        let mut messages = entries.iter().filter(|entry| entry.header().unwrap().kind == EntryKind::Message);
+        assert!(messages.all(|entry| entry.is_tombstone()), "all were deleted");
     }
     looking.close().await;
     close(&nodes).await;
