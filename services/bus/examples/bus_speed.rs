@@ -25,7 +25,7 @@ const ROOM: RoomId = RoomId([7; 16]);
 
 fn hint(seq: u64) -> BusEvent {
     let frame = EntryFrame::new(Seq(seq), 0, &[0; FRAME_BYTES]);
-    BusEvent::Hint { room: ROOM, seq: Seq(seq), frame: Some(frame), trace: None }
+    BusEvent::Hint { room: ROOM, seq: Seq(seq), frames: vec![frame], trace: None }
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {

@@ -40,18 +40,21 @@ impl std::fmt::Display for NodeId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent(pub Arc<str>);
 
+/// Bytes of the frames in one hint; a single one may be larger.
+pub const HINT_BYTES_MAX: usize = 64 * 1024;
+
 /// What crosses the bus.
 #[derive(Clone, Debug)]
 pub enum BusEvent {
-    /// A room's log has grown to `seq`; with the frame when it is small.
+    /// A room's log has grown to `seq`; with frames where they are small.
     Hint {
         /// Which room.
         room: RoomId,
         /// Its newest seq, as far as the publisher knows.
         seq: Seq,
-        /// The entry at `seq`.
-        frame: Option<EntryFrame>,
-        /// The span that published it, where it is sampled.
+        /// Entries up to `seq`, in their order, holes between them as may be. Of at most about [`HINT_BYTES_MAX`] together.
+        frames: Vec<EntryFrame>,
+        /// The span that published it, where it is sampled: of the entry at `seq`.
         trace: Option<TraceParent>,
     },
     /// Somebody's right to be in a room has changed: those concerned ask the store again.

@@ -1,32 +1,32 @@
 //! How an event looks in Redis: a version, a kind, the node that published it, and the kind's fields, numbers big-endian.
 //!
-//! A frame is carried as it is and is the rest of the message. What is of another version or kind, or is longer or shorter than its kind
-//! allows, is refused, never guessed at: nodes of two versions share one Redis while a cluster is updated.
+//! Frames are carried as they are: those of a hint each behind its length, that of an ephemeral event as the rest of the message. What is of
+//! another version or kind, or is longer or shorter than its kind allows, is refused, never guessed at: nodes of two versions share one
+//! Redis while a cluster is updated.
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::limits::FRAME_BYTES_MAX;
 use snug_protocol::{DeviceId, RoomId, Seq};
 
-use crate::{BusEvent, NodeId, TraceParent};
+use crate::{BusEvent, HINT_BYTES_MAX, NodeId, TraceParent};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HINT: u8 = 1;
 const ACCESS: u8 = 2;
 const TOKEN: u8 = 3;
 const EPHEMERAL: u8 = 4;
 const PROBE: u8 = 5;
 
-const WITH_FRAME: u8 = 1;
-const WITH_TRACE: u8 = 2;
-
 /// A W3C `traceparent` of version 00 has 55.
 const TRACE_BYTES_MAX: usize = 64;
 
-/// All fields of a message but the frame, of whatever kind.
+/// All fields of a message but the frames, of whatever kind.
 const FIELDS_BYTES_MAX: usize = 128;
+/// Before each frame of a hint, big-endian.
+const LENGTH_BYTES: usize = size_of::<u32>();
 
 /// What one message carries.
 #[derive(Clone, Debug)]
@@ -53,26 +53,26 @@ pub(super) enum DecodeError {
 /// The bytes of `event`; `None` if it does not cross the bus.
 pub(super) fn encode(from: NodeId, event: &BusEvent) -> Option<Bytes> {
     let carried = match event {
-        BusEvent::Hint { frame: Some(frame), .. } => frame.bytes().len(),
+        BusEvent::Hint { frames, .. } => frames.iter().map(|frame| LENGTH_BYTES + frame.bytes().len()).sum(),
         BusEvent::Ephemeral { frame, .. } => frame.len(),
         _ => 0,
     };
     let mut bytes = BytesMut::with_capacity(FIELDS_BYTES_MAX + carried);
     bytes.put_u8(VERSION);
     match event {
-        BusEvent::Hint { room, seq, frame, trace } => {
+        BusEvent::Hint { room, seq, frames, trace } => {
             let trace = trace.as_ref().map(|trace| trace.0.as_bytes()).filter(|trace| trace.len() <= TRACE_BYTES_MAX);
-            let frame = frame.as_ref().map(EntryFrame::bytes);
+            let trace = trace.unwrap_or_default();
             bytes.put_u8(HINT);
             bytes.put_slice(&from.0);
             bytes.put_slice(room.as_bytes());
             bytes.put_u64(seq.0);
-            bytes.put_u8(if frame.is_some() { WITH_FRAME } else { 0 } | if trace.is_some() { WITH_TRACE } else { 0 });
-            if let Some(trace) = trace {
-                bytes.put_u8(u8::try_from(trace.len()).expect("at most 64"));
-                bytes.put_slice(trace);
+            bytes.put_u8(u8::try_from(trace.len()).expect("at most 64"));
+            bytes.put_slice(trace);
+            for frame in frames {
+                bytes.put_u32(u32::try_from(frame.bytes().len()).expect("a frame has a limit"));
+                bytes.put_slice(frame.bytes());
             }
-            bytes.put_slice(frame.map_or(&[], |frame| frame));
         }
         BusEvent::Access { room, device } => {
             bytes.put_u8(ACCESS);
@@ -125,7 +125,8 @@ pub(super) fn peek(bytes: &[u8]) -> Result<Peeked, DecodeError> {
     Ok(Peeked { from: NodeId(fields.array()?), is_ephemeral: kind == EPHEMERAL, is_probe: kind == PROBE })
 }
 
-/// Reads a message. A frame is copied, so that a few bytes kept in a tail do not keep alive the buffer that they were read into.
+/// Reads a message. Frames are copied, so that a few bytes kept in a tail do not keep alive the buffer that they were read into; those of
+/// one hint, which a tail keeps and forgets about together, share one copy.
 pub(super) fn decode(bytes: &[u8]) -> Result<Carried, DecodeError> {
     let mut fields = Fields(bytes);
     let kind = fields.version_and_kind()?;
@@ -140,7 +141,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Carried, DecodeError> {
         TOKEN => BusEvent::Token { device: DeviceId(fields.array()?) },
         EPHEMERAL => {
             let (room, from) = (RoomId(fields.array()?), DeviceId(fields.array()?));
-            BusEvent::Ephemeral { room, frame: fields.rest()?, from }
+            let frame = fields.rest(FRAME_BYTES_MAX)?;
+            if frame.is_empty() {
+                return Err(DecodeError::Length);
+            }
+            BusEvent::Ephemeral { room, frame, from }
         }
         PROBE => {
             let number = u64::from_be_bytes(fields.array()?);
@@ -155,21 +160,22 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Carried, DecodeError> {
 
 fn hint(fields: &mut Fields<'_>) -> Result<BusEvent, DecodeError> {
     let (room, seq) = (RoomId(fields.array()?), Seq(u64::from_be_bytes(fields.array()?)));
-    let [with] = fields.array()?;
-    if with & !(WITH_FRAME | WITH_TRACE) != 0 {
-        return Err(DecodeError::Field);
-    }
-    let trace = if with & WITH_TRACE == 0 { None } else { Some(fields.trace()?) };
-    let frame = if with & WITH_FRAME == 0 {
-        None
-    } else {
-        let frame = EntryFrame::parse(&fields.rest()?).map_err(|_| DecodeError::Field)?;
-        if frame.seq() != seq {
+    let trace = fields.trace()?;
+    let mut rest = fields.rest(HINT_BYTES_MAX + FRAME_BYTES_MAX)?;
+    let mut frames: Vec<EntryFrame> = Vec::new();
+    while !rest.is_empty() {
+        let length = rest.try_get_u32().map_err(|_| DecodeError::Length)?;
+        let length = usize::try_from(length).expect("32 bits fit");
+        if length == 0 || length > FRAME_BYTES_MAX.min(rest.len()) {
+            return Err(DecodeError::Length);
+        }
+        let frame = EntryFrame::parse(&rest.split_to(length)).map_err(|_| DecodeError::Field)?;
+        if frames.last().is_some_and(|last| last.seq() >= frame.seq()) || frame.seq() > seq {
             return Err(DecodeError::Field);
         }
-        Some(frame)
-    };
-    Ok(BusEvent::Hint { room, seq, frame, trace })
+        frames.push(frame);
+    }
+    Ok(BusEvent::Hint { room, seq, frames, trace })
 }
 
 /// What is left to read.
@@ -191,21 +197,24 @@ impl Fields<'_> {
         Ok(*field)
     }
 
-    fn trace(&mut self) -> Result<TraceParent, DecodeError> {
+    fn trace(&mut self) -> Result<Option<TraceParent>, DecodeError> {
         let [length] = self.array()?;
         let length = usize::from(length);
+        if length == 0 {
+            return Ok(None);
+        }
         if length > TRACE_BYTES_MAX {
             return Err(DecodeError::Field);
         }
         let (trace, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Length)?;
         self.0 = rest;
         let trace = std::str::from_utf8(trace).ok().filter(|trace| trace.is_ascii()).ok_or(DecodeError::Field)?;
-        Ok(TraceParent(Arc::from(trace)))
+        Ok(Some(TraceParent(Arc::from(trace))))
     }
 
-    fn rest(&mut self) -> Result<Bytes, DecodeError> {
+    fn rest(&mut self, bytes_max: usize) -> Result<Bytes, DecodeError> {
         let rest = std::mem::take(&mut self.0);
-        if rest.is_empty() || rest.len() > FRAME_BYTES_MAX {
+        if rest.len() > bytes_max {
             return Err(DecodeError::Length);
         }
         Ok(Bytes::copy_from_slice(rest))
@@ -225,21 +234,23 @@ mod tests {
     const NODE: NodeId = NodeId(*b"sendnode");
 
     fn trace() -> impl Strategy<Value = Option<TraceParent>> {
-        proptest::option::of("[ -~]{0,64}".prop_map(|text| TraceParent(Arc::from(text))))
+        proptest::option::of("[ -~]{1,64}".prop_map(|text| TraceParent(Arc::from(text))))
     }
 
     fn event() -> impl Strategy<Value = BusEvent> {
-        let frame = (any::<u64>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 1..2_000));
-        let framed = (any::<[u8; 16]>(), frame, trace()).prop_map(|(room, (seq, at_ms, envelope), trace)| {
-            let frame = EntryFrame::new(Seq(seq), at_ms, &envelope);
-            BusEvent::Hint { room: RoomId(room), seq: Seq(seq), frame: Some(frame), trace }
-        });
-        let bare = (any::<[u8; 16]>(), any::<u64>(), trace()).prop_map(|(room, seq, trace)| BusEvent::Hint {
-            room: RoomId(room),
-            seq: Seq(seq),
-            frame: None,
-            trace,
-        });
+        let frame = (any::<u8>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 1..2_000));
+        let frames = proptest::collection::vec(frame, 0..20);
+        let hint = (any::<[u8; 16]>(), any::<u32>(), frames, any::<u8>(), trace()).prop_map(
+            |(room, from, frames, beyond, trace)| {
+                let mut seq = u64::from(from);
+                let frames = frames.into_iter().map(|(hole, at_ms, envelope)| {
+                    seq += 1 + u64::from(hole);
+                    EntryFrame::new(Seq(seq), at_ms, &envelope)
+                });
+                let frames = frames.collect();
+                BusEvent::Hint { room: RoomId(room), seq: Seq(seq + u64::from(beyond)), frames, trace }
+            },
+        );
         let access = (any::<[u8; 16]>(), any::<Option<[u8; 16]>>())
             .prop_map(|(room, device)| BusEvent::Access { room: RoomId(room), device: device.map(DeviceId) });
         let token = any::<[u8; 16]>().prop_map(|device| BusEvent::Token { device: DeviceId(device) });
@@ -249,7 +260,7 @@ mod tests {
                 frame: frame.into(),
                 from: DeviceId(from),
             });
-        prop_oneof![framed, bare, access, token, ephemeral]
+        prop_oneof![hint, access, token, ephemeral]
     }
 
     fn encoded(event: &BusEvent) -> Bytes {
@@ -270,7 +281,7 @@ mod tests {
         fn what_was_cut_is_refused_or_another_whole_event(event in event(), at in any::<prop::sample::Index>()) {
             let bytes = encoded(&event);
             let cut = &bytes[..at.index(bytes.len())];
-            // The rest of a message may be a shorter frame, and an `Access` without its device is one for anybody.
+            // A hint may have fewer frames, the rest of a message may be a shorter one, and an `Access` without its device is for anybody.
             if let Ok(Carried::Event(decoded)) = decode(cut) {
                 prop_assert_eq!(&encoded(&decoded)[..], cut);
             }
@@ -296,23 +307,37 @@ mod tests {
             bytes[at] = to;
             decode(&bytes).err()
         };
-        assert_eq!(changed(0, 2), Some(DecodeError::Version));
+        assert_eq!(changed(0, 1), Some(DecodeError::Version));
         assert_eq!(changed(1, 9), Some(DecodeError::Kind));
         assert_eq!(decode(&probe[..17]).err(), Some(DecodeError::Length));
         assert_eq!(decode(&[&probe[..], b"x"].concat()).err(), Some(DecodeError::Length));
     }
 
     #[test]
-    fn a_frame_of_another_seq_than_the_hint_is_refused() {
-        let (room, frame) = (RoomId([1; 16]), EntryFrame::new(Seq(4), 0, b"envelope"));
-        let bytes = encoded(&BusEvent::Hint { room, seq: Seq(5), frame: Some(frame), trace: None });
-        assert_eq!(decode(&bytes).err(), Some(DecodeError::Field));
+    fn frames_beyond_the_hint_out_of_order_or_cut_are_refused() {
+        let refused = |seqs: &[u64]| {
+            let frames = seqs.iter().map(|seq| EntryFrame::new(Seq(*seq), 0, b"envelope")).collect();
+            decode(&encoded(&BusEvent::Hint { room: RoomId([1; 16]), seq: Seq(5), frames, trace: None })).err()
+        };
+        assert_eq!(refused(&[2, 3, 5]), None);
+        for seqs in [&[6][..], &[4, 3], &[4, 4]] {
+            assert_eq!(refused(seqs), Some(DecodeError::Field), "{seqs:?}");
+        }
+        let frames = vec![EntryFrame::new(Seq(5), 0, b"envelope")];
+        let whole = encoded(&BusEvent::Hint { room: RoomId([1; 16]), seq: Seq(5), frames, trace: None });
+        for left in [1, LENGTH_BYTES, LENGTH_BYTES + 1, LENGTH_BYTES + 20] {
+            let without_frames = whole.len() - LENGTH_BYTES - 17 - b"envelope".len();
+            assert_eq!(decode(&whole[..without_frames + left]).err(), Some(DecodeError::Length), "{left}");
+        }
     }
 
     #[test]
     fn a_frame_that_no_socket_would_take_is_refused() {
         let (room, from) = (RoomId([1; 16]), DeviceId([2; 16]));
         let bytes = encoded(&BusEvent::Ephemeral { room, frame: vec![0; FRAME_BYTES_MAX + 1].into(), from });
+        assert_eq!(decode(&bytes).err(), Some(DecodeError::Length));
+        let frames = vec![EntryFrame::new(Seq(1), 0, &[0; FRAME_BYTES_MAX])];
+        let bytes = encoded(&BusEvent::Hint { room, seq: Seq(1), frames, trace: None });
         assert_eq!(decode(&bytes).err(), Some(DecodeError::Length));
     }
 }

@@ -34,9 +34,9 @@ async fn every_event_reaches_every_node_that_follows_the_room(nodes: Vec<Node>) 
     let frame = EntryFrame::new(Seq(3), 5, b"an envelope");
     let trace = TraceParent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
     let news = [
-        BusEvent::Hint { room, seq: Seq(3), frame: Some(frame.clone()), trace: Some(trace) },
-        BusEvent::Hint { room, seq: Seq(4), frame: None, trace: None },
-        BusEvent::Hint { room, seq: Seq(3), frame: Some(frame), trace: None },
+        BusEvent::Hint { room, seq: Seq(3), frames: vec![frame.clone()], trace: Some(trace) },
+        BusEvent::Hint { room, seq: Seq(4), frames: Vec::new(), trace: None },
+        BusEvent::Hint { room, seq: Seq(3), frames: vec![frame], trace: None },
         BusEvent::Access { room, device: None },
         BusEvent::Access { room, device: Some(device()) },
     ];
@@ -128,7 +128,7 @@ async fn the_largest_frames_arrive_whole(nodes: Vec<Node>) {
     let mut events = nodes[1].events();
     nodes[1].follow(room).await;
     let frame = EntryFrame::new(Seq(1), 5, &vec![1; ENVELOPE_BYTES_MAX]);
-    let entry = BusEvent::Hint { room, seq: Seq(1), frame: Some(frame), trace: None };
+    let entry = BusEvent::Hint { room, seq: Seq(1), frames: vec![frame], trace: None };
     let fleeting = BusEvent::Ephemeral { room, frame: vec![b'x'; FRAME_BYTES_MAX].into(), from: device() };
     for event in [entry, fleeting] {
         nodes[0].publish(event.clone());

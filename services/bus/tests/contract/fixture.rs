@@ -43,7 +43,7 @@ pub fn device() -> DeviceId {
 
 pub fn hint(room: RoomId, seq: u64) -> BusEvent {
     let frame = EntryFrame::new(Seq(seq), 1_700_000_000_000, &[7; 600]);
-    BusEvent::Hint { room, seq: Seq(seq), frame: Some(frame), trace: None }
+    BusEvent::Hint { room, seq: Seq(seq), frames: vec![frame], trace: None }
 }
 
 /// One node of a test.

@@ -1,9 +1,11 @@
 //! Chain entries: like messages, but each has an effect on the room that the store applies in the same commit.
 
 use snug_protocol::DeviceId;
-use snug_store::{Grant, NewEpoch, NewStep, StepError};
+use snug_protocol::envelope::Header;
+use snug_store::{Appended, Grant, NewEpoch, NewStep, StepError};
+use tracing::Span;
 
-use super::{Chat, Sent};
+use super::{Chat, News, Sent};
 
 impl Chat {
     /// Appends a step with its effect durably, then publishes it. The same step again is acknowledged again.
@@ -15,7 +17,7 @@ impl Chat {
     pub async fn administer(&self, step: NewStep) -> Result<Sent, StepError> {
         let header = *step.envelope.header();
         let appended = self.counted(header.room, self.shared.store.administer(step), |appended| appended).await?;
-        Ok(self.tell(&header, appended))
+        Ok(self.acknowledged(&header, appended))
     }
 
     /// Begins an epoch durably, tells those who are in the room no longer, and publishes its record. Returns the invites that are no more.
@@ -34,6 +36,12 @@ impl Chat {
         if begun.appended.frame.is_some() {
             self.tell_access_lost(header.room, &gone);
         }
-        Ok((self.tell(&header, begun.appended), begun.revoked))
+        Ok((self.acknowledged(&header, begun.appended), begun.revoked))
+    }
+
+    fn acknowledged(&self, header: &Header, appended: Appended) -> Sent {
+        let sent = Sent::of(&appended);
+        self.tell([News::of(header, appended, Span::current())]);
+        sent
     }
 }

@@ -1,16 +1,17 @@
-//! One entry's path through this node: check, append, publish. The only caller of `Store::append`, `administer` and `begin_epoch`.
+//! One entry's path through this node: check, append, tell. The only caller of `Store::append`, `administer` and `begin_epoch`.
 
 mod counters;
 mod error;
 mod govern;
 mod sending;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use snug_bus::{Bus, BusEvent};
+use snug_bus::Bus;
 use snug_metrics::Decisions;
-use snug_protocol::envelope::{HEADER_BYTES, Header};
+use snug_protocol::envelope::HEADER_BYTES;
 use snug_protocol::limits::SMALL_PLAINTEXT_MAX;
 use snug_protocol::{DeviceId, EntryKind, Envelope, RoomId, Seq};
 use snug_store::{AppendError, Appended, StepError, Store};
@@ -18,21 +19,17 @@ use tracing::{Instrument, Span};
 
 use crate::limit::{Buckets, Rate};
 use crate::presence::Presence;
-use crate::room::may_erase;
 use crate::telemetry::trace;
 
 pub use counters::{ChatCounters, Outcome};
 pub use error::{ChatError, out_of_order, step_body, store_code, wait_body};
 pub use sending::Sending;
+pub use telling::News;
 
-/// Envelopes up to this size travel inside the hint; others are read from the store by each node.
-const INLINE_BYTES_MAX: usize = 8 * 1024;
 /// The plaintext of a profile, bytes: a name and two keys fit into half of it. Members lists carry many of these.
 const PROFILE_PLAINTEXT_MAX: usize = 1024;
 /// The bytes of an envelope that are not plaintext: its header and the AEAD's tag.
 const SEALING_BYTES: usize = HEADER_BYTES + 16;
-/// News of devices that lost access, one by one; of more than this many all who follow the room are told to look instead.
-const ACCESS_NEWS_MAX: usize = 64;
 
 /// An acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +40,12 @@ pub struct Sent {
     pub at_ms: u64,
     /// It had been committed before.
     pub duplicate: bool,
+}
+
+impl Sent {
+    const fn of(appended: &Appended) -> Self {
+        Self { seq: appended.seq, at_ms: appended.at_ms, duplicate: appended.frame.is_none() }
+    }
 }
 
 /// Appends entries and tells the bus. Cheap to clone.
@@ -168,54 +171,13 @@ impl Chat {
         charged
     }
 
-    /// Appends an admitted envelope durably, then publishes it. A duplicate is acknowledged again, and its place announced.
-    ///
-    /// Dropping what is returned may leave the message committed and unpublished; followers then find it by the head check.
+    /// Appends an admitted envelope durably. A duplicate is acknowledged again. With the acknowledgement comes what is to be given to
+    /// [`Chat::tell`], and whoever drops either leaves the message committed and unpublished; followers then find it by the head check.
     ///
     /// # Errors
     /// The log's refusal, or the database's failure; then the same envelope may be sent again.
     pub fn send_message(&self, envelope: Envelope) -> Sending {
         Sending::begin(self.clone(), envelope)
-    }
-
-    /// Publishes an entry that has just been committed, whatever its type, and makes the acknowledgement of it.
-    fn tell(&self, header: &Header, appended: Appended) -> Sent {
-        let (seq, at_ms) = (appended.seq, appended.at_ms);
-        let Some(frame) = appended.frame else {
-            // Whoever committed it may have had no time to tell of it.
-            self.publish(BusEvent::Hint { room: header.room, seq, frame: None, trace: None });
-            return Sent { seq, at_ms, duplicate: true };
-        };
-        // Of what erases each node must hear, even if it has found the entry already.
-        let inline = frame.bytes().len() <= INLINE_BYTES_MAX || may_erase(header.kind);
-        let (frame, span) = (inline.then_some(frame), trace::publish());
-        let hint = BusEvent::Hint { room: header.room, seq, frame, trace: trace::parent(&span) };
-        self.publish_in(&span, hint);
-        Sent { seq, at_ms, duplicate: false }
-    }
-
-    /// These devices are in the room no longer: they are gone at once, and their sockets ask why.
-    fn tell_access_lost(&self, room: RoomId, devices: &[DeviceId]) {
-        for device in devices {
-            self.shared.presence.expel(room, *device);
-        }
-        if devices.len() > ACCESS_NEWS_MAX {
-            return self.publish(BusEvent::Access { room, device: None });
-        }
-        for device in devices {
-            self.publish(BusEvent::Access { room, device: Some(*device) });
-        }
-    }
-
-    /// Publishes without caring whether it arrives: losses are found by those who miss something.
-    pub fn publish(&self, event: BusEvent) {
-        self.publish_in(&trace::publish(), event);
-    }
-
-    fn publish_in(&self, span: &Span, event: BusEvent) {
-        if let Err(error) = span.in_scope(|| self.shared.bus.publish(event)) {
-            tracing::debug!(%error, "an event was not published");
-        }
     }
 
     /// Forgets devices that have not sent for a while.

@@ -307,22 +307,24 @@ impl Rooms {
 impl Listener for Rooms {
     fn hear(&self, event: &BusEvent) {
         match event {
-            BusEvent::Hint { room, seq, frame, trace } => {
+            BusEvent::Hint { room, seq, frames, trace } => {
                 let (Some(room), seq) = (self.get(*room), *seq) else { return };
                 let heard = trace::hear(trace.as_ref(), seq);
                 let _entered = heard.as_ref().map(|heard| heard.span().enter());
                 if let Some(heard) = &heard {
                     room.traced.note(seq, heard);
                 }
-                let mut is_next = false;
+                let comes_by_reading = frames.last().is_none_or(|last| last.seq() < seq);
+                let mut is_whole = false;
                 let accepted = self.change_tail(&room, |tail| {
-                    is_next = seq == tail.head().next();
-                    match frame {
-                        Some(frame) => tail.accept(frame.clone()),
-                        None => tail.announce(seq),
+                    let accepted = tail.accept_all(frames.iter().cloned());
+                    is_whole = tail.head() >= seq || (comes_by_reading && tail.head().next() == seq);
+                    match accepted {
+                        Accepted::Other => Accepted::Other,
+                        Accepted::Grew | Accepted::Known | Accepted::Gap => tail.announce(seq),
                     }
                 });
-                let behind = if is_next { Behind::AsUsual } else { Behind::Lost(FoundBy::Gap) };
+                let behind = if is_whole { Behind::AsUsual } else { Behind::Lost(FoundBy::Gap) };
                 match accepted {
                     Accepted::Other => self.replace(&room),
                     Accepted::Grew | Accepted::Known | Accepted::Gap => self.repair_if_behind(&room, behind),

@@ -120,7 +120,7 @@ impl Tail {
         Accepted::Grew
     }
 
-    /// Takes frames that follow one another, until one is of another log.
+    /// Takes frames in their order, until one is of another log.
     pub fn accept_all(&mut self, frames: impl IntoIterator<Item = EntryFrame>) -> Accepted {
         let mut accepted = Accepted::Known;
         for frame in frames {

@@ -86,9 +86,9 @@ async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of
     for counter in 0..20 {
         store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message");
     }
-    let newest = store.read_after(ROOM, Seq(20), 1, usize::MAX).await.expect("memory").pop();
+    let newest = store.read_after(ROOM, Seq(20), 1, usize::MAX).await.expect("memory");
     for _ in 0..10 {
-        let hint = BusEvent::Hint { room: ROOM, seq: Seq(21), frame: newest.clone(), trace: None };
+        let hint = BusEvent::Hint { room: ROOM, seq: Seq(21), frames: newest.clone(), trace: None };
         bus.publish(hint).expect("local");
     }
     until("the gap is filled", || followings[0].room().told() == Seq(21)).await;
@@ -128,9 +128,9 @@ async fn news_that_are_on_their_way_while_heads_are_compared_are_not_lost() {
     store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message");
     rooms.shared.head_checks.ask(Some(ROOM));
     until("the store's head is known", || super::lock(&room.tail).tail().is_behind()).await;
-    let frame = store.read_after(ROOM, Seq(1), 1, usize::MAX).await.expect("memory").pop();
+    let frames = store.read_after(ROOM, Seq(1), 1, usize::MAX).await.expect("memory");
     sleep(Duration::from_millis(100)).await; // So long they take.
-    bus.publish(BusEvent::Hint { room: ROOM, seq: Seq(2), frame, trace: None }).expect("local");
+    bus.publish(BusEvent::Hint { room: ROOM, seq: Seq(2), frames, trace: None }).expect("local");
     until("the news come", || following.room().told() == Seq(2)).await;
     until("nobody waits for them any more", || !room.repairing.load(Ordering::Acquire)).await;
     let counters = rooms.counters();
@@ -315,7 +315,8 @@ async fn a_follower_whose_right_to_be_there_is_in_question_is_sent_nothing_until
     let ask = || bus.publish(BusEvent::Access { room: ROOM, device: Some(ANA) }).expect("local");
     ask();
     let message = store.append(envelope(EntryKind::Message, 0, 0)).await.expect("a message");
-    let hint = BusEvent::Hint { room: ROOM, seq: message.seq, frame: message.frame, trace: None };
+    let hint =
+        BusEvent::Hint { room: ROOM, seq: message.seq, frames: message.frame.into_iter().collect(), trace: None };
     bus.publish(hint).expect("local");
     until("the message may be sent", || following.room().told() == message.seq).await;
     let first = following.follower().question().expect("it was asked");

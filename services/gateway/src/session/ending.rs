@@ -75,7 +75,7 @@ impl Session {
         .await;
         // Whether or not the sender is still there, others wait for these.
         if self.appends.len() > 0 {
-            self.parts.table.tasks().spawn(std::mem::take(&mut self.appends).finish());
+            self.parts.table.tasks().spawn(self.appends.take().finish());
         }
         if let Some(code) = ending.error {
             tracing::debug!(code = code.as_str(), "closing a session");

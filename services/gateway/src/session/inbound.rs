@@ -88,7 +88,7 @@ impl Session {
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
-        self.appends.push(id, room, self.parts.chat.send_message(frame.envelope));
+        self.appends.push(id, self.parts.chat.send_message(frame.envelope));
     }
 
     /// Sees to a control frame, but for one that asks to follow a room: that takes time, and is returned.

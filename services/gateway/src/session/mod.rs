@@ -41,7 +41,7 @@ use crate::presence::{Presence, Present};
 use crate::room::{Following, News, Rooms, Wake};
 use crate::wire::{Broken, Message, Socket};
 
-use appends::{Acknowledged, Appends};
+use appends::Appends;
 use ending::Ending;
 use rates::CONTROLS;
 
@@ -155,7 +155,6 @@ struct Heartbeat {
 struct Happened {
     news: News,
     frame: Option<Result<Message, Broken>>,
-    acknowledged: Option<Acknowledged>,
     is_due: bool,
 }
 
@@ -168,7 +167,7 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
         unseen: if parts.stop.is_cancelled() { News::CLOSE } else { News::NONE },
         has_ephemerals: false,
         subscriptions: Vec::new(),
-        appends: Appends::default(),
+        appends: Appends::new(parts.chat.clone()),
         replies: Vec::new(),
         riding: None,
         typing: HashMap::new(),
@@ -245,7 +244,7 @@ impl Session {
     /// Sees to something that may wait for the store or the bus, while this session's appends go on.
     async fn aside<T>(&mut self, work: impl for<'a> FnOnce(&'a mut Self) -> BoxFuture<'a, T>) -> T {
         // Nothing in `work` appends: entries of members come by `send`, which waits for nothing.
-        let (mut appends, mut acknowledged) = (std::mem::take(&mut self.appends), Vec::new());
+        let (mut appends, mut acknowledged) = (self.appends.take(), Vec::new());
         let outcome = appends.during(&mut acknowledged, work(self)).await;
         self.appends = appends;
         for (id, room, outcome) in acknowledged {
@@ -261,14 +260,11 @@ impl Session {
             self.flush(socket).await?;
         }
         written.tell(&self.parts);
-        let Happened { mut news, frame, acknowledged, is_due } = self.happened(socket, timer.as_mut()).await;
+        let Happened { mut news, frame, is_due } = self.happened(socket, timer.as_mut()).await;
         if news.has(News::CLOSE) {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
         }
         let asks = |news: News| news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
-        if let Some((id, room, outcome)) = acknowledged {
-            self.acknowledge(id, room, outcome);
-        }
         if self.riding.is_some() && (asks(news) || is_due || !matches!(frame, None | Some(Ok(Message::Binary(_))))) {
             // What comes now may wait, and a room that finds its follower elsewhere could not have it look; or it is to be answered.
             self.riding = None;
@@ -315,13 +311,18 @@ impl Session {
             if let Poll::Ready(new) = self.wake.poll_take(cx) {
                 news = news.and(new);
             }
-            let acknowledged = ready(self.appends.poll_next(cx));
+            let mut has_acknowledged = false;
+            // No more at a time than may be on their way.
+            while let Poll::Ready((id, room, outcome)) = self.appends.poll_next(cx) {
+                self.acknowledge(id, room, outcome);
+                has_acknowledged = true;
+            }
             let frame = if self.listens() { ready(socket.poll_recv(cx)) } else { None };
             let is_due = timer.as_mut().poll(cx).is_ready();
-            if news == News::NONE && acknowledged.is_none() && frame.is_none() && !is_due {
+            if news == News::NONE && !has_acknowledged && frame.is_none() && !is_due {
                 return Poll::Pending;
             }
-            Poll::Ready(Happened { news, frame, acknowledged, is_due })
+            Poll::Ready(Happened { news, frame, is_due })
         })
         .await
     }

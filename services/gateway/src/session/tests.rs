@@ -3,11 +3,12 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
 use snug_bus::{Backplane, Bus, BusEvent, NodeId};
 use snug_protocol::frame::{ClientFrame, SendFrame};
-use snug_protocol::{DeviceId, EntryKind, Envelope};
+use snug_protocol::{DeviceId, EntryKind, Envelope, Header};
 use snug_store::{Gate, LogRead, MemoryStore, Passage, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio_util::task::TaskTracker;
@@ -270,6 +271,46 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
     // The first goes at once, and so may what is committed while it does.
     let writes = client.take_writes().len();
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
+}
+
+/// Lets all calls of the store pass but the first append.
+#[derive(Default)]
+struct HoldsFirstAppend(AtomicBool);
+
+impl Gate for HoldsFirstAppend {
+    fn arrive(&self, call: &'static str) -> Passage {
+        if call == "append" && !self.0.swap(true, Ordering::Relaxed) {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(true))
+    }
+
+    fn leave(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn reads(&self, _read: LogRead) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_to_two_rooms_and_waits_in_one_is_heard_in_the_other() {
+    let store = MemoryStore::default().behind(Arc::new(HoldsFirstAppend::default()));
+    found_room(&store).await;
+    let other = RoomId([66; 16]);
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+    // The first is to a room that is not there, and its answer does not come.
+    let header = Header { room: other, ..*envelope(EntryKind::Message, 0, 0).header() };
+    let held: Vec<u8> = [&header.encode()[..], &[0; 256 + 16]].concat();
+    client.say(&message(1, &Envelope::parse(held.into()).expect("the smallest envelope"))).await;
+    others_have_their_turns().await;
+    let sent = [0, 1].map(|counter| envelope(EntryKind::Message, counter, 0));
+    for (id, envelope) in (2..).zip(&sent) {
+        client.say(&message(id, envelope)).await;
+    }
+    for message in &sent {
+        client.until(message.bytes(), 1).await;
+    }
+    assert!(client.place_of(br#""type":"sent""#).is_none(), "acknowledgements come in the order of what they answer");
 }
 
 #[tokio::test(start_paused = true)]

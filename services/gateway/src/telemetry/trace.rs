@@ -64,7 +64,7 @@ pub(super) fn is_ours(metadata: &Metadata<'_>) -> bool {
 
 /// Whether this is part of something that is traced.
 fn is_inside() -> bool {
-    IS_ON.load(Ordering::Relaxed) && Span::current().metadata().is_some_and(is_ours)
+    is_traced(&Span::current())
 }
 
 /// Begins the span and has its lines of log name the trace.
@@ -135,10 +135,16 @@ pub fn publish() -> Span {
     debug_span!("publish")
 }
 
+/// Whether a span is part of something that is traced.
+#[must_use]
+pub fn is_traced(span: &Span) -> bool {
+    IS_ON.load(Ordering::Relaxed) && span.metadata().is_some_and(is_ours)
+}
+
 /// What a hint says of its place in a trace: `span` is the one that publishes it.
 #[must_use]
 pub fn parent(span: &Span) -> Option<TraceParent> {
-    if !IS_ON.load(Ordering::Relaxed) || !span.metadata().is_some_and(is_ours) {
+    if !is_traced(span) {
         return None;
     }
     let context = span.context();
