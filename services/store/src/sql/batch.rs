@@ -34,13 +34,15 @@ pub(crate) struct Waiting {
 
 #[derive(Default)]
 struct Load {
+    /// Where in the batch its first message stands.
+    begins: usize,
     messages: usize,
     bytes: usize,
     is_full: bool,
 }
 
-/// Takes the next batch out of `waiting`, in order. What does not fit stays, and everything of its room behind it: a room's order is
-/// never changed.
+/// Takes the next batch out of `waiting`. What does not fit stays, and everything of its room behind it: a room's order is never changed.
+/// The messages of a room stand together, in the place of the first one, so that they are answered at one moment.
 pub(crate) fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut batch = Vec::with_capacity(waiting.len().min(MESSAGES_MAX));
     let mut rest = VecDeque::new();
@@ -52,7 +54,9 @@ pub(crate) fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
             rest.push_back(next);
             break;
         }
-        let load = rooms.entry(next.draft.envelope.header().room).or_default();
+        let begins = batch.len();
+        let room = next.draft.envelope.header().room;
+        let load = rooms.entry(room).or_insert_with(|| Load { begins, ..Load::default() });
         load.is_full |= load.messages == ROOM_MESSAGES_MAX || (load.bytes + size > ROOM_BYTES_MAX && load.messages > 0);
         if load.is_full {
             rest.push_back(next);
@@ -65,6 +69,7 @@ pub(crate) fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     }
     rest.append(waiting);
     *waiting = rest;
+    batch.sort_by_cached_key(|taken| rooms[&taken.draft.envelope.header().room].begins);
     batch
 }
 
@@ -106,6 +111,15 @@ pub(crate) mod tests {
         assert_eq!(counters(&batch, 2), [0]);
         assert_eq!(counters(&take(&mut queue), 1), (64..100).collect::<Vec<_>>());
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_messages_of_a_room_stand_together_and_the_room_that_waits_longest_is_first() {
+        let mut queue: VecDeque<_> = (0..12).map(|n| waiting(3 - (n % 3) as u8, n, 256)).collect();
+        let batch = take(&mut queue);
+        let rooms = batch.iter().map(|waiting| waiting.draft.envelope.header().room.0[0]);
+        assert!(rooms.eq([3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1]));
+        assert_eq!(counters(&batch, 2), [1, 4, 7, 10]);
     }
 
     #[test]
