@@ -21,9 +21,6 @@ pub const GATHER_LIMIT: Duration = Duration::from_millis(3);
 /// The same, where to bring the last ones took longer than that.
 const BUSY_GATHER_LIMIT: Duration = Duration::from_millis(100);
 
-/// Into how many commits goes what a strained node's room brings at one time: what is gained by fewer is little, and each makes senders wait.
-const COMMITS_TO_A_FAN_OUT: u32 = 8;
-
 #[derive(Default)]
 struct State {
     /// When the last fan-out was due, or ended; and how long news wait from then on.
@@ -162,7 +159,7 @@ impl Rooms {
             sleep_until(due).await;
             let now = Instant::now();
             round.strain.round(due, now);
-            self.shared.store.gather(round.gathers() / COMMITS_TO_A_FAN_OUT);
+            self.shared.store.gather(round.strain.commits_gather());
             let (due, rest) = round.take(now);
             goes_on = (rest || round.strain.is_watched()) && !self.shared.stop.is_cancelled();
             for room in due {

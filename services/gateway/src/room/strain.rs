@@ -97,6 +97,14 @@ impl Strain {
     pub fn gathers(&self) -> Duration {
         Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))
     }
+
+    /// From one commit to the next. What messages of a room share that are committed together is more than the commit: a hint, a wake-up of
+    /// their sender's session, an acknowledgement. But whoever sends waits for it, and then for the room: so it is a small part of what the
+    /// rooms gather on a node that is strained a little, and all of it on one that does what it can.
+    pub fn commits_gather(&self) -> Duration {
+        let gathers = self.gathers();
+        gathers.mul_f64(gathers.as_secs_f64() / LIMIT.as_secs_f64())
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +140,19 @@ mod tests {
         assert!((ms(120)..=ms(128)).contains(&late), "two milliseconds more than usual: {late:?}");
         let most = after(ms(500), 10_000_000).gathers();
         assert!((LIMIT - ms(1)..=LIMIT).contains(&most), "{most:?}");
+    }
+
+    #[test]
+    fn commits_gather_less_than_rooms_but_where_the_strain_is_greatest() {
+        let strain = Strain::default();
+        let commits_gather = |gathers: Duration| {
+            strain.gathers_us.store(u64::try_from(gathers.as_micros()).expect("short"), Ordering::Relaxed);
+            strain.commits_gather()
+        };
+        assert_eq!(
+            [AT_REST, LIMIT / 10, LIMIT / 2, LIMIT].map(commits_gather),
+            [AT_REST, LIMIT / 100, LIMIT / 4, LIMIT]
+        );
     }
 
     #[test]
