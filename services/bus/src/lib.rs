@@ -41,7 +41,7 @@ impl std::fmt::Display for NodeId {
 pub struct TraceParent(pub Arc<str>);
 
 /// Bytes of the frames in one hint; a single one may be larger.
-pub const HINT_BYTES_MAX: usize = 64 * 1024;
+pub const HINT_BYTES_MAX: usize = 16 * 1024;
 
 /// What crosses the bus.
 #[derive(Clone, Debug)]

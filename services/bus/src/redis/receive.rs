@@ -17,15 +17,17 @@ pub(super) const MESSAGES_QUEUED_MAX: usize = 8_192;
 /// So far behind, ephemeral events are dropped, so that they cannot push out what matters.
 const CROWDED: usize = MESSAGES_QUEUED_MAX / 2;
 
-/// Messages that are taken before others get their turn: about a millisecond's work. By itself tokio has a task give way after 128, and on a
-/// node that has much to do its next turn is far away.
-const TAKEN_AT_ONCE: usize = 1_024;
+/// Bytes of messages that are taken before others get their turn: about a millisecond's work. By itself tokio has a task give way after 128
+/// messages, and on a node that has much to do its next turn is far away.
+const TAKEN_AT_ONCE: usize = 512 * 1024;
+/// What a message counts for at least.
+const MESSAGE_BYTES_MIN: usize = 512;
 
 /// Takes in messages of one connection until `broken`.
 pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken: CancellationToken) {
     let mut taken = 0;
     loop {
-        if taken == TAKEN_AT_ONCE {
+        if taken >= TAKEN_AT_ONCE {
             taken = 0;
             tokio::task::yield_now().await;
         }
@@ -34,9 +36,9 @@ pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken
             () = broken.cancelled() => return,
             message = unconstrained(messages.recv()) => message,
         };
-        taken += 1;
         match message {
             Ok(message) => {
+                taken += bytes_of(&message.value).map_or(0, <[u8]>::len).max(MESSAGE_BYTES_MIN);
                 link.counters.received.increment();
                 link.heard();
                 if let Err(error) = take(&link, &message.value, messages.len() >= CROWDED) {
@@ -53,13 +55,17 @@ pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken
     }
 }
 
-fn take(link: &Link, value: &Value, is_crowded: bool) -> Result<(), DecodeError> {
-    let bytes: &[u8] = match value {
-        Value::Bytes(bytes) => bytes,
+fn bytes_of(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
         // What happens to be UTF-8.
-        Value::String(text) => text.as_bytes(),
-        _ => return Err(DecodeError::Length),
-    };
+        Value::String(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+fn take(link: &Link, value: &Value, is_crowded: bool) -> Result<(), DecodeError> {
+    let bytes = bytes_of(value).ok_or(DecodeError::Length)?;
     let seen = peek(bytes)?;
     if seen.from == link.node && !seen.is_probe {
         // Whoever published it told of it.

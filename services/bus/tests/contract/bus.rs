@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use snug_bus::{BusEvent, BusHealth, TraceParent};
+use snug_bus::{BusEvent, BusHealth, HINT_BYTES_MAX, TraceParent};
 use snug_protocol::Seq;
 use snug_protocol::frame::EntryFrame;
 use snug_protocol::limits::{ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX};
@@ -31,11 +31,13 @@ async fn every_event_reaches_every_node_that_follows_the_room(nodes: Vec<Node>) 
     for node in &nodes {
         node.follow(room).await;
     }
-    let frame = EntryFrame::new(Seq(3), 5, b"an envelope");
+    let entry = |seq| EntryFrame::new(Seq(seq), 5, b"an envelope");
+    let frame = entry(3);
     let trace = TraceParent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
     let news = [
         BusEvent::Hint { room, seq: Seq(3), frames: vec![frame.clone()], trace: Some(trace) },
         BusEvent::Hint { room, seq: Seq(4), frames: Vec::new(), trace: None },
+        BusEvent::Hint { room, seq: Seq(9), frames: [5, 6, 8].map(entry).into(), trace: None },
         BusEvent::Hint { room, seq: Seq(3), frames: vec![frame], trace: None },
         BusEvent::Access { room, device: None },
         BusEvent::Access { room, device: Some(device()) },
@@ -127,8 +129,9 @@ async fn the_largest_frames_arrive_whole(nodes: Vec<Node>) {
     let room = room();
     let mut events = nodes[1].events();
     nodes[1].follow(room).await;
-    let frame = EntryFrame::new(Seq(1), 5, &vec![1; ENVELOPE_BYTES_MAX]);
-    let entry = BusEvent::Hint { room, seq: Seq(1), frames: vec![frame], trace: None };
+    let small = EntryFrame::new(Seq(1), 5, &[1; HINT_BYTES_MAX]);
+    let frame = EntryFrame::new(Seq(2), 5, &vec![1; ENVELOPE_BYTES_MAX]);
+    let entry = BusEvent::Hint { room, seq: Seq(2), frames: vec![small, frame], trace: None };
     let fleeting = BusEvent::Ephemeral { room, frame: vec![b'x'; FRAME_BYTES_MAX].into(), from: device() };
     for event in [entry, fleeting] {
         nodes[0].publish(event.clone());

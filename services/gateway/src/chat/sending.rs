@@ -37,7 +37,7 @@ impl Sending {
         Self { chat, header, began: Instant::now(), message, append, appending, has_begun: false }
     }
 
-    /// The message's room. The store answers the messages of a room in the order in which they were handed to it.
+    /// The message's room. The store answers what it appends to a room in the order in which it was handed over.
     #[must_use]
     pub const fn room(&self) -> RoomId {
         self.header.room

@@ -21,6 +21,7 @@ const ACCESS_NEWS_MAX: usize = 64;
 
 /// What others are to be told of an entry that was committed.
 #[derive(Debug)]
+#[must_use = "others hear of it late if it is not told"]
 pub struct News {
     room: RoomId,
     seq: Seq,
@@ -117,7 +118,7 @@ impl Chat {
         };
         self.publish_in(&span, hint);
         if let Some(device) = left {
-            self.tell_access_lost(room, &[device]);
+            message.in_scope(|| self.tell_access_lost(room, &[device]));
         }
     }
 

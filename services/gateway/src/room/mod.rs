@@ -235,7 +235,8 @@ impl Rooms {
         &self.shared.counters
     }
 
-    /// How long rooms gather news for the sake of all that the node has to do; nothing on a node at rest.
+    /// How long messages gather, for their commit and in their rooms together, for the sake of all that the node has to do; nothing on a
+    /// node at rest.
     #[must_use]
     pub fn gathers(&self) -> Duration {
         self.shared.round.gathers()

@@ -108,6 +108,10 @@ impl Round {
         self.strain.gathers()
     }
 
+    fn rooms_gather(&self) -> Duration {
+        self.strain.rooms_gather()
+    }
+
     /// So many deliveries were made. Where that is much, rounds begin, to see whether they come late.
     pub(super) fn delivered(&self, deliveries: usize) {
         if self.strain.delivered(deliveries) {
@@ -126,7 +130,7 @@ impl Round {
 impl Rooms {
     /// The room has grown: its followers hear of it now, or with what comes in the next moment.
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
-        match room.pace.grown(Instant::now(), self.shared.round.gathers()) {
+        match room.pace.grown(Instant::now(), self.shared.round.rooms_gather()) {
             Next::Now => self.spawn_fan_out(Arc::clone(room)),
             Next::WithRound(from) => self.shared.round.join(from, Arc::clone(room)),
             Next::Nothing => {}
@@ -137,7 +141,7 @@ impl Rooms {
         let rooms = self.clone();
         self.shared.tasks.spawn(async move {
             rooms.fan_out(&room).await;
-            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.gathers()) {
+            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.rooms_gather()) {
                 rooms.shared.round.join(from, room);
             }
         });

@@ -1,4 +1,4 @@
-//! How long a node's rooms gather for the sake of all that it has to do.
+//! How long a node's commits and rooms gather for the sake of all that it has to do.
 //!
 //! It takes two things together. Rounds come late: somebody waits for a core. And the node delivers so much that gathering would help: else
 //! it is others who keep the cores busy, such as passwords being hashed, and waiting would make nothing better. What is counted is
@@ -17,8 +17,10 @@ use super::lock;
 const LIMIT: Duration = Duration::from_millis(200);
 /// How late a round may come on a node at rest: the timer's grain, twice.
 const LATE_AT_REST: Duration = Duration::from_millis(2);
-/// How many times as long as its rounds come late the rooms gather.
+/// How many times as long as its rounds come late is gathered.
 const FACTOR: u32 = 64;
+/// Of the time that is gathered at most all but this part goes to commits.
+const ROOMS_SHARE: u32 = 4;
 /// Rounds over which their lateness is averaged.
 const ROUNDS: u32 = 16;
 /// What a delivery takes a core, if it is written by itself (ARCHITECTURE.md, Performance).
@@ -93,17 +95,24 @@ impl Strain {
         self.gathers_us.store(0, Ordering::Relaxed);
     }
 
-    /// How long its rooms gather; nothing on a node at rest.
+    /// How long is gathered, by commits and rooms together; nothing on a node at rest.
     pub fn gathers(&self) -> Duration {
         Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))
     }
 
     /// From one commit to the next. What messages of a room share that are committed together is more than the commit: a hint, a wake-up of
-    /// their sender's session, an acknowledgement. But whoever sends waits for it, and then for the room: so it is a small part of what the
-    /// rooms gather on a node that is strained a little, and all of it on one that does what it can.
+    /// their sender's session, an acknowledgement. But whoever sends waits for it: so it is a small part of what is gathered on a node that
+    /// is strained a little, and all of it on one that does what it can.
     pub fn commits_gather(&self) -> Duration {
         let gathers = self.gathers();
         gathers.mul_f64(gathers.as_secs_f64() / LIMIT.as_secs_f64())
+    }
+
+    /// How long a room gathers what was committed: what is left of the time, since what waited for its commit is not to wait as long again;
+    /// and something, since a room may be written to by several nodes.
+    pub fn rooms_gather(&self) -> Duration {
+        let gathers = self.gathers();
+        (gathers - self.commits_gather().min(gathers)).max(gathers / ROOMS_SHARE)
     }
 }
 
@@ -143,16 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn commits_gather_less_than_rooms_but_where_the_strain_is_greatest() {
-        let strain = Strain::default();
-        let commits_gather = |gathers: Duration| {
+    fn rooms_gather_most_on_a_node_that_is_strained_a_little_and_commits_where_the_strain_is_greatest() {
+        let (strain, ms) = (Strain::default(), Duration::from_millis);
+        let gather = |gathers: Duration| {
             strain.gathers_us.store(u64::try_from(gathers.as_micros()).expect("short"), Ordering::Relaxed);
-            strain.commits_gather()
+            (strain.commits_gather(), strain.rooms_gather())
         };
-        assert_eq!(
-            [AT_REST, LIMIT / 10, LIMIT / 2, LIMIT].map(commits_gather),
-            [AT_REST, LIMIT / 100, LIMIT / 4, LIMIT]
-        );
+        assert_eq!(gather(AT_REST), (AT_REST, AT_REST));
+        assert_eq!(gather(LIMIT / 10), (ms(2), ms(18)));
+        assert_eq!(gather(LIMIT / 2), (ms(50), ms(50)));
+        assert_eq!(gather(LIMIT), (LIMIT, ms(50)), "what several nodes write to a room goes out together");
     }
 
     #[test]

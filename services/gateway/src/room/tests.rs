@@ -97,6 +97,25 @@ async fn a_gap_costs_one_read_however_many_follow_and_however_many_hints_tell_of
 }
 
 #[tokio::test]
+async fn what_is_missing_between_frames_of_one_hint_is_lost_and_what_is_too_large_for_it_is_not() {
+    for (travel, losses) in [([2, 3], 0), ([2, 4], 1)] {
+        let store = store_with_room().await;
+        let (rooms, bus) = rooms_over(&store).await;
+        let following = follow(&rooms, ANA, &Arc::default()).await;
+        for counter in 0..3 {
+            store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message");
+        }
+        let mut frames = store.read_after(ROOM, Seq(1), 3, usize::MAX).await.expect("memory");
+        frames.retain(|frame| travel.contains(&frame.seq().0));
+        bus.publish(BusEvent::Hint { room: ROOM, seq: Seq(4), frames, trace: None }).expect("local");
+        until("all is there", || following.room().told() == Seq(4)).await;
+        let counters = rooms.counters();
+        let found: u64 = counters.losses.read().map(|(_, count)| count).sum();
+        assert_eq!((counters.fill_reads.load(Ordering::Relaxed), found), (1, losses), "{travel:?}");
+    }
+}
+
+#[tokio::test]
 async fn heads_are_asked_for_once_however_often_it_is_said_that_some_may_be_missing() {
     let store = store_with_room().await;
     let (rooms, bus) = rooms_over(&store).await;

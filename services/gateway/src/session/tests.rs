@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
-use snug_bus::{Backplane, Bus, BusEvent, NodeId};
+use snug_bus::{Backplane, Bus, BusEvent, Listener, NodeId};
 use snug_protocol::frame::{ClientFrame, SendFrame};
 use snug_protocol::{DeviceId, EntryKind, Envelope, Header};
 use snug_store::{Gate, LogRead, MemoryStore, Passage, Store};
@@ -273,7 +273,7 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
 }
 
-/// Lets all calls of the store pass but the first append.
+/// Lets all calls of the store pass but the first append, for a room where no other follows it.
 #[derive(Default)]
 struct HoldsFirstAppend(AtomicBool);
 
@@ -311,6 +311,45 @@ async fn who_sends_to_two_rooms_and_waits_in_one_is_heard_in_the_other() {
         client.until(message.bytes(), 1).await;
     }
     assert!(client.place_of(br#""type":"sent""#).is_none(), "acknowledgements come in the order of what they answer");
+}
+
+/// The frames of each hint.
+#[derive(Default)]
+struct Hints(Mutex<Vec<usize>>);
+
+impl Listener for Hints {
+    fn hear(&self, event: &BusEvent) {
+        if let BusEvent::Hint { frames, .. } = event {
+            self.0.lock().expect("nobody panics with it").push(frames.len());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sender_said_is_told_of_at_once_when_it_is_answered_at_once_even_to_who_has_left() {
+    for leaves in [false, true] {
+        let valve = Arc::new(Valve(tokio::sync::watch::channel(true).0));
+        let store = MemoryStore::default().behind(Arc::clone(&valve) as Arc<dyn Gate>);
+        found_room(&store).await;
+        let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+        let hints = Arc::new(Hints::default());
+        let _listening = client.bus.listen(Arc::clone(&hints) as Arc<dyn Listener>);
+        valve.0.send_replace(false);
+        let messages = (0..3).map(|number| envelope(EntryKind::Message, number, 0));
+        client.say(&(1..).zip(messages).flat_map(|(id, envelope)| message(id, &envelope)).collect::<Vec<u8>>()).await;
+        others_have_their_turns().await;
+        if leaves {
+            client.say(&masked(8, &close::NORMAL.to_be_bytes())).await;
+            others_have_their_turns().await;
+        }
+        valve.0.send_replace(true);
+        if leaves {
+            others_have_their_turns().await;
+        } else {
+            client.until(br#""type":"sent""#, 3).await;
+        }
+        assert_eq!(*hints.0.lock().expect("nobody panics with it"), [3], "leaves: {leaves}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,8 @@ use crate::{AppendError, Appended, Page, RoomHead, StoreError};
 impl Store {
     /// Appends `envelope` to its room's log and applies its effect: a profile becomes its member's newest, a leave ends the membership.
     /// Once it returns `Ok` the entry is committed. An envelope with the (device, instance, counter) of one that was appended is
-    /// answered with that one's seq and no frame. Envelopes of one instance that are submitted in order are judged in order.
+    /// answered with that one's seq and no frame. Envelopes of one instance that are submitted in order are judged in order, and what is
+    /// appended to a room is answered in order.
     ///
     /// Cancel-safe: dropping the future at any time leaves the message appended whole or not at all, and sending it again is safe.
     ///

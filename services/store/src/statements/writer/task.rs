@@ -28,7 +28,9 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Messages that are a batch worth its cost: with so many in the queue none waits for more.
-const GATHERED_ENOUGH: usize = batch::MESSAGES_MAX / 4;
+const GATHERED_ENOUGH: usize = batch::MESSAGES_MAX / 2;
+/// How often a task that gathers looks how many there are, and whether it still is to.
+const GATHERING_LOOK: Duration = Duration::from_millis(10);
 
 /// A connection that was used this short a time ago need not show that it still leads to the database.
 const FRESH: Duration = Duration::from_secs(1);
@@ -141,12 +143,15 @@ impl Task {
     /// Waits until the next batch may begin, and sees to other writes meanwhile.
     async fn gather(&mut self) {
         let (Some(began), stop) = (self.batch_began, self.shared.stop.clone()) else { return };
-        let moment = began + self.shared.gathers();
-        while self.appends.len() < GATHERED_ENOUGH && Instant::now() < moment {
+        loop {
+            let (now, moment) = (Instant::now(), began + self.shared.gathers());
+            if self.appends.len() >= GATHERED_ENOUGH || moment <= now {
+                return;
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep_until(moment) => return,
+                () = tokio::time::sleep_until(moment.min(now + GATHERING_LOOK)) => {}
                 Some(write) = self.writes.recv() => self.run_write(write).await,
             }
         }
