@@ -108,18 +108,17 @@ impl Chat {
     }
 
     fn tell_alone(&self, news: News) {
-        let (room, left, message) = (news.room, news.left, news.span.clone());
-        let span = message.in_scope(trace::publish);
-        let hint = BusEvent::Hint {
-            room,
-            seq: news.seq,
-            frames: news.frame.into_iter().collect(),
-            trace: trace::parent(&span),
-        };
-        self.publish_in(&span, hint);
-        if let Some(device) = left {
-            message.in_scope(|| self.tell_access_lost(room, &[device]));
-        }
+        let News { room, seq, frame, left, span: message } = news;
+        // To its end: a span ends in a trace when it is left for the last time.
+        message.in_scope(|| {
+            let span = trace::publish();
+            let hint = BusEvent::Hint { room, seq, frames: frame.into_iter().collect(), trace: trace::parent(&span) };
+            self.publish_in(&span, hint);
+            drop(span);
+            if let Some(device) = left {
+                self.tell_access_lost(room, &[device]);
+            }
+        });
     }
 
     /// These devices are in the room no longer: they are gone at once, and their sockets ask why.
