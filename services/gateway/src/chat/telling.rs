@@ -87,21 +87,22 @@ impl Chat {
     pub fn tell(&self, all: impl IntoIterator<Item = News>) {
         let mut run: Option<Run> = None;
         for news in all {
-            match &mut run {
-                Some(run) if !news.is_told_alone() && run.takes(&news) => run.add(news),
-                _ => {
-                    let alone = news.is_told_alone();
-                    if let Some(run) = run.take() {
-                        self.publish(run.hint());
-                    }
-                    if alone {
-                        self.tell_alone(news);
-                    } else {
-                        run = Some(Run::of(news));
-                    }
-                }
+            let alone = news.is_told_alone();
+            if !alone && let Some(run) = run.as_mut().filter(|run| run.takes(&news)) {
+                run.add(news);
+                continue;
+            }
+            self.tell_run(run.take());
+            if alone {
+                self.tell_alone(news);
+            } else {
+                run = Some(Run::of(news));
             }
         }
+        self.tell_run(run);
+    }
+
+    fn tell_run(&self, run: Option<Run>) {
         if let Some(run) = run {
             self.publish(run.hint());
         }

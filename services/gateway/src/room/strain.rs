@@ -112,7 +112,7 @@ impl Strain {
     /// and something, since a room may be written to by several nodes.
     pub fn rooms_gather(&self) -> Duration {
         let gathers = self.gathers();
-        (gathers - self.commits_gather().min(gathers)).max(gathers / ROOMS_SHARE)
+        gathers.saturating_sub(self.commits_gather()).max(gathers / ROOMS_SHARE)
     }
 }
 
