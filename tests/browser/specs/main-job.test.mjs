@@ -59,6 +59,39 @@ describe("the main job", () => {
     await ben.leave();
   });
 
+  it("whoever scrolls up as soon as a room opens is not thrown back to its end", async () => {
+    const ana = await Person.arrive("Ana", snug.url);
+    await ana.createRoom("Long story, again");
+    for (let number = 1; number <= 120; number++) await ana.say(`Sentence ${number}.`);
+    await ana.sees("Sentence 120.");
+    // So slow that the rows are still being measured when scrolling begins.
+    const devtools = await ana.page.context().newCDPSession(ana.page);
+    await devtools.send("Emulation.setCPUThrottlingRate", { rate: 2 });
+    for (let opening = 0; opening < 4; opening++) {
+      await ana.page.reload();
+      await ana.openRoom("Long story, again");
+      await ana.sees("Sentence 120.");
+      const list = ana.page.getByRole("list", { name: /^Messages/ });
+      const { x, y, width, height } = await list.boundingBox();
+      await ana.page.mouse.move(x + width / 2, y + height / 2);
+      await list.evaluate((scroller) => {
+        scroller.dataset.thrownBack = "0";
+        let away = false;
+        scroller.addEventListener("scroll", () => {
+          const below = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
+          if (away && below < 100) scroller.dataset.thrownBack = Number(scroller.dataset.thrownBack) + 1;
+          away = below > 400;
+        });
+      });
+      await eventually("the beginning is reached", async () => {
+        await ana.page.mouse.wheel(0, -1_000);
+        return ana.page.getByText("This is the beginning of the room").isVisible();
+      });
+      assert.equal(await list.getAttribute("data-thrown-back"), "0");
+    }
+    await ana.leave();
+  });
+
   it("someone who closes the browser and comes back retypes nothing", async () => {
     const ana = await Person.arrive("Ana", snug.url);
     await ana.createRoom("Return");
