@@ -105,7 +105,7 @@ impl Round {
     }
 
     pub(super) fn gathers(&self) -> Duration {
-        self.strain.gathers()
+        self.strain.commits_gather()
     }
 
     fn rooms_gather(&self) -> Duration {

@@ -17,16 +17,16 @@ use super::lock;
 const LIMIT: Duration = Duration::from_millis(200);
 /// How late a round may come on a node at rest: the timer's grain, twice.
 const LATE_AT_REST: Duration = Duration::from_millis(2);
-/// How many times as long as its rounds come late is gathered.
-const FACTOR: u32 = 64;
-/// Of the time that is gathered at most all but this part goes to commits.
+/// How many times as long as its rounds come late commits gather.
+const FACTOR: u32 = 48;
+/// The part of that for which rooms gather.
 const ROOMS_SHARE: u32 = 4;
 /// Rounds over which their lateness is averaged.
 const ROUNDS: u32 = 16;
 /// What a delivery takes a core, if it is written by itself (ARCHITECTURE.md, Performance).
 const DELIVERY: Duration = Duration::from_micros(10);
 /// The share of the cores' time, in thousandths, that a node at rest would spend on deliveries if each were written by itself. For each
-/// thousandth more the rooms may gather for so long.
+/// thousandth more commits may gather for so long.
 const SHARE_AT_REST: u32 = 50;
 const WORTH: Duration = Duration::from_millis(4);
 /// Over which deliveries are counted.
@@ -40,7 +40,7 @@ struct Seen {
     late: Duration,
     /// Since when deliveries are counted.
     since: Option<Instant>,
-    /// How long the rooms may gather for the number of deliveries, smoothed.
+    /// How long commits may gather for the number of deliveries, smoothed.
     worth: Duration,
 }
 
@@ -95,24 +95,16 @@ impl Strain {
         self.gathers_us.store(0, Ordering::Relaxed);
     }
 
-    /// How long is gathered, by commits and rooms together; nothing on a node at rest.
-    pub fn gathers(&self) -> Duration {
+    /// From one commit to the next; nothing on a node at rest. What messages of a room share that are committed together is more than the
+    /// commit: a hint, a wake-up of their sender's session, an acknowledgement, and a write to each of its sockets.
+    pub fn commits_gather(&self) -> Duration {
         Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))
     }
 
-    /// From one commit to the next. What messages of a room share that are committed together is more than the commit: a hint, a wake-up of
-    /// their sender's session, an acknowledgement. But whoever sends waits for it: so it is a small part of what is gathered on a node that
-    /// is strained a little, and all of it on one that does what it can.
-    pub fn commits_gather(&self) -> Duration {
-        let gathers = self.gathers();
-        gathers.mul_f64(gathers.as_secs_f64() / LIMIT.as_secs_f64())
-    }
-
-    /// How long a room gathers what was committed: what is left of the time, since what waited for its commit is not to wait as long again;
-    /// and something, since a room may be written to by several nodes.
+    /// How long a room gathers what was committed. A little: what comes soon after was committed by other nodes, and what waited for its
+    /// commit is not to wait as long again.
     pub fn rooms_gather(&self) -> Duration {
-        let gathers = self.gathers();
-        gathers.saturating_sub(self.commits_gather()).max(gathers / ROOMS_SHARE)
+        self.commits_gather() / ROOMS_SHARE
     }
 }
 
@@ -139,29 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn rooms_gather_where_rounds_are_late_and_there_is_much_to_deliver() {
+    fn commits_and_rooms_gather_where_rounds_are_late_and_there_is_much_to_deliver() {
         let ms = Duration::from_millis;
-        assert_eq!(after(LATE_AT_REST, 100_000).gathers(), AT_REST, "in time: nobody waits for a core");
-        assert_eq!(after(ms(8), 8_000).gathers(), AT_REST, "little to deliver: others keep the cores busy");
-        let some = after(ms(8), 15_000).gathers();
+        assert_eq!(after(LATE_AT_REST, 100_000).commits_gather(), AT_REST, "in time: nobody waits for a core");
+        assert_eq!(after(ms(8), 8_000).commits_gather(), AT_REST, "little to deliver: others keep the cores busy");
+        let some = after(ms(8), 15_000).commits_gather();
         assert!((ms(80)..=ms(100)).contains(&some), "a fortieth of the time above what is usual: {some:?}");
-        let late = after(ms(4), 100_000).gathers();
-        assert!((ms(120)..=ms(128)).contains(&late), "two milliseconds more than usual: {late:?}");
-        let most = after(ms(500), 10_000_000).gathers();
-        assert!((LIMIT - ms(1)..=LIMIT).contains(&most), "{most:?}");
-    }
-
-    #[test]
-    fn rooms_gather_most_on_a_node_that_is_strained_a_little_and_commits_where_the_strain_is_greatest() {
-        let (strain, ms) = (Strain::default(), Duration::from_millis);
-        let gather = |gathers: Duration| {
-            strain.gathers_us.store(u64::try_from(gathers.as_micros()).expect("short"), Ordering::Relaxed);
-            (strain.commits_gather(), strain.rooms_gather())
-        };
-        assert_eq!(gather(AT_REST), (AT_REST, AT_REST));
-        assert_eq!(gather(LIMIT / 10), (ms(2), ms(18)));
-        assert_eq!(gather(LIMIT / 2), (ms(50), ms(50)));
-        assert_eq!(gather(LIMIT), (LIMIT, ms(50)), "what several nodes write to a room goes out together");
+        let late = after(ms(4), 100_000).commits_gather();
+        assert!((ms(90)..=ms(96)).contains(&late), "two milliseconds more than usual: {late:?}");
+        let most = after(ms(500), 10_000_000);
+        assert!((LIMIT - ms(1)..=LIMIT).contains(&most.commits_gather()), "{:?}", most.commits_gather());
+        assert_eq!(most.rooms_gather(), most.commits_gather() / 4, "what other nodes write to a room goes out with it");
     }
 
     #[test]
@@ -170,7 +150,7 @@ mod tests {
         assert!(!few.is_watched());
         let (many, mut now) = (Strain::default(), Instant::now());
         go_on(&many, &mut now, AT_REST, 20_000);
-        assert!(many.is_watched() && many.gathers() == AT_REST, "in time, so far");
+        assert!(many.is_watched() && many.commits_gather() == AT_REST, "in time, so far");
         go_on(&many, &mut now, AT_REST, 8_000);
         assert!(!many.is_watched());
         let looks = (0..1_000).filter(|_| few.delivered(5)).count();
@@ -181,8 +161,8 @@ mod tests {
     fn it_is_soon_over() {
         let (strain, mut now) = (Strain::default(), Instant::now());
         go_on(&strain, &mut now, Duration::from_millis(9), 200_000);
-        assert!(strain.gathers() > Duration::from_millis(50));
+        assert!(strain.commits_gather() > Duration::from_millis(50));
         go_on(&strain, &mut now, AT_REST, 200_000);
-        assert!(strain.gathers() < Duration::from_millis(3), "{:?}", strain.gathers());
+        assert!(strain.commits_gather() < Duration::from_millis(3), "{:?}", strain.commits_gather());
     }
 }
