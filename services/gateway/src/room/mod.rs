@@ -235,11 +235,11 @@ impl Rooms {
         &self.shared.counters
     }
 
-    /// How long messages gather, for their commit and in their rooms together, for the sake of all that the node has to do; nothing on a
-    /// node at rest.
+    /// How long messages gather for their commit, for the sake of all that the node has to do; nothing on a node at rest. In their rooms
+    /// they gather for a part of that.
     #[must_use]
-    pub fn gathers(&self) -> Duration {
-        self.shared.round.gathers()
+    pub fn commits_gather(&self) -> Duration {
+        self.shared.round.commits_gather()
     }
 
     /// How many rooms are followed.
