@@ -235,11 +235,16 @@ impl Rooms {
         &self.shared.counters
     }
 
-    /// How long messages gather for their commit, for the sake of all that the node has to do; nothing on a node at rest. In their rooms
-    /// they gather for a part of that.
+    /// How long messages gather for their commit, for the sake of all that the node has to do; nothing on a node at rest.
     #[must_use]
     pub fn commits_gather(&self) -> Duration {
         self.shared.round.commits_gather()
+    }
+
+    /// The same of what comes from sockets and what goes to them.
+    #[must_use]
+    pub fn sockets_gather(&self) -> Duration {
+        self.shared.round.sockets_gather()
     }
 
     /// How many rooms are followed.

@@ -7,7 +7,7 @@
 //!
 //! A node has tens of thousands of these, nearly all idle, and at times very many are woken at once. So the task is small (what is rare or
 //! large is boxed), owns no buffers, and on its way from a wake-up to the write takes no lock but the room's and the socket's, and sets no
-//! timer.
+//! timer. Only a sender's on a strained node sets one, to be woken less often (`pauses_after`).
 
 mod appends;
 mod counters;
@@ -23,7 +23,7 @@ mod tests;
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -54,6 +54,10 @@ pub use table::{Admission, SessionTable};
 const APPENDS_IN_FLIGHT_MAX: usize = 32;
 /// Control frames of a session that wait to be written; then its socket is not read.
 const REPLIES_QUEUED_MAX: usize = 64;
+/// A message of more bytes is worth a read of its own.
+const READ_TOGETHER_BYTES_MAX: usize = 4 * 1024;
+/// Reading pauses for no less: a timer has a grain, and costs as much as some reads.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// How often an open socket's token is checked without being told to.
 const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
 /// How soon it is checked again when the store did not answer: not so soon that all sessions together keep the store from coming back.
@@ -141,6 +145,10 @@ struct Session {
     controls: Bucket,
     /// Its client was too fast: its frames are left lying until then.
     deaf_until: Option<Instant>,
+    /// The node is strained: until then only those of its frames are taken that came with the last.
+    reads_from: Option<Instant>,
+    /// When it was last read or began to be read again, as far as the node was strained.
+    heard_at: Instant,
     heartbeat: Heartbeat,
     next_token_check: Instant,
 }
@@ -173,6 +181,8 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
         typing: HashMap::new(),
         controls: Bucket::full(CONTROLS),
         deaf_until: None,
+        reads_from: None,
+        heard_at: now,
         heartbeat: Heartbeat { next: now + HEARTBEAT_PERIOD, due: None },
         next_token_check: now + TOKEN_CHECK_PERIOD,
         parts,
@@ -277,8 +287,10 @@ impl Session {
         if let Some(frame) = frame {
             // Anything heard is a sign of life.
             let answered = self.heartbeat.due.take().is_some();
-            self.read(frame?).await?;
-            if answered || self.deaf_until.is_some() {
+            let frame = frame?;
+            let pauses = self.pauses_after(&frame);
+            self.read(frame).await?;
+            if answered || pauses || self.deaf_until.is_some() {
                 timer.as_mut().reset(self.next_due());
             }
         }
@@ -294,7 +306,39 @@ impl Session {
 
     fn next_due(&self) -> Instant {
         let due = self.heartbeat.due.unwrap_or(self.heartbeat.next).min(self.next_token_check);
-        self.deaf_until.map_or(due, |until| until.min(due))
+        [self.deaf_until, self.reads_from].into_iter().flatten().fold(due, Instant::min)
+    }
+
+    /// Has what comes next gather in the system's buffer, where a message follows another on a strained node: one that is read by itself
+    /// takes a wake-up of this session and a read. Whether it does so from now on.
+    fn pauses_after(&mut self, frame: &Message) -> bool {
+        let gathers = self.parts.rooms.sockets_gather();
+        let is_small = matches!(frame, Message::Binary(bytes) if bytes.len() <= READ_TOGETHER_BYTES_MAX);
+        if !is_small || gathers < PAUSE_MIN || self.reads_from.is_some() {
+            return false;
+        }
+        let now = Instant::now();
+        let follows = now - std::mem::replace(&mut self.heard_at, now) < gathers * 2;
+        self.reads_from = follows.then(|| now + gathers);
+        follows
+    }
+
+    /// The client's next frame, if it is to be taken now.
+    fn poll_frame(
+        &mut self,
+        socket: &mut Socket,
+        mut timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Message, Broken>> {
+        if self.reads_from == Some(timer.deadline()) && timer.as_mut().poll(cx).is_ready() {
+            (self.reads_from, self.heard_at) = (None, Instant::now());
+            timer.reset(self.next_due());
+        }
+        match self.reads_from {
+            _ if !self.listens() => None,
+            None => ready(socket.poll_recv(cx)),
+            Some(_) => socket.recv_more().transpose(),
+        }
     }
 
     /// Whether frames are taken from the socket at present.
@@ -317,7 +361,7 @@ impl Session {
                 self.acknowledge(id, room, outcome);
                 has_acknowledged = true;
             }
-            let frame = if self.listens() { ready(socket.poll_recv(cx)) } else { None };
+            let frame = self.poll_frame(socket, timer.as_mut(), cx);
             let is_due = timer.as_mut().poll(cx).is_ready();
             if news == News::NONE && !has_acknowledged && frame.is_none() && !is_due {
                 return Poll::Pending;
@@ -344,10 +388,10 @@ impl Session {
     async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.heartbeat.due.is_some_and(|due| due <= now) {
-            if self.listens() {
+            if self.listens() && self.reads_from.is_none() {
                 return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
             }
-            // The answer may lie there, unread for the sake of what was asked before.
+            // The answer may lie there, unread for the sake of what was asked before, or of others.
             self.heartbeat.due = Some(now + HEARTBEAT_ANSWER_LIMIT);
         }
         if self.deaf_until.is_some_and(|until| until <= now) {

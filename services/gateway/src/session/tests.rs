@@ -273,6 +273,47 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
 }
 
+#[tokio::test(start_paused = true)]
+async fn on_a_strained_node_messages_that_follow_each_other_are_read_together_and_the_first_at_once() {
+    const STRAIN: Duration = Duration::from_millis(200);
+    const GATHERS: u32 = 50;
+    /// So many milliseconds on a node that stays strained; the room's head then.
+    async fn head_after(client: &Client, milliseconds: u32) -> u64 {
+        for _ in 0..milliseconds {
+            client.rooms.pretend_strain(STRAIN);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        others_have_their_turns().await;
+        client.rooms.follow(ROOM, ANA, Seq::ZERO, Arc::default()).await.expect("memory").expect("a room").1.room.head.0
+    }
+    let store = store_with_room().await;
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+    let mut said = 0;
+    let mut says = async |client: &mut Client| {
+        client.say(&message(said + 1, &envelope(EntryKind::Message, said.into(), 0))).await;
+        said += 1;
+    };
+    let before = head_after(&client, GATHERS * 3).await;
+    says(&mut client).await;
+    assert_eq!(head_after(&client, 1).await, before + 1, "after a pause: at once");
+    says(&mut client).await;
+    assert_eq!(head_after(&client, 1).await, before + 2, "and the next");
+    for _ in 0..3 {
+        says(&mut client).await;
+        assert_eq!(head_after(&client, 10).await, before + 2, "these wait for each other");
+    }
+    assert_eq!(head_after(&client, GATHERS - 28).await, before + 5, "no longer than sockets gather");
+    says(&mut client).await;
+    assert_eq!(head_after(&client, 20).await, before + 5, "and what follows them waits again");
+    assert_eq!(head_after(&client, GATHERS - 18).await, before + 6);
+    head_after(&client, GATHERS * 3).await;
+    says(&mut client).await;
+    assert_eq!(head_after(&client, 1).await, before + 7, "after a pause again at once");
+    says(&mut client).await;
+    assert_eq!(head_after(&client, 1).await, before + 8, "since that was the first");
+    client.until(br#""type":"sent""#, 8).await;
+}
+
 /// Lets all calls of the store pass but the first append, for a room where no other follows it.
 #[derive(Default)]
 struct HoldsFirstAppend(AtomicBool);
