@@ -10,6 +10,15 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// The characters of an id.
+pub(crate) const ID_CHARS: usize = 22;
+
+/// An id's bytes as base64url without padding, in `text`: there are ids in most of what is sent.
+pub(crate) fn of_id<'t>(bytes: &[u8; 16], text: &'t mut [u8; ID_CHARS]) -> &'t str {
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text[..]).expect("it has room for 16 bytes");
+    std::str::from_utf8(&text[..written]).expect("ASCII")
+}
+
 /// The bytes of a base64url text without padding; `None` if it is not one.
 #[must_use]
 pub fn decode(text: &str) -> Option<Vec<u8>> {

@@ -31,7 +31,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&crate::base64::encode(&self.0))
+                f.write_str(crate::base64::of_id(&self.0, &mut [0; crate::base64::ID_CHARS]))
             }
         }
 
@@ -53,7 +53,7 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(crate::base64::of_id(&self.0, &mut [0; crate::base64::ID_CHARS]))
             }
         }
 

@@ -42,7 +42,7 @@ impl From<Broken> for Ending {
 /// Says why there is no session, then closes.
 pub async fn refuse(mut socket: Socket, error: &ErrorBody, close_code: u16) {
     let frame = ServerFrame::Error { id: None, room: None, error: error.clone() };
-    socket.push(outbound::encode(&frame));
+    socket.push(outbound::encode([&frame]));
     farewell(socket, close_code, error.code.as_str(), false).await;
 }
 
@@ -81,8 +81,8 @@ impl Session {
             tracing::debug!(code = code.as_str(), "closing a session");
             self.replies.push(ServerFrame::Error { id: None, room: None, error: code.into() });
         }
-        for reply in &self.replies {
-            socket.push(outbound::encode(reply));
+        if !self.replies.is_empty() {
+            socket.push(outbound::encode(&self.replies));
         }
         let reason = ending.error.map_or("", ErrorCode::as_str);
         farewell(socket, ending.close, reason, ending.client_closes).await;

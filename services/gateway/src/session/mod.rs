@@ -220,7 +220,7 @@ impl Session {
         });
         match timeout(HELLO_LIMIT, first).await.map_err(|_| Ending::of(close::TIMED_OUT, ErrorCode::TimedOut))?? {
             Message::Text(text) => {
-                socket.push(outbound::encode(&self.greet(&text)?));
+                socket.push(outbound::encode([&self.greet(&text)?]));
                 // What was told meanwhile is seen to before a room is entered.
                 if self.unseen != News::NONE {
                     return Ok(());

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::task::Poll;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use snug_metrics::Counters;
 use snug_protocol::frame::{Head, ServerFrame, close};
 use snug_protocol::limits::SLOW_READER_LIMIT;
@@ -16,8 +16,19 @@ use crate::chat::{ChatError, Sent};
 use crate::room::{Due, FLUSH_BYTES_MAX, FoundBy, News, Wake};
 use crate::wire::{self, Entries, Socket};
 
-pub(super) fn encode(frame: &ServerFrame) -> Bytes {
-    wire::text(&serde_json::to_string(frame).expect("a frame is plain data"))
+/// What most frames take at most, with what goes before them.
+const FRAME_BYTES_USUAL: usize = 128;
+
+/// Frames, one after the other: a sender is mostly acknowledged several messages at a time.
+pub(super) fn encode<'f>(frames: impl IntoIterator<Item = &'f ServerFrame>) -> Bytes {
+    let (mut messages, mut json) = (BytesMut::new(), Vec::with_capacity(FRAME_BYTES_USUAL));
+    for frame in frames {
+        json.clear();
+        serde_json::to_writer(&mut json, frame).expect("a frame is plain data");
+        messages.reserve(FRAME_BYTES_USUAL);
+        wire::put_text(&mut messages, &json);
+    }
+    messages.freeze()
 }
 
 /// The heartbeat with the heads that changed since the last. A client that was told of a head by the one before and has not been sent
@@ -46,8 +57,8 @@ impl Session {
     pub(super) async fn gather(&mut self, socket: &mut Socket) -> Written {
         let mut written = Written::default();
         let replies = std::mem::take(&mut self.replies);
-        for reply in &replies {
-            socket.push(encode(reply));
+        if !replies.is_empty() {
+            socket.push(encode(&replies));
         }
         let mut others = false;
         if std::mem::take(&mut self.has_ephemerals) {
@@ -98,7 +109,7 @@ impl Session {
         }
         others |= !acknowledged.is_empty() || written.entries > 0;
         for (id, room, outcome) in acknowledged {
-            socket.push(encode(&answer(id, room, outcome)));
+            socket.push(encode([&answer(id, room, outcome)]));
         }
         if rest {
             self.wake.tell(News::LOGS);
@@ -214,5 +225,21 @@ impl Written {
         if self.oldest_ms > 0 {
             delivered.seconds.observe_ms(parts.clock.now_ms().saturating_sub(self.oldest_ms), 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_are_encoded_together_are_the_messages_they_are_alone() {
+        let short = ServerFrame::Heartbeat { heads: Vec::new() };
+        let heads = [1, 2, 3, 4].map(|room| Head { room: RoomId([room; 16]), head: Seq(7) });
+        let long = ServerFrame::Heartbeat { heads: heads.into() };
+        let alone = [&short, &long, &short].map(|frame| wire::text(&serde_json::to_string(frame).expect("plain data")));
+        assert!(alone[1].len() > FRAME_BYTES_USUAL);
+        assert_eq!(encode([&short, &long, &short]), alone.concat());
+        assert_eq!(encode([&long]), alone[1]);
     }
 }

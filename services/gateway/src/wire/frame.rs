@@ -130,6 +130,12 @@ pub fn text(text: &str) -> Bytes {
     framed(Opcode::Text, text.as_bytes())
 }
 
+/// Puts a text message behind others.
+pub fn put_text(messages: &mut BytesMut, text: &[u8]) {
+    put_header(messages, Opcode::Text, text.len());
+    messages.put_slice(text);
+}
+
 /// A binary message, encoded likewise.
 #[must_use]
 pub fn binary(bytes: &[u8]) -> Bytes {

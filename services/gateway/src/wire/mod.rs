@@ -20,7 +20,7 @@ mod socket;
 mod stream;
 mod upgrade;
 
-pub use frame::{Entries, binary, text};
+pub use frame::{Entries, binary, put_text, text};
 pub use incoming::{Incoming, Message};
 pub use outlet::{Lane, Mark, Passed};
 pub use socket::Socket;
