@@ -273,45 +273,69 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
 }
 
-#[tokio::test(start_paused = true)]
-async fn on_a_strained_node_messages_that_follow_each_other_are_read_together_and_the_first_at_once() {
-    const STRAIN: Duration = Duration::from_millis(200);
-    const GATHERS: u32 = 50;
-    /// So many milliseconds on a node that stays strained; the room's head then.
-    async fn head_after(client: &Client, milliseconds: u32) -> u64 {
+const STRAIN: Duration = Duration::from_millis(200);
+/// How many milliseconds its sockets gather then.
+const GATHERS: u32 = 50;
+
+impl Client {
+    /// So many milliseconds pass on a node that stays strained.
+    async fn endure(&self, milliseconds: u32) {
         for _ in 0..milliseconds {
-            client.rooms.pretend_strain(STRAIN);
+            self.rooms.pretend_strain(STRAIN);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         others_have_their_turns().await;
-        client.rooms.follow(ROOM, ANA, Seq::ZERO, Arc::default()).await.expect("memory").expect("a room").1.room.head.0
     }
+
+    async fn head_after(&self, milliseconds: u32) -> u64 {
+        self.endure(milliseconds).await;
+        self.rooms.follow(ROOM, ANA, Seq::ZERO, Arc::default()).await.expect("memory").expect("a room").1.room.head.0
+    }
+
+    async fn says(&mut self, number: u32) {
+        self.say(&message(number + 1, &envelope(EntryKind::Message, number.into(), 0))).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_strained_node_messages_that_follow_each_other_are_read_together_and_the_first_at_once() {
     let store = store_with_room().await;
     let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
-    let mut said = 0;
-    let mut says = async |client: &mut Client| {
-        client.say(&message(said + 1, &envelope(EntryKind::Message, said.into(), 0))).await;
-        said += 1;
-    };
-    let before = head_after(&client, GATHERS * 3).await;
-    says(&mut client).await;
-    assert_eq!(head_after(&client, 1).await, before + 1, "after a pause: at once");
-    says(&mut client).await;
-    assert_eq!(head_after(&client, 1).await, before + 2, "and the next");
-    for _ in 0..3 {
-        says(&mut client).await;
-        assert_eq!(head_after(&client, 10).await, before + 2, "these wait for each other");
+    let before = client.head_after(GATHERS * 3).await;
+    client.says(0).await;
+    assert_eq!(client.head_after(1).await, before + 1, "after a pause: at once");
+    client.says(1).await;
+    assert_eq!(client.head_after(1).await, before + 2, "and the next");
+    for number in 2..5 {
+        client.says(number).await;
+        assert_eq!(client.head_after(10).await, before + 2, "these wait for each other");
     }
-    assert_eq!(head_after(&client, GATHERS - 28).await, before + 5, "no longer than sockets gather");
-    says(&mut client).await;
-    assert_eq!(head_after(&client, 20).await, before + 5, "and what follows them waits again");
-    assert_eq!(head_after(&client, GATHERS - 18).await, before + 6);
-    head_after(&client, GATHERS * 3).await;
-    says(&mut client).await;
-    assert_eq!(head_after(&client, 1).await, before + 7, "after a pause again at once");
-    says(&mut client).await;
-    assert_eq!(head_after(&client, 1).await, before + 8, "since that was the first");
+    assert_eq!(client.head_after(GATHERS - 28).await, before + 5, "no longer than sockets gather");
+    client.says(5).await;
+    assert_eq!(client.head_after(20).await, before + 5, "and what follows them waits again");
+    assert_eq!(client.head_after(GATHERS - 18).await, before + 6);
+    client.endure(GATHERS * 3).await;
+    client.says(6).await;
+    assert_eq!(client.head_after(1).await, before + 7, "after a pause again at once");
+    client.says(7).await;
+    assert_eq!(client.head_after(1).await, before + 8, "since that was the first");
     client.until(br#""type":"sent""#, 8).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_goodbye_on_a_strained_node_right_after_a_message_is_heard_with_it() {
+    let store = store_with_room().await;
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+    let before = client.head_after(GATHERS * 3).await;
+    for number in 0..3 {
+        client.says(number).await;
+        client.endure(1).await;
+    }
+    client.say(&masked(8, &close::NORMAL.to_be_bytes())).await;
+    assert_eq!(client.head_after(1).await, before + 2, "reading pauses");
+    assert_eq!(client.head_after(GATHERS).await, before + 3);
+    let ends = async { while client.stream.read_buf(&mut client.came).await.expect("the session is there") > 0 {} };
+    timeout(Duration::from_secs(1), ends).await.expect("the session ends");
 }
 
 /// Lets all calls of the store pass but the first append, for a room where no other follows it.
