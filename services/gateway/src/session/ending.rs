@@ -81,9 +81,7 @@ impl Session {
             tracing::debug!(code = code.as_str(), "closing a session");
             self.replies.push(ServerFrame::Error { id: None, room: None, error: code.into() });
         }
-        if !self.replies.is_empty() {
-            socket.push(outbound::encode(&self.replies));
-        }
+        socket.push(outbound::encode(&self.replies));
         let reason = ending.error.map_or("", ErrorCode::as_str);
         farewell(socket, ending.close, reason, ending.client_closes).await;
     }

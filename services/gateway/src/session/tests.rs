@@ -1,184 +1,22 @@
 //! A session over a stream of which every write is counted, without a network, on tokio's paused clock.
 
-use std::io;
-use std::net::IpAddr;
+mod client;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Context;
 
-use snug_bus::{Backplane, Bus, BusEvent, Listener, NodeId};
-use snug_protocol::frame::{ClientFrame, SendFrame};
-use snug_protocol::{DeviceId, EntryKind, Envelope, Header};
-use snug_store::{Gate, LogRead, MemoryStore, Passage, Store};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
-use tokio_util::task::TaskTracker;
+use snug_bus::{BusEvent, Listener};
+use snug_protocol::frame::ClientFrame;
+use snug_protocol::{EntryKind, Envelope, Header};
+use snug_store::{Gate, LogRead, MemoryStore, Passage};
+use tokio::io::AsyncReadExt;
 
+use self::client::{Client, GATHERS, TOKEN, masked, message, others_have_their_turns, text};
 use super::*;
-use crate::config::Cli;
-use crate::events;
-use crate::limit::Rate;
 use crate::room::testing::{ANA, ROOM, envelope, found_room, store_with_room};
 
 /// More than a test has a client not read.
 const UNREAD_BYTES_MAX: usize = 1 << 20;
-
-const TOKEN: [u8; 32] = [1; 32];
-const DAY: Duration = Duration::from_secs(86_400);
-
-struct Counting {
-    inner: DuplexStream,
-    writes: Writes,
-}
-
-/// How many bytes each write had.
-#[derive(Clone, Default)]
-struct Writes(Arc<Mutex<Vec<usize>>>);
-
-impl Writes {
-    fn note(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = outcome {
-            self.0.lock().expect("no panic").push(bytes);
-        }
-        outcome
-    }
-}
-
-impl AsyncRead for Counting {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Counting {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.writes.note(outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.writes.note(outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-/// A frame as a client sends it, masked with zeros.
-fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).expect("short").to_be_bytes();
-    [&[0x80 | opcode, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], payload].concat()
-}
-
-fn text(frame: &ClientFrame) -> Vec<u8> {
-    masked(1, &serde_json::to_vec(frame).expect("plain"))
-}
-
-fn message(id: u32, envelope: &Envelope) -> Vec<u8> {
-    masked(2, &SendFrame::encode(id, envelope.bytes()))
-}
-
-/// The client's end of a session of ours, and how often the session has written.
-struct Client {
-    bus: Arc<dyn Bus>,
-    rooms: Rooms,
-    stream: DuplexStream,
-    writes: Writes,
-    came: Vec<u8>,
-    _stop: tokio_util::sync::DropGuard,
-}
-
-impl Client {
-    /// It follows the room, and has read all that there was. The session may be ahead of it by so many bytes.
-    async fn that_follows(store: &Store, device: DeviceId, unread_bytes_max: usize) -> Self {
-        let mut client = Self::of(store, device, unread_bytes_max).await;
-        client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
-        client.say(&text(&ClientFrame::Follow { id: 1, room: ROOM, cursor: None })).await;
-        client.until(br#""type":"followed""#, 1).await;
-        // And what comes with that, until nothing more does.
-        while let Ok(read) = timeout(Duration::from_secs(1), client.stream.read_buf(&mut client.came)).await {
-            assert!(read.expect("the session is there") > 0, "the session has ended");
-        }
-        client.take_writes();
-        client
-    }
-
-    async fn of(store: &Store, device: DeviceId, unread_bytes_max: usize) -> Self {
-        let (tasks, stop, backplane) = (TaskTracker::new(), CancellationToken::new(), Backplane::local());
-        let bus: Arc<dyn Bus> = Arc::clone(&backplane.bus);
-        let presence = Presence::start(NodeId([1; 8]), &backplane, &tasks, &stop);
-        store.issue_token(TOKEN, device, DAY, DAY).await.expect("memory");
-        let clock = Clock::set_by(store).await.expect("memory");
-        let limits = clap::Parser::parse_from(["snug"]);
-        let Cli { settings, .. } = limits;
-        let table = SessionTable::start(settings.limits, tasks.clone(), stop.clone());
-        let rooms = Rooms::start(store.clone(), Arc::clone(&bus), clock.clone(), tasks.clone(), stop.clone());
-        events::listen(&*bus, vec![Arc::new(rooms.clone()), Arc::new(table.clone())], &tasks, stop.clone());
-        let admission = table.admit(device, IpAddr::from([10, 0, 0, 1])).expect("a place");
-        let parts = SessionParts {
-            chat: Chat::new(store.clone(), Arc::clone(&bus), presence.clone(), Rate::per_second(1_000, 1_000)),
-            rooms: rooms.clone(),
-            presence,
-            tokens: Tokens::new(store.clone()),
-            store: store.clone(),
-            table,
-            node: "one".into(),
-            follows: FollowRates::default(),
-            clock,
-            stop: stop.clone(),
-        };
-        let (far, stream) = duplex(unread_bytes_max);
-        let writes = Writes::default();
-        let socket = Socket::over(Counting { inner: far, writes: writes.clone() });
-        tasks.spawn(run(socket, Arc::new(parts), Authenticated::of(device, TOKEN), admission));
-        Self { bus, rooms, stream, writes, came: Vec::new(), _stop: stop.drop_guard() }
-    }
-
-    async fn say(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.expect("the session is there");
-    }
-
-    /// Reads until `what` has come so often.
-    async fn until(&mut self, what: &[u8], times: usize) {
-        let came = |bytes: &[u8]| bytes.windows(what.len()).filter(|window| *window == what).count();
-        let reading = async {
-            while came(&self.came) < times {
-                let read = self.stream.read_buf(&mut self.came).await.expect("the session is there");
-                assert!(read > 0, "the session has ended");
-            }
-        };
-        timeout(Duration::from_secs(60), reading).await.expect("it comes in time");
-    }
-
-    /// Where it begins in what has come.
-    fn place_of(&self, what: &[u8]) -> Option<usize> {
-        self.came.windows(what.len()).position(|window| window == what)
-    }
-
-    fn take_writes(&self) -> Vec<usize> {
-        std::mem::take(&mut *self.writes.0.lock().expect("no panic"))
-    }
-}
-
-/// Everybody does what there is to do, and no time passes.
-async fn others_have_their_turns() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
 
 /// A greeting, and what to follow in the same breath.
 fn hello_and_follow() -> Vec<u8> {
@@ -271,30 +109,6 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
     // The first goes at once, and so may what is committed while it does.
     let writes = client.take_writes().len();
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
-}
-
-const STRAIN: Duration = Duration::from_millis(200);
-/// How many milliseconds its sockets gather then.
-const GATHERS: u32 = 50;
-
-impl Client {
-    /// So many milliseconds pass on a node that stays strained.
-    async fn endure(&self, milliseconds: u32) {
-        for _ in 0..milliseconds {
-            self.rooms.pretend_strain(STRAIN);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        others_have_their_turns().await;
-    }
-
-    async fn head_after(&self, milliseconds: u32) -> u64 {
-        self.endure(milliseconds).await;
-        self.rooms.follow(ROOM, ANA, Seq::ZERO, Arc::default()).await.expect("memory").expect("a room").1.room.head.0
-    }
-
-    async fn says(&mut self, number: u32) {
-        self.say(&message(number + 1, &envelope(EntryKind::Message, number.into(), 0))).await;
-    }
 }
 
 #[tokio::test(start_paused = true)]
