@@ -1,6 +1,7 @@
 //! One clock for all threads, and for the floor's process: nanoseconds of `CLOCK_MONOTONIC`.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
@@ -15,6 +16,15 @@ pub const SECOND: u64 = 1_000_000_000;
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     u64::try_from(now.tv_sec).expect("after the start") * SECOND + u64::try_from(now.tv_nsec).expect("a fraction")
+}
+
+/// When, on this clock, it was `stamp` on the wall's, as the kernel stamps what comes in; `now_ns` if that lies ahead. Nobody sets the wall's
+/// clock between stamp and call, or that one span is wrong.
+#[must_use]
+pub fn of_stamp(stamp: Duration, now_ns: u64) -> u64 {
+    let wall = clock_gettime(ClockId::Realtime);
+    let age = Duration::try_from(wall).unwrap_or_default().saturating_sub(stamp);
+    now_ns.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// A timer that makes a file descriptor readable; `epoll`'s own time-outs are of whole milliseconds.

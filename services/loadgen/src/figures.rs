@@ -125,6 +125,8 @@ pub struct Window {
     pub acknowledging: Spans,
     /// From the intended time of sending to the write.
     pub sending: Spans,
+    /// From the arrival of what one call read to the call.
+    pub reading: Spans,
     /// From the start of opening to the socket following its room.
     pub opening: Spans,
 }
@@ -152,13 +154,13 @@ impl Window {
         all
     }
 
-    fn spans(&self) -> [&Spans; GROUPS + 3] {
+    fn spans(&self) -> [&Spans; GROUPS + 4] {
         let [first, second] = &self.latency;
-        [first, second, &self.acknowledging, &self.sending, &self.opening]
+        [first, second, &self.acknowledging, &self.sending, &self.reading, &self.opening]
     }
 
-    fn spans_mut(&mut self) -> [&mut Spans; GROUPS + 3] {
+    fn spans_mut(&mut self) -> [&mut Spans; GROUPS + 4] {
         let [first, second] = &mut self.latency;
-        [first, second, &mut self.acknowledging, &mut self.sending, &mut self.opening]
+        [first, second, &mut self.acknowledging, &mut self.sending, &mut self.reading, &mut self.opening]
     }
 }

@@ -10,8 +10,12 @@
 //!   envelope headers only ([`receiver`]). No task and no buffer a socket.
 //! - **The floor.** The same frames to the same number of sockets from a process that does nothing but non-blocking writes
 //!   ([`floor`]), received and checked by the same receivers. Results are ratios to it, from the same run.
-//! - **Its own ceiling.** How busy its threads were, how long they waited for a core, and how late they sent stands beside every
-//!   figure; a step in which the tool may have been the bottleneck says so. What it receives from the floor is its ceiling.
+//! - **As if on machines of its own.** A delivery has come when the kernel has it (`SO_TIMESTAMPNS`; of several read at once, the last
+//!   of them), not when the tool gets a core that nodes keep busy too. Receivers go before others where they may, and rest as long as
+//!   they have worked, 5 ms at most. What they send late counts as latency all the same.
+//! - **Its own ceiling.** How busy its threads were, how long they waited for a core, and how late they sent and read (99 of a hundred)
+//!   stands beside every figure; a step in which the tool may have been the bottleneck says so. What it receives from the floor is its
+//!   ceiling.
 //!
 //! # What is made cheaper than in life, and why that is fair
 //! Members join by an invite, through the real calls: a server compares those without Argon2, so a thousand take seconds. No password is

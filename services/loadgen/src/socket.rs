@@ -1,13 +1,19 @@
 //! One open socket: the way to its rooms, and what it has been sent.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSliceMut, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::TcpStream;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use snug_protocol::frame::{ClientFrame, Cursor};
 use snug_protocol::{RoomId, SUBPROTOCOL};
 
+use crate::clock::{now_ns, of_stamp};
 use crate::frame;
 
 /// A room that a socket follows.
@@ -97,11 +103,52 @@ pub struct Socket {
     unsent: Vec<u8>,
 }
 
+/// Enough for the largest frame and then some.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What sockets are read into, one after the other.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    /// The kernel's word on when they came.
+    control: Vec<u8>,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { bytes: vec![0; BUFFER_BYTES], control: nix::cmsg_space!(TimeSpec) }
+    }
+}
+
+impl Buffer {
+    /// The first of them.
+    #[must_use]
+    pub fn filled(&self, length: usize) -> &[u8] {
+        &self.bytes[..length]
+    }
+}
+
+/// What one call has read.
+#[derive(Debug, Clone, Copy)]
+pub struct Came {
+    /// Bytes that came; none: there is nothing to read now.
+    pub bytes: usize,
+    /// Bytes in the buffer, with what was left of an incomplete frame.
+    pub filled: usize,
+    /// The buffer had no room for more, and more may have come.
+    pub is_full: bool,
+    /// When the kernel had the last of them.
+    pub at_ns: u64,
+    /// When they were read.
+    pub read_ns: u64,
+}
+
 fn connect(spec: &Spec) -> std::io::Result<TcpStream> {
     let domain = socket2::Domain::for_address(spec.address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     if let Some(bytes) = spec.receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
     }
@@ -201,15 +248,27 @@ impl Socket {
         Ok(())
     }
 
-    /// Reads into `buffer` behind what was left of an incomplete frame; how many bytes are there in all, and how many came. `None`: it
-    /// is over. Nothing came: there is nothing to read now.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Option<(usize, usize)> {
+    /// Reads into `buffer` behind what was left of an incomplete frame. `None`: it is over.
+    pub fn read(&mut self, buffer: &mut Buffer) -> Option<Came> {
         let kept = self.rest.len();
-        buffer[..kept].copy_from_slice(&self.rest);
-        match self.stream.read(&mut buffer[kept..]) {
-            Ok(0) => None,
-            Ok(came) => Some((kept + came, came)),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Some((kept, 0)),
+        buffer.bytes[..kept].copy_from_slice(&self.rest);
+        let mut into = [IoSliceMut::new(&mut buffer.bytes[kept..])];
+        let read = recvmsg::<()>(self.stream.as_raw_fd(), &mut into, Some(&mut buffer.control), MsgFlags::empty());
+        let read_ns = now_ns();
+        match read {
+            Ok(read) if read.bytes == 0 => None,
+            Ok(read) => {
+                let stamp = read.cmsgs().ok()?.find_map(|message| match message {
+                    ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+                    _ => None,
+                });
+                let filled = kept + read.bytes;
+                let at_ns = stamp.map_or(read_ns, |stamp| of_stamp(stamp, read_ns));
+                Some(Came { bytes: read.bytes, filled, is_full: filled == BUFFER_BYTES, at_ns, read_ns })
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {
+                Some(Came { bytes: 0, filled: kept, is_full: false, at_ns: read_ns, read_ns })
+            }
             Err(_) => None,
         }
     }
@@ -289,6 +348,32 @@ mod tests {
             receive_buffer: None,
         };
         Socket::open(spec, 0).expect("a socket")
+    }
+
+    #[test]
+    fn what_is_read_late_has_come_when_the_kernel_had_it() {
+        const LATE: Duration = Duration::from_millis(50);
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let spec = Spec {
+            address: listener.local_addr().expect("bound"),
+            token: None,
+            follows: Vec::new(),
+            writer: None,
+            group: 0,
+            receive_buffer: None,
+        };
+        let mut socket = Socket::open(spec, 0).expect("a socket");
+        let (mut server, _) = listener.accept().expect("connected");
+        let mut buffer = Buffer::default();
+        let written_ns = now_ns();
+        server.write_all(b"12345").expect("written");
+        // Time itself is what is tested.
+        std::thread::sleep(LATE);
+        let came = socket.read(&mut buffer).expect("open");
+        assert_eq!((buffer.filled(came.filled), came.bytes), (&b"12345"[..], 5));
+        assert!(came.at_ns + LATE.as_nanos() as u64 <= came.read_ns, "{came:?}");
+        // Between the two clocks lies a moment.
+        assert!(came.at_ns + 10_000_000 >= written_ns, "{came:?} {written_ns}");
     }
 
     #[test]

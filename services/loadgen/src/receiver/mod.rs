@@ -2,7 +2,8 @@
 //!
 //! One `epoll`, edge-triggered, one read buffer for all sockets, a timer of its own for the next message that is due. Between every few
 //! sockets it looks at the clock, so that a flood of deliveries makes no message late by more than a fraction of a millisecond; how late
-//! each was is counted all the same.
+//! each was is counted all the same. When something came is the kernel's word, so that the thread need not hurry to read it: what it waits
+//! for a core that nodes keep busy, it would else take for theirs.
 
 mod reading;
 
@@ -10,6 +11,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver as Orders, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -18,7 +20,7 @@ use snug_protocol::frame::Cursor;
 use crate::clock::{Timer, now_ns};
 use crate::figures::Window;
 use crate::script::Script;
-use crate::socket::{Socket, Spec, State};
+use crate::socket::{Buffer, Socket, Spec, State};
 
 use reading::{Log, Tally};
 
@@ -28,8 +30,9 @@ const OPENING_MAX: usize = 128;
 const EVENTS: usize = 1024;
 /// Sockets served between two looks at the clock.
 const BETWEEN_LOOKS: usize = 16;
-/// Enough for the largest frame and then some.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// A thread rests as long as it has worked before it looks again, and no longer than this: what comes meanwhile is taken together, where
+/// a wake-up for each message would cost nodes and tool alike. Only a message that becomes due meanwhile is late for it.
+const REST_MAX: Duration = Duration::from_millis(5);
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
 
@@ -101,7 +104,7 @@ pub struct Receiver {
     due: Vec<Due>,
     due_at: usize,
     logs: Vec<Option<Log>>,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     window: Window,
     stopping: bool,
 }
@@ -130,7 +133,7 @@ impl Receiver {
             due: Vec::new(),
             due_at: 0,
             logs: Vec::new(),
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: Buffer::default(),
             window: Window::default(),
             stopping: false,
         };
@@ -150,6 +153,7 @@ impl Receiver {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
+            let began_ns = now_ns();
             for (count, event) in events.iter().enumerate() {
                 match event.token() {
                     WAKER => self.obey(),
@@ -166,6 +170,7 @@ impl Receiver {
             self.send_due();
             self.open_more();
             self.publish();
+            std::thread::sleep(Duration::from_nanos(now_ns() - began_ns).min(REST_MAX));
         }
         Ok(())
     }

@@ -3,11 +3,10 @@
 use snug_protocol::frame::{ClientFrame, Cursor, ENTRY_FRAME_HEADER_BYTES, ServerFrame};
 use snug_protocol::{EnvelopeHash, HistoryId, Seq};
 
-use crate::clock::now_ns;
 use crate::figures::Window;
 use crate::frame;
 use crate::script::{Found, ROOM_AT, Script};
-use crate::socket::{Place, Socket, State};
+use crate::socket::{Buffer, Came, Place, Socket, State};
 
 const END_OF_HEADERS: &[u8] = b"\r\n\r\n";
 
@@ -56,25 +55,28 @@ fn acknowledgement(text: &[u8]) -> Option<(u32, u64)> {
 
 impl Tally<'_> {
     /// Reads what there is; whether the socket lives on.
-    pub fn read(&mut self, socket: &mut Socket, buffer: &mut [u8], ended: bool) -> bool {
+    pub fn read(&mut self, socket: &mut Socket, buffer: &mut Buffer, ended: bool) -> bool {
         loop {
-            let Some((length, came)) = socket.read(buffer) else { return false };
+            let Some(came) = socket.read(buffer) else { return false };
+            let Came { bytes, filled, is_full, at_ns, read_ns } = came;
             self.window.counts.reads += 1;
-            self.window.counts.bytes += came as u64;
-            if came == 0 {
+            self.window.counts.bytes += bytes as u64;
+            if bytes == 0 {
                 return true;
             }
-            let Some(used) = self.take(socket, &buffer[..length]) else { return false };
-            socket.keep(&buffer[used..length]);
+            self.window.reading.add_ns(read_ns - at_ns);
+            let bytes = buffer.filled(filled);
+            let Some(used) = self.take(socket, bytes, at_ns) else { return false };
+            socket.keep(&bytes[used..]);
             // A short read has emptied the socket, and what comes from now on makes an event of its own.
-            if length < buffer.len() && !ended {
+            if !is_full && !ended {
                 return true;
             }
         }
     }
 
-    /// Takes what is whole in `bytes`; how many bytes that was. `None`: the stream has ended.
-    fn take(&mut self, socket: &mut Socket, bytes: &[u8]) -> Option<usize> {
+    /// Takes what is whole in `bytes`, whose last came at `now`; how many bytes that was. `None`: the stream has ended.
+    fn take(&mut self, socket: &mut Socket, bytes: &[u8], now: u64) -> Option<usize> {
         let mut at = 0;
         if socket.state == State::Upgrading {
             let end = bytes.windows(END_OF_HEADERS.len()).position(|window| window == END_OF_HEADERS);
@@ -85,7 +87,6 @@ impl Tally<'_> {
             at = end + END_OF_HEADERS.len();
             socket.enter().ok()?;
         }
-        let now = now_ns();
         while let Some(head) = frame::head(&bytes[at..]).ok()? {
             let payload_at = at + head.header;
             let Some(payload) = bytes.get(payload_at..payload_at + head.payload) else { break };

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::clock::SECOND;
 use crate::field::Played;
+use crate::machine::go_first;
 use crate::observer::Sample;
 use svg::Series;
 
@@ -99,6 +100,8 @@ pub struct Step {
     pub deliveries_per_read: f64,
     /// 99 of a hundred messages were written at most so long after their time, in milliseconds.
     pub sent_late_ms: f64,
+    /// 99 of a hundred reads were at most so long after the kernel had the last of what they read, in milliseconds.
+    pub read_late_ms: f64,
     /// Deliveries that are missing, came twice, out of order, or changed.
     pub wrong: u64,
     /// Why it does not count as sustained.
@@ -139,6 +142,7 @@ impl Step {
             busiest: played.cpu.busiest,
             deliveries_per_read: counts.delivered as f64 / counts.reads.max(1) as f64,
             sent_late_ms,
+            read_late_ms: played.window.reading.percentile_ms(99.0),
             wrong: counts.wrongs() + played.missing + played.verdict.holes + played.verdict.reordered,
             objection,
             tool,
@@ -184,10 +188,13 @@ pub fn machine() -> Vec<String> {
         .map(|rest| rest.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg");
+    // Asked on a thread of its own, which ends with it.
+    let is_first = std::thread::spawn(go_first).join().unwrap_or_default();
     vec![
         format!("{cores} cores, {}", model.unwrap_or("unknown model")),
         format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         format!("load when it began: {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
+        format!("receivers {}", if is_first { "go before others" } else { "may not go before others" }),
     ]
 }
 
