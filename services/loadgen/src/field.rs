@@ -12,7 +12,7 @@ use snug_protocol::frame::Cursor;
 
 use crate::clock::{SECOND, now_ns};
 use crate::figures::{Spans, Window};
-use crate::machine::{CpuSpan, go_first};
+use crate::machine::CpuSpan;
 use crate::observer::{Observer, Sample};
 use crate::receiver::{Due, Order, Receiver, Shared};
 use crate::script::{Script, Verdict};
@@ -91,8 +91,6 @@ impl Field {
             let shared = Arc::<Shared>::default();
             let (receiver, waker) = Receiver::new(queue, Arc::clone(&shared))?;
             let join = std::thread::Builder::new().name(format!("{THREAD_NAME}{number}")).spawn(move || {
-                // Without the right to, it goes on as it is; the report says which.
-                let _ = go_first();
                 if let Err(error) = receiver.run() {
                     eprintln!("a receiving thread ended: {error}");
                 }

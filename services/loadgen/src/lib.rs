@@ -11,8 +11,8 @@
 //! - **The floor.** The same frames to the same number of sockets from a process that does nothing but non-blocking writes
 //!   ([`floor`]), received and checked by the same receivers. Results are ratios to it, from the same run.
 //! - **As if on machines of its own.** A delivery has come when the kernel has it (`SO_TIMESTAMPNS`; of several read at once, the last
-//!   of them), not when the tool gets a core that nodes keep busy too. Receivers go before others where they may, and rest as long as
-//!   they have worked, 5 ms at most. What they send late counts as latency all the same.
+//!   of them), not when the tool gets a core that nodes keep busy too. A receiver that has to wait for a core goes before others,
+//!   where it may, and rests as long as it has worked, 5 ms at most (`receiver::pace`). What it sends late counts as latency all the same.
 //! - **Its own ceiling.** How busy its threads were, how long they waited for a core, and how late they sent and read (99 of a hundred)
 //!   stands beside every figure; a step in which the tool may have been the bottleneck says so. What it receives from the floor is its
 //!   ceiling.

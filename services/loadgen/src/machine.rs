@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
 
@@ -14,6 +15,25 @@ const NICENESS: i32 = -10;
 #[must_use]
 pub fn go_first() -> bool {
     setpriority_process(None, NICENESS).is_ok()
+}
+
+/// Lets the calling thread go before nobody again.
+pub fn go_with_others() {
+    // To step back is everybody's right; who was not let before others has nothing to do.
+    let _ = setpriority_process(None, 0);
+}
+
+/// How long the calling thread has waited for a core.
+#[must_use]
+pub fn waited() -> Duration {
+    let schedule = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(ran_and_waited(&schedule).map_or(0, |(_, waited)| waited))
+}
+
+/// What the kernel's line says of a thread: nanoseconds that it ran, and waited for a core.
+fn ran_and_waited(schedule: &str) -> Option<(u64, u64)> {
+    let mut numbers = schedule.split_whitespace().map_while(|number| number.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
 }
 
 /// A process to be watched, its children included.
@@ -71,8 +91,7 @@ fn threads(pid: &str) -> HashMap<u32, (u64, u64)> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return HashMap::new() };
     let threads = tasks.flatten().filter_map(|task| {
         let schedule = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        let mut numbers = schedule.split_whitespace().map_while(|number| number.parse().ok());
-        Some((task.file_name().to_str()?.parse().ok()?, (numbers.next()?, numbers.next()?)))
+        Some((task.file_name().to_str()?.parse().ok()?, ran_and_waited(&schedule)?))
     });
     threads.collect()
 }

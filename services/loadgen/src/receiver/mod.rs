@@ -2,9 +2,9 @@
 //!
 //! One `epoll`, edge-triggered, one read buffer for all sockets, a timer of its own for the next message that is due. Between every few
 //! sockets it looks at the clock, so that a flood of deliveries makes no message late by more than a fraction of a millisecond; how late
-//! each was is counted all the same. When something came is the kernel's word, so that the thread need not hurry to read it: what it waits
-//! for a core that nodes keep busy, it would else take for theirs.
+//! each was is counted all the same. When something came is the kernel's word, so that the thread need not hurry to read it ([`pace`]).
 
+mod pace;
 mod reading;
 
 use std::os::fd::AsRawFd;
@@ -22,6 +22,7 @@ use crate::figures::Window;
 use crate::script::Script;
 use crate::socket::{Buffer, Socket, Spec, State};
 
+use pace::Pace;
 use reading::{Log, Tally};
 
 /// Sockets that are being opened by one thread at one time.
@@ -30,9 +31,8 @@ const OPENING_MAX: usize = 128;
 const EVENTS: usize = 1024;
 /// Sockets served between two looks at the clock.
 const BETWEEN_LOOKS: usize = 16;
-/// A thread rests as long as it has worked before it looks again, and no longer than this: what comes meanwhile is taken together, where
-/// a wake-up for each message would cost nodes and tool alike. Only a message that becomes due meanwhile is late for it.
-const REST_MAX: Duration = Duration::from_millis(5);
+/// What happened is told this often: it takes microseconds, for hundreds of counters.
+const TELL_EACH_NS: u64 = 10_000_000;
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
 
@@ -146,9 +146,10 @@ impl Receiver {
     /// `epoll`'s.
     pub fn run(mut self) -> std::io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
+        let (mut told_ns, mut is_told, mut pace) = (0, true, Pace::new(now_ns()));
         while !self.stopping {
             self.set_timer()?;
-            match self.poll.poll(&mut events, None) {
+            match self.poll.poll(&mut events, (!is_told).then_some(Duration::from_nanos(TELL_EACH_NS))) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -156,7 +157,7 @@ impl Receiver {
             let began_ns = now_ns();
             for (count, event) in events.iter().enumerate() {
                 match event.token() {
-                    WAKER => self.obey(),
+                    WAKER => self.obey(&mut pace),
                     TIMER => self.timer_set_for = 0,
                     Token(place) => {
                         let ended = event.is_read_closed() || event.is_error();
@@ -169,8 +170,15 @@ impl Receiver {
             }
             self.send_due();
             self.open_more();
-            self.publish();
-            std::thread::sleep(Duration::from_nanos(now_ns() - began_ns).min(REST_MAX));
+            is_told = began_ns >= told_ns + TELL_EACH_NS;
+            if is_told {
+                self.publish();
+                told_ns = began_ns;
+            }
+            let now_ns = now_ns();
+            if let Some(rest) = pace.rest_after(Duration::from_nanos(now_ns - began_ns), now_ns) {
+                std::thread::sleep(rest);
+            }
         }
         Ok(())
     }
@@ -182,14 +190,17 @@ impl Receiver {
         self.window.clear();
     }
 
-    fn obey(&mut self) {
+    fn obey(&mut self, pace: &mut Pace) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Open(specs) => {
                     self.to_open.extend(specs.into_iter().rev());
                     self.open_more();
                 }
-                Order::Play(script, due) => (self.script, self.due, self.due_at) = (script, due, 0),
+                Order::Play(script, due) => {
+                    (self.script, self.due, self.due_at) = (script, due, 0);
+                    pace.begin(now_ns());
+                }
                 Order::Deafen { group, deaf } => self.deafen(group, deaf),
                 Order::Drop { group, to } => {
                     // Who asked may have gone.

@@ -194,7 +194,7 @@ pub fn machine() -> Vec<String> {
         format!("{cores} cores, {}", model.unwrap_or("unknown model")),
         format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         format!("load when it began: {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
-        format!("receivers {}", if is_first { "go before others" } else { "may not go before others" }),
+        format!("receivers {}", if is_first { "may go before others" } else { "may not go before others" }),
     ]
 }
 
