@@ -18,12 +18,17 @@ pub fn now_ns() -> u64 {
     u64::try_from(now.tv_sec).expect("after the start") * SECOND + u64::try_from(now.tv_nsec).expect("a fraction")
 }
 
-/// When, on this clock, it was `stamp` on the wall's, as the kernel stamps what comes in; `now_ns` if that lies ahead. Nobody sets the wall's
-/// clock between stamp and call, or that one span is wrong.
+/// The time on the wall's clock, by which the kernel stamps what comes in.
 #[must_use]
-pub fn of_stamp(stamp: Duration, now_ns: u64) -> u64 {
-    let wall = clock_gettime(ClockId::Realtime);
-    let age = Duration::try_from(wall).unwrap_or_default().saturating_sub(stamp);
+pub fn wall() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Realtime)).unwrap_or_default()
+}
+
+/// When, on this clock, it was `stamp` on the wall's, if it was `wall` there just before it was `now_ns` here: what lies between the two looks
+/// makes it later, never earlier. Nobody sets the wall's clock meanwhile, or that one span is wrong.
+#[must_use]
+pub fn of_stamp(stamp: Duration, wall: Duration, now_ns: u64) -> u64 {
+    let age = wall.saturating_sub(stamp);
     now_ns.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
 }
 

@@ -104,6 +104,8 @@ counts! {
     bytes,
     /// Calls that read them.
     reads,
+    /// Rests of a receiving thread that had to wait for a core.
+    rests,
 }
 
 impl Counts {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, getpriority_process, getrlimit, setpriority_process, setrlimit};
 
 use crate::field::THREAD_NAME;
 
@@ -17,10 +17,16 @@ pub fn go_first() -> bool {
     setpriority_process(None, NICENESS).is_ok()
 }
 
-/// Lets the calling thread go before nobody again.
-pub fn go_with_others() {
-    // To step back is everybody's right; who was not let before others has nothing to do.
-    let _ = setpriority_process(None, 0);
+/// The calling thread's niceness.
+#[must_use]
+pub fn niceness() -> Option<i32> {
+    getpriority_process(None).ok()
+}
+
+/// Sets the calling thread's niceness, where it may be.
+pub fn set_niceness(niceness: i32) {
+    // To step back is everybody's right; who was not let before others has nothing to take back.
+    let _ = setpriority_process(None, niceness);
 }
 
 /// How long the calling thread has waited for a core.

@@ -19,6 +19,7 @@ use snug_protocol::frame::Cursor;
 
 use crate::clock::{Timer, now_ns};
 use crate::figures::Window;
+use crate::machine::waited;
 use crate::script::Script;
 use crate::socket::{Buffer, Socket, Spec, State};
 
@@ -146,7 +147,7 @@ impl Receiver {
     /// `epoll`'s.
     pub fn run(mut self) -> std::io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        let (mut told_ns, mut is_told, mut pace) = (0, true, Pace::new(now_ns()));
+        let (mut told_ns, mut is_told, mut pace) = (0, true, Pace::new(now_ns(), waited()));
         while !self.stopping {
             self.set_timer()?;
             match self.poll.poll(&mut events, (!is_told).then_some(Duration::from_nanos(TELL_EACH_NS))) {
@@ -170,13 +171,16 @@ impl Receiver {
             }
             self.send_due();
             self.open_more();
-            is_told = began_ns >= told_ns + TELL_EACH_NS;
+            // Whoever waits for sockets to be open is told at once.
+            let all_open = self.opening == 0 && self.window.counts.opened > 0;
+            is_told = all_open || began_ns >= told_ns + TELL_EACH_NS;
             if is_told {
                 self.publish();
                 told_ns = began_ns;
             }
             let now_ns = now_ns();
-            if let Some(rest) = pace.rest_after(Duration::from_nanos(now_ns - began_ns), now_ns) {
+            if let Some(rest) = pace.rest_after(Duration::from_nanos(now_ns - began_ns), now_ns, waited) {
+                self.window.counts.rests += 1;
                 std::thread::sleep(rest);
             }
         }
@@ -194,12 +198,13 @@ impl Receiver {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Open(specs) => {
+                    pace.begin(now_ns(), waited());
                     self.to_open.extend(specs.into_iter().rev());
                     self.open_more();
                 }
                 Order::Play(script, due) => {
                     (self.script, self.due, self.due_at) = (script, due, 0);
-                    pace.begin(now_ns());
+                    pace.begin(now_ns(), waited());
                 }
                 Order::Deafen { group, deaf } => self.deafen(group, deaf),
                 Order::Drop { group, to } => {

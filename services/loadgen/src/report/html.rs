@@ -15,7 +15,7 @@ svg .y{text-anchor:end}svg .g{stroke:#e3e8eb;fill:none}svg .l{fill:none;stroke-w
 fn rows(steps: &[Step]) -> String {
     let mut out = String::from(
         "<table><tr><th>step<th>messages/s<th>deliveries/s<th>p50<th>p90<th>p99<th>p99.9<th>max ms<th>acknowledged p50<th>p99<th>CPU µs a delivery\
-         <th>by process<th>tool µs<th>tool busy<th>waited<th>a read<th>remarks</tr>",
+         <th>by process<th>tool µs<th>tool busy<th>waited<th>sent ms late<th>read ms late<th>rests<th>a read<th>remarks</tr>",
     );
     for step in steps {
         let by_process = step.cpu_us_by_process.iter().map(|(name, us)| format!("{name} {us:.2}")).collect::<Vec<_>>();
@@ -28,7 +28,7 @@ fn rows(steps: &[Step]) -> String {
         let latency = step.latency_ms.iter().map(|ms| format!("<td>{ms:.2}")).collect::<String>();
         let _ = write!(
             out,
-            "<tr><td>{}<td>{:.1}<td>{:.0}{latency}<td>{:.2}<td>{:.2}<td>{:.3}<td>{}<td>{:.3}<td>{:.0} %<td>{:.0} %<td>{:.2}<td class=bad>{remarks}</tr>",
+            "<tr><td>{}<td>{:.1}<td>{:.0}{latency}<td>{:.2}<td>{:.2}<td>{:.3}<td>{}<td>{:.3}<td>{:.0} %<td>{:.0} %<td>{:.1}<td>{:.1}<td>{}<td>{:.2}<td class=bad>{remarks}</tr>",
             escaped(&step.label),
             step.offered_per_second,
             step.deliveries_per_second,
@@ -39,6 +39,9 @@ fn rows(steps: &[Step]) -> String {
             step.own_cpu_us,
             step.busiest.0 * 100.0,
             step.busiest.1 * 100.0,
+            step.sent_late_ms,
+            step.read_late_ms,
+            step.rests,
             step.deliveries_per_read,
         );
     }

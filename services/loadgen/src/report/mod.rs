@@ -17,6 +17,9 @@ const BUSY_MAX: f64 = 0.85;
 /// Messages that were written later than this, in milliseconds, were not written when they should have been.
 const LATE_MS_MAX: f64 = 20.0;
 
+/// Later than this, in milliseconds, the kernel may have had no room for what was not read.
+const READ_LATE_MS_MAX: f64 = 500.0;
+
 /// All of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -102,6 +105,8 @@ pub struct Step {
     pub sent_late_ms: f64,
     /// 99 of a hundred reads were at most so long after the kernel had the last of what they read, in milliseconds.
     pub read_late_ms: f64,
+    /// How often its threads rested because they had to wait for a core.
+    pub rests: u64,
     /// Deliveries that are missing, came twice, out of order, or changed.
     pub wrong: u64,
     /// Why it does not count as sustained.
@@ -119,6 +124,7 @@ impl Step {
         let (counts, latency) = (&played.window.counts, played.window.latency_of_all());
         let each = |ns: u64| ns as f64 / 1_000.0 / counts.delivered.max(1) as f64;
         let sent_late_ms = played.window.sending.percentile_ms(99.0);
+        let read_late_ms = played.window.reading.percentile_ms(99.0);
         let (ran, waited) = played.cpu.busiest;
         let tool = if ran > BUSY_MAX {
             Some(format!("the tool's busiest thread ran {:.0} % of the time", ran * 100.0))
@@ -126,6 +132,8 @@ impl Step {
             Some(format!("the tool's busiest thread waited for a core {:.0} % of the time", waited * 100.0))
         } else if sent_late_ms > LATE_MS_MAX {
             Some(format!("the tool wrote messages {sent_late_ms:.0} ms late"))
+        } else if read_late_ms > READ_LATE_MS_MAX {
+            Some(format!("the tool read {read_late_ms:.0} ms late"))
         } else {
             None
         };
@@ -142,7 +150,8 @@ impl Step {
             busiest: played.cpu.busiest,
             deliveries_per_read: counts.delivered as f64 / counts.reads.max(1) as f64,
             sent_late_ms,
-            read_late_ms: played.window.reading.percentile_ms(99.0),
+            read_late_ms,
+            rests: counts.rests,
             wrong: counts.wrongs() + played.missing + played.verdict.holes + played.verdict.reordered,
             objection,
             tool,
@@ -194,7 +203,10 @@ pub fn machine() -> Vec<String> {
         format!("{cores} cores, {}", model.unwrap_or("unknown model")),
         format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         format!("load when it began: {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
-        format!("receivers {}", if is_first { "may go before others" } else { "may not go before others" }),
+        format!(
+            "receivers {}",
+            if is_first { "may go before others of their session" } else { "may not go before others" }
+        ),
     ]
 }
 

@@ -40,7 +40,7 @@ fn step(step: &Step, out: &mut String) {
     let [p50, p90, p99, _, max] = step.latency_ms;
     let _ = writeln!(
         out,
-        "  {:<28} {:>8} msg/s {:>10}/s  p50 {:>8} p90 {:>8} p99 {:>8} max {:>8} ms  {:>7} µs CPU (tool {:>6}, late {:>5} + {:>5} ms)  {}",
+        "  {:<28} {:>8} msg/s {:>10}/s  p50 {:>8} p90 {:>8} p99 {:>8} max {:>8} ms  {:>7} µs CPU (tool {:>6}, late {:>5} + {:>5} ms, {} rests)  {}",
         step.label,
         number(step.offered_per_second),
         number(step.deliveries_per_second),
@@ -52,6 +52,7 @@ fn step(step: &Step, out: &mut String) {
         number(step.own_cpu_us),
         number(step.sent_late_ms),
         number(step.read_late_ms),
+        step.rests,
         step.objection.as_deref().unwrap_or(if step.wrong == 0 { "" } else { "WRONG DELIVERIES" }),
     );
     if let Some(tool) = &step.tool {
