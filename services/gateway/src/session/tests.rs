@@ -152,6 +152,26 @@ async fn who_says_goodbye_on_a_strained_node_right_after_a_message_is_heard_with
     timeout(Duration::from_secs(1), ends).await.expect("the session ends");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_due_while_reading_pauses_is_sent_and_reading_goes_on_in_time() {
+    const LEAD: u32 = 20;
+    let store = store_with_room().await;
+    let began = Instant::now();
+    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+    let ms = |ms: u32| Duration::from_millis(ms.into());
+    tokio::time::sleep_until(began + HEARTBEAT_PERIOD - ms(LEAD + GATHERS * 3)).await;
+    let before = client.head_after(GATHERS * 3).await;
+    for number in 0..3 {
+        client.says(number).await;
+        client.endure(1).await;
+    }
+    client.endure(LEAD).await;
+    client.until(br#""type":"heartbeat""#, 1).await;
+    assert!(began.elapsed() < HEARTBEAT_PERIOD + ms(10), "{:?}", began.elapsed());
+    assert_eq!(client.head_after(1).await, before + 2, "reading pauses");
+    assert_eq!(client.head_after(GATHERS - LEAD).await, before + 3);
+}
+
 /// Lets all calls of the store pass but the first append, for a room where no other follows it.
 #[derive(Default)]
 struct HoldsFirstAppend(AtomicBool);
