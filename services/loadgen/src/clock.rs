@@ -24,8 +24,8 @@ pub fn wall() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Realtime)).unwrap_or_default()
 }
 
-/// When, on this clock, it was `stamp` on the wall's, if it was `wall` there just before it was `now_ns` here: what lies between the two looks
-/// makes it later, never earlier. Nobody sets the wall's clock meanwhile, or that one span is wrong.
+/// When, on this clock, it was `stamp` on the wall's, if it was `wall` there just before it was `now_ns` here: what lies between the two
+/// looks makes it later, never earlier. Nobody sets the wall's clock meanwhile, or that one span is wrong.
 #[must_use]
 pub fn of_stamp(stamp: Duration, wall: Duration, now_ns: u64) -> u64 {
     let age = wall.saturating_sub(stamp);

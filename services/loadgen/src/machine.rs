@@ -1,4 +1,4 @@
-//! CPU time and memory of processes, from `/proc`.
+//! CPU time and memory of processes, from `/proc`, and which threads go first.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ const NICENESS: i32 = -10;
 /// Lets the calling thread go before others, as a client on a machine of its own would; whether it may.
 #[must_use]
 pub fn go_first() -> bool {
-    setpriority_process(None, NICENESS).is_ok()
+    set_niceness(NICENESS)
 }
 
 /// The calling thread's niceness.
@@ -23,10 +23,10 @@ pub fn niceness() -> Option<i32> {
     getpriority_process(None).ok()
 }
 
-/// Sets the calling thread's niceness, where it may be.
-pub fn set_niceness(niceness: i32) {
-    // To step back is everybody's right; who was not let before others has nothing to take back.
-    let _ = setpriority_process(None, niceness);
+/// Sets the calling thread's niceness; whether it may. To step back is everybody's right.
+#[must_use]
+pub fn set_niceness(niceness: i32) -> bool {
+    setpriority_process(None, niceness).is_ok()
 }
 
 /// How long the calling thread has waited for a core.

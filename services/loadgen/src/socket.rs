@@ -16,6 +16,9 @@ use snug_protocol::{RoomId, SUBPROTOCOL};
 use crate::clock::{now_ns, of_stamp, wall};
 use crate::frame;
 
+/// Enough for the largest frame and then some.
+const BUFFER_BYTES: usize = 256 * 1024;
+
 /// A room that a socket follows.
 #[derive(Debug, Clone)]
 pub struct Follow {
@@ -102,9 +105,6 @@ pub struct Socket {
     /// Written, but not taken by the kernel.
     unsent: Vec<u8>,
 }
-
-/// Enough for the largest frame and then some.
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// What sockets are read into, one after the other.
 #[derive(Debug)]
@@ -336,13 +336,15 @@ fn take(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
 mod tests {
     use super::*;
 
-    fn socket() -> Socket {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let follows = (0..2).map(|place| Follow { place: place + 5, room: RoomId([place as u8; 16]), cursor: None });
+    fn listener() -> std::net::TcpListener {
+        std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port")
+    }
+
+    fn socket(listener: &std::net::TcpListener, follows: Vec<Follow>) -> Socket {
         let spec = Spec {
             address: listener.local_addr().expect("bound"),
             token: None,
-            follows: follows.collect(),
+            follows,
             writer: None,
             group: 0,
             receive_buffer: None,
@@ -353,16 +355,8 @@ mod tests {
     #[test]
     fn what_is_read_late_has_come_when_the_kernel_had_it() {
         const LATE: Duration = Duration::from_millis(50);
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let spec = Spec {
-            address: listener.local_addr().expect("bound"),
-            token: None,
-            follows: Vec::new(),
-            writer: None,
-            group: 0,
-            receive_buffer: None,
-        };
-        let mut socket = Socket::open(spec, 0).expect("a socket");
+        let listener = listener();
+        let mut socket = socket(&listener, Vec::new());
         let (mut server, _) = listener.accept().expect("connected");
         let mut buffer = Buffer::default();
         // Stamping begins some time after the machine's first socket has asked for it.
@@ -384,7 +378,8 @@ mod tests {
 
     #[test]
     fn a_socket_is_live_when_all_its_rooms_are_followed() {
-        let mut socket = socket();
+        let follows = (0..2).map(|place| Follow { place: place + 5, room: RoomId([place as u8; 16]), cursor: None });
+        let mut socket = socket(&listener(), follows.collect());
         let room = |place| RoomId([place; 16]);
         assert!(socket.starts_at((2, room(1)), 9).is_none(), "it asked for no such room");
         assert!(socket.starts_at((0, room(1)), 9).is_none(), "it asked for another by that id");

@@ -32,7 +32,7 @@ const OPENING_MAX: usize = 128;
 const EVENTS: usize = 1024;
 /// Sockets served between two looks at the clock.
 const BETWEEN_LOOKS: usize = 16;
-/// What happened is told this often: it takes microseconds, for hundreds of counters.
+/// What happened is told this often: to add up thousands of counters takes microseconds.
 const TELL_EACH_NS: u64 = 10_000_000;
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);

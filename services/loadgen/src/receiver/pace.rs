@@ -36,7 +36,8 @@ impl Pace {
         if self.is_crowded
             && let Some(niceness) = self.niceness
         {
-            set_niceness(niceness);
+            // Who was not let before others has nothing to take back.
+            let _ = set_niceness(niceness);
         }
         *self = Self { niceness: self.niceness, is_crowded: false, looked_ns: now_ns, waited };
     }

@@ -16,7 +16,6 @@ use svg::Series;
 const BUSY_MAX: f64 = 0.85;
 /// Messages that were written later than this, in milliseconds, were not written when they should have been.
 const LATE_MS_MAX: f64 = 20.0;
-
 /// Later than this, in milliseconds, the kernel may have had no room for what was not read.
 const READ_LATE_MS_MAX: f64 = 500.0;
 
