@@ -7,8 +7,8 @@ use super::{Report, Result, Step, text};
 use crate::observer::Sample;
 
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1240px;padding:0 1rem;color:#1c2227;background:#fff}\
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}table{border-collapse:collapse;margin:.6rem 0;font-variant-numeric:tabular-nums}\
-th,td{padding:.2rem .6rem;border-bottom:1px solid #dde3e7;text-align:right}th:first-child,td:first-child{text-align:left}\
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}table{display:block;overflow-x:auto;border-collapse:collapse;margin:.6rem 0;font-variant-numeric:tabular-nums}\
+th,td{padding:.2rem .4rem;border-bottom:1px solid #dde3e7;text-align:right}th:first-child,td:first-child{text-align:left}\
 svg{width:460px;max-width:100%;margin:.3rem .6rem .3rem 0}svg text{font:9.5px system-ui,sans-serif;fill:#444}svg .t{font-size:11px;font-weight:600}\
 svg .y{text-anchor:end}svg .g{stroke:#e3e8eb;fill:none}svg .l{fill:none;stroke-width:1.6}.bad{color:#a61e3c}summary{cursor:pointer}";
 
