@@ -10,6 +10,7 @@
 
 #![allow(clippy::duplicate_mod, reason = "`statements` is one text, compiled for each database on purpose")]
 
+mod calling;
 mod error;
 mod memory;
 mod metrics;
@@ -21,6 +22,7 @@ mod store;
 mod transfer;
 mod types;
 
+pub use calling::{BatchHeld, BeforeBatch, Called, Callers, callers};
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
 pub use metrics::{StoreFailure, StoreMetrics};

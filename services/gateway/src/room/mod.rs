@@ -241,12 +241,6 @@ impl Rooms {
         self.shared.round.commits_gather()
     }
 
-    /// The same of what comes from sockets and what goes to them.
-    #[must_use]
-    pub fn sockets_gather(&self) -> Duration {
-        self.shared.round.sockets_gather()
-    }
-
     /// How many rooms are followed.
     #[must_use]
     pub fn followed_count(&self) -> usize {

@@ -3,8 +3,7 @@
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
 //! within `GATHER_LIMIT` after that goes out together: a room that is quick to write to and gets fewer messages than that never waits.
 //! While a room is still writing, what comes waits for the end of that, and then as long again. And where the node is strained, which is to
-//! say that its rounds come late while it delivers much, all its rooms gather for longer, and so do commits and what comes from sockets
-//! (`strain`). All up to a limit: so the more there is to do, in this room or in others, the more is done in one write, and the less there
+//! say that its rounds come late while it delivers much, all its rooms gather for longer, and so do commits (`strain`). All up to a limit: so the more there is to do, in this room or in others, the more is done in one write, and the less there
 //! is to do.
 
 use std::sync::{Arc, Mutex};
@@ -109,8 +108,8 @@ impl Round {
         self.strain.commits_gather()
     }
 
-    pub(super) fn sockets_gather(&self) -> Duration {
-        self.strain.sockets_gather()
+    pub(super) fn rooms_gather(&self) -> Duration {
+        self.strain.rooms_gather()
     }
 
     /// So many deliveries were made. Where that is much, rounds begin, to see whether they come late.
@@ -131,7 +130,7 @@ impl Round {
 impl Rooms {
     /// The room has grown: its followers hear of it now, or with what comes in the next moment.
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
-        match room.pace.grown(Instant::now(), self.shared.round.sockets_gather()) {
+        match room.pace.grown(Instant::now(), self.shared.round.rooms_gather()) {
             Next::Now => self.spawn_fan_out(Arc::clone(room)),
             Next::WithRound(from) => self.shared.round.join(from, Arc::clone(room)),
             Next::Nothing => {}
@@ -142,7 +141,7 @@ impl Rooms {
         let rooms = self.clone();
         self.shared.tasks.spawn(async move {
             rooms.fan_out(&room).await;
-            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.sockets_gather()) {
+            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.rooms_gather()) {
                 rooms.shared.round.join(from, room);
             }
         });

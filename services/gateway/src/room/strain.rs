@@ -1,4 +1,4 @@
-//! How long a node's commits, rooms and sessions gather for the sake of all that it has to do.
+//! How long a node's commits and rooms gather for the sake of all that it has to do.
 //!
 //! It takes two things together. Rounds come late: somebody waits for a core. And the node delivers so much that gathering would help: else
 //! it is others who keep the cores busy, such as passwords being hashed, and waiting would make nothing better. What is counted is
@@ -19,8 +19,8 @@ const LIMIT: Duration = Duration::from_millis(200);
 const LATE_AT_REST: Duration = Duration::from_millis(2);
 /// How many times as long as its rounds come late commits gather.
 const FACTOR: u32 = 48;
-/// The part of that for which gathers what goes to sockets and what comes from them.
-const SOCKETS_SHARE: u32 = 4;
+/// The part of that for which rooms gather.
+const ROOMS_SHARE: u32 = 4;
 /// Rounds over which their lateness is averaged.
 const ROUNDS: u32 = 16;
 /// What a delivery takes a core, if it is written by itself (ARCHITECTURE.md, Performance).
@@ -101,10 +101,10 @@ impl Strain {
         Duration::from_micros(self.gathers_us.load(Ordering::Relaxed))
     }
 
-    /// How long a room gathers what was committed, and a session what its client sends. A little: what comes to a room soon after was
-    /// committed by other nodes, and what waits for its commit is not to wait as long again before and after it.
-    pub fn sockets_gather(&self) -> Duration {
-        self.commits_gather() / SOCKETS_SHARE
+    /// How long a room gathers what was committed. A little: what comes to it soon after was committed by other nodes, and what waits for its
+    /// commit is not to wait as long again behind it.
+    pub fn rooms_gather(&self) -> Duration {
+        self.commits_gather() / ROOMS_SHARE
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_and_sockets_gather_where_rounds_are_late_and_there_is_much_to_deliver() {
+    fn commits_and_rooms_gather_where_rounds_are_late_and_there_is_much_to_deliver() {
         let ms = Duration::from_millis;
         assert_eq!(after(LATE_AT_REST, 100_000).commits_gather(), AT_REST, "in time: nobody waits for a core");
         assert_eq!(after(ms(8), 8_000).commits_gather(), AT_REST, "little to deliver: others keep the cores busy");
@@ -149,11 +149,7 @@ mod tests {
         assert!((ms(90)..=ms(96)).contains(&late), "two milliseconds more than usual: {late:?}");
         let most = after(ms(500), 10_000_000);
         assert!((LIMIT - ms(1)..=LIMIT).contains(&most.commits_gather()), "{:?}", most.commits_gather());
-        assert_eq!(
-            most.sockets_gather(),
-            most.commits_gather() / 4,
-            "what other nodes write to a room goes out with it"
-        );
+        assert_eq!(most.rooms_gather(), most.commits_gather() / 4, "what other nodes write to a room goes out with it");
     }
 
     #[test]

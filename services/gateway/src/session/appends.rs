@@ -50,6 +50,15 @@ impl Appends {
         self.pop_done().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Hands the store what is new.
+    pub(super) async fn hand_over(&mut self) {
+        std::future::poll_fn(|cx| {
+            self.carry_on(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Hands the store what is new, and tells others of what it has answered.
     fn carry_on(&mut self, cx: &mut Context<'_>) {
         let (mut waits_in, mut all_news) = (None, Vec::new());

@@ -10,7 +10,7 @@ use snug_protocol::{EnvelopeError, EnvelopeHash, ErrorBody, ErrorCode, RoomId, S
 use snug_store::{FollowState, Standing, StoreError};
 use tokio::time::Instant;
 
-use super::{Ending, Resumed, Session, Subscription};
+use super::{Ending, Resumed, Session, SessionParts, Subscription};
 use crate::auth::right;
 use crate::chat::{ChatError, store_code};
 use crate::presence::Attendance;
@@ -89,6 +89,8 @@ impl Session {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
         self.appends.push(id, self.parts.chat.send_message(frame.envelope));
+        let SessionParts { rooms, store, .. } = &*self.parts;
+        self.reading.after_message(bytes.len(), rooms.commits_gather(), || store.before_batch(room));
     }
 
     /// Sees to a control frame, but for one that asks to follow a room: that takes time, and is returned.

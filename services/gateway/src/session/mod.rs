@@ -1,13 +1,13 @@
 //! One authenticated socket: a set of cursors over rooms.
 //!
 //! Most of what a socket is sent its rooms write themselves (`room::fan_out`); here is what else there is to say, and who is behind.
-//! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors, `appends` are
-//! what it has sent and waits for, `rights` whether it may go on, `rates` how much it may ask for, `ending` how it ends. `table` knows all
+//! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors, `reading` when it
+//! reads, `appends` are what it has sent and waits for, `rights` whether it may go on, `rates` how much it may ask for, `ending` how it ends. `table` knows all
 //! sessions of this node. What is absent: queues of messages; a slow reader has a cursor, not a backlog in memory.
 //!
 //! A node has tens of thousands of these, nearly all idle, and at times very many are woken at once. So the task is small (what is rare or
 //! large is boxed), owns no buffers, and on its way from a wake-up to the write takes no lock but the room's and the socket's, and sets no
-//! timer. Only a sender's on a strained node sets one, to be woken less often (`pauses_after`).
+//! timer. Only a sender's on a strained node sets one, to be woken less often (`reading`).
 
 mod appends;
 mod counters;
@@ -15,6 +15,7 @@ mod ending;
 mod inbound;
 mod outbound;
 mod rates;
+mod reading;
 mod rights;
 mod table;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use crate::wire::{Broken, Message, Socket};
 use appends::Appends;
 use ending::Ending;
 use rates::CONTROLS;
+use reading::Reading;
 
 pub use counters::{Closed, Resumed, SessionCounters};
 pub use ending::refuse;
@@ -54,10 +56,6 @@ pub use table::{Admission, SessionTable};
 const APPENDS_IN_FLIGHT_MAX: usize = 32;
 /// Control frames of a session that wait to be written; then its socket is not read.
 const REPLIES_QUEUED_MAX: usize = 64;
-/// A message of more bytes is worth a read of its own.
-const READ_TOGETHER_BYTES_MAX: usize = 4 * 1024;
-/// Reading pauses for no less: a timer has a grain, and costs as much as some reads.
-const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// How often an open socket's token is checked without being told to.
 const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(180);
 /// How soon it is checked again when the store did not answer: not so soon that all sessions together keep the store from coming back.
@@ -145,10 +143,8 @@ struct Session {
     controls: Bucket,
     /// Its client was too fast: its frames are left lying until then.
     deaf_until: Option<Instant>,
-    /// The node is strained: until then only those of its frames are taken that came with the last.
-    reads_from: Option<Instant>,
-    /// When it was last read or began to be read again, as far as the node was strained.
-    heard_at: Instant,
+    /// While it pauses only those of its frames are taken that came with the last.
+    reading: Reading,
     heartbeat: Heartbeat,
     next_token_check: Instant,
 }
@@ -181,8 +177,7 @@ pub async fn run(mut socket: Socket, parts: Arc<SessionParts>, caller: Authentic
         typing: HashMap::new(),
         controls: Bucket::full(CONTROLS),
         deaf_until: None,
-        reads_from: None,
-        heard_at: now,
+        reading: Reading::new(now),
         heartbeat: Heartbeat { next: now + HEARTBEAT_PERIOD, due: None },
         next_token_check: now + TOKEN_CHECK_PERIOD,
         parts,
@@ -253,6 +248,7 @@ impl Session {
 
     /// Sees to something that may wait for the store or the bus, while this session's appends go on.
     async fn aside<T>(&mut self, work: impl for<'a> FnOnce(&'a mut Self) -> BoxFuture<'a, T>) -> T {
+        self.reading.end_pause();
         // Nothing in `work` appends: entries of members come by `send`, which waits for nothing.
         let (mut appends, mut acknowledged) = (self.appends.take(), Vec::new());
         let outcome = appends.during(&mut acknowledged, work(self)).await;
@@ -274,27 +270,22 @@ impl Session {
         if news.has(News::CLOSE) {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
         }
-        let asks = |news: News| news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
-        if self.riding.is_some() && (asks(news) || is_due || !matches!(frame, None | Some(Ok(Message::Binary(_))))) {
-            // What comes now may wait, and a room that finds its follower elsewhere could not have it look; or it is to be answered.
-            self.riding = None;
-            self.flush(socket).await?;
+        let asks = news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
+        if asks || is_due {
+            // What comes now may wait, and a room that finds its follower elsewhere could not have it look.
+            self.end_ride(socket).await?;
             // With what was told while a slow reader took its time.
             news = news.and(std::mem::take(&mut self.unseen));
         }
         self.has_ephemerals |= news.has(News::EPHEMERALS);
         // Before the clock: an answer that is here already is not late.
         if let Some(frame) = frame {
-            // Anything heard is a sign of life.
-            let answered = self.heartbeat.due.take().is_some();
-            let frame = frame?;
-            let pauses = self.pauses_after(&frame);
-            self.read(frame).await?;
-            if answered || pauses || self.deaf_until.is_some() {
+            self.read_all(socket, frame).await?;
+            if timer.deadline() != self.next_due() {
                 timer.as_mut().reset(self.next_due());
             }
         }
-        if asks(news) {
+        if news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS)) {
             self.aside(|session| Box::pin(session.look_around(news))).await?;
         }
         if is_due {
@@ -304,41 +295,51 @@ impl Session {
         Ok(())
     }
 
-    fn next_due(&self) -> Instant {
-        let due = self.heartbeat.due.unwrap_or(self.heartbeat.next).min(self.next_token_check);
-        [self.deaf_until, self.reads_from].into_iter().flatten().fold(due, Instant::min)
+    /// Reads a frame and those that came with it, as far as they are to be taken now, and hands the store what a commit waits for.
+    async fn read_all(&mut self, socket: &mut Socket, first: Result<Message, Broken>) -> Result<(), Ending> {
+        // Anything heard is a sign of life.
+        self.heartbeat.due = None;
+        let mut next = Some(first);
+        while let Some(frame) = next {
+            let frame = frame?;
+            if !matches!(frame, Message::Binary(_)) {
+                // It is to be answered, or may wait.
+                self.end_ride(socket).await?;
+            }
+            self.read(frame).await?;
+            next = if self.listens() { socket.recv_more().transpose() } else { None };
+        }
+        if self.reading.is_awaited() {
+            self.appends.hand_over().await;
+            self.reading.release();
+        }
+        Ok(())
     }
 
-    /// Has what comes next gather in the system's buffer, where a message follows another on a strained node: one that is read by itself
-    /// takes a wake-up of this session and a read. Whether it does so from now on.
-    fn pauses_after(&mut self, frame: &Message) -> bool {
-        let gathers = self.parts.rooms.sockets_gather();
-        let is_small = matches!(frame, Message::Binary(bytes) if bytes.len() <= READ_TOGETHER_BYTES_MAX);
-        if !is_small || gathers < PAUSE_MIN || self.reads_from.is_some() {
-            return false;
-        }
-        let now = Instant::now();
-        let follows = now - std::mem::replace(&mut self.heard_at, now) < gathers * 2;
-        self.reads_from = follows.then(|| now + gathers);
-        follows
+    /// Acknowledgements are left lying no longer.
+    async fn end_ride(&mut self, socket: &mut Socket) -> Result<(), Ending> {
+        if self.riding.take().is_some() { self.flush(socket).await } else { Ok(()) }
+    }
+
+    fn next_due(&self) -> Instant {
+        let due = self.heartbeat.due.unwrap_or(self.heartbeat.next).min(self.next_token_check);
+        [self.deaf_until, self.reading.pauses_until()].into_iter().flatten().fold(due, Instant::min)
     }
 
     /// The client's next frame, if it is to be taken now.
-    fn poll_frame(
-        &mut self,
-        socket: &mut Socket,
-        mut timer: Pin<&mut Sleep>,
-        cx: &mut Context<'_>,
-    ) -> Option<Result<Message, Broken>> {
-        if self.reads_from == Some(timer.deadline()) && timer.as_mut().poll(cx).is_ready() {
-            (self.reads_from, self.heard_at) = (None, Instant::now());
-            timer.reset(self.next_due());
+    fn poll_frame(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Option<Result<Message, Broken>> {
+        let frame = if !self.listens() {
+            self.reading.end_pause();
+            None
+        } else if self.reading.poll_reads(cx) {
+            ready(socket.poll_recv(cx))
+        } else {
+            socket.recv_more().transpose()
+        };
+        if frame.is_none() {
+            self.reading.release();
         }
-        match self.reads_from {
-            _ if !self.listens() => None,
-            None => ready(socket.poll_recv(cx)),
-            Some(_) => socket.recv_more().transpose(),
-        }
+        frame
     }
 
     /// Whether frames are taken from the socket at present.
@@ -361,7 +362,7 @@ impl Session {
                 self.acknowledge(id, room, outcome);
                 has_acknowledged = true;
             }
-            let frame = self.poll_frame(socket, timer.as_mut(), cx);
+            let frame = self.poll_frame(socket, cx);
             let is_due = timer.as_mut().poll(cx).is_ready();
             if news == News::NONE && !has_acknowledged && frame.is_none() && !is_due {
                 return Poll::Pending;
@@ -388,7 +389,7 @@ impl Session {
     async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.heartbeat.due.is_some_and(|due| due <= now) {
-            if self.listens() && self.reads_from.is_none() {
+            if self.listens() && self.reading.pauses_until().is_none() {
                 return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
             }
             // The answer may lie there, unread for the sake of what was asked before, or of others.
@@ -397,6 +398,7 @@ impl Session {
         if self.deaf_until.is_some_and(|until| until <= now) {
             self.deaf_until = None;
         }
+        self.reading.look(now);
         if self.heartbeat.due.is_none() && self.heartbeat.next <= now {
             self.replies.push(outbound::heartbeat(&mut self.subscriptions, &self.parts.rooms.counters().losses));
             self.heartbeat = Heartbeat { next: now + HEARTBEAT_PERIOD, due: Some(now + HEARTBEAT_ANSWER_LIMIT) };

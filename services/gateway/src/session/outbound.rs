@@ -90,6 +90,7 @@ impl Session {
                 }
                 Due::Behind => {
                     has_read = true;
+                    self.reading.end_pause();
                     // What was left lying for a room's write must not wait for the store.
                     flush_at_once(socket).await;
                     let reading = Box::pin(subscription.following.backlog(cursor));
@@ -144,6 +145,7 @@ impl Session {
         if let Poll::Ready(outcome) = std::future::poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await {
             return outcome.map_err(Ending::from);
         }
+        self.reading.end_pause();
         let mut flushed = pin!(timeout(SLOW_READER_LIMIT, socket.flush()));
         loop {
             let outcome = tokio::select! {

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use snug_bus::{BusEvent, Listener};
 use snug_protocol::frame::ClientFrame;
 use snug_protocol::{EntryKind, Envelope, Header};
-use snug_store::{Gate, LogRead, MemoryStore, Passage};
+use snug_store::{BeforeBatch, Called, Callers, Gate, LogRead, MemoryStore, Passage, callers};
 use tokio::io::AsyncReadExt;
 
 use self::client::{Client, GATHERS, TOKEN, masked, message, others_have_their_turns, text};
 use super::*;
 use crate::room::testing::{ANA, ROOM, envelope, found_room, store_with_room};
+use futures_util::FutureExt as _;
 
 /// More than a test has a client not read.
 const UNREAD_BYTES_MAX: usize = 1 << 20;
@@ -111,11 +112,42 @@ async fn what_a_quick_writer_is_acknowledged_goes_out_with_what_its_room_has_to_
     assert!(writes <= 6, "{writes} writes for {MESSAGES} messages and as many acknowledgements");
 }
 
-#[tokio::test(start_paused = true)]
-async fn on_a_strained_node_messages_that_follow_each_other_are_read_together_and_the_first_at_once() {
-    let store = store_with_room().await;
-    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+/// Has batches that begin when a test says so; appends wait for none.
+struct Batches(Callers);
+
+impl Gate for Batches {
+    fn arrive(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn leave(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn reads(&self, _read: LogRead) {}
+
+    fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
+        (room == ROOM).then(|| self.0.before_batch()).flatten()
+    }
+}
+
+/// A client that has been silent for long, on a strained node, and what calls before each batch.
+async fn strained() -> (Client, Called, u64) {
+    strained_reader(UNREAD_BYTES_MAX).await
+}
+
+async fn strained_reader(unread_bytes_max: usize) -> (Client, Called, u64) {
+    let (callers, called) = callers();
+    let store = MemoryStore::default().behind(Arc::new(Batches(callers)));
+    found_room(&store).await;
+    let client = Client::that_follows(&store, ANA, unread_bytes_max).await;
     let before = client.head_after(GATHERS * 3).await;
+    (client, called, before)
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_strained_node_messages_that_follow_each_other_are_read_with_the_batch_and_the_first_at_once() {
+    let (mut client, mut batch, before) = strained().await;
     client.says(0).await;
     assert_eq!(client.head_after(1).await, before + 1, "after a pause: at once");
     client.says(1).await;
@@ -124,10 +156,12 @@ async fn on_a_strained_node_messages_that_follow_each_other_are_read_together_an
         client.says(number).await;
         assert_eq!(client.head_after(10).await, before + 2, "these wait for each other");
     }
-    assert_eq!(client.head_after(GATHERS - 28).await, before + 5, "no longer than sockets gather");
+    client.called_by(&mut batch).await;
+    assert_eq!(client.head().await, before + 5, "when the batch begins, all are there");
     client.says(5).await;
-    assert_eq!(client.head_after(20).await, before + 5, "and what follows them waits again");
-    assert_eq!(client.head_after(GATHERS - 18).await, before + 6);
+    assert_eq!(client.head_after(GATHERS - 1).await, before + 5, "and what follows them waits again");
+    client.called_by(&mut batch).await;
+    assert_eq!(client.head().await, before + 6);
     client.endure(GATHERS * 3).await;
     client.says(6).await;
     assert_eq!(client.head_after(1).await, before + 7, "after a pause again at once");
@@ -137,27 +171,59 @@ async fn on_a_strained_node_messages_that_follow_each_other_are_read_together_an
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_no_batch_begins_reading_goes_on() {
+    let (mut client, _batch, before) = strained().await;
+    for number in 0..3 {
+        client.says(number).await;
+        client.endure(1).await;
+    }
+    assert_eq!(client.head_after(GATHERS * 2 - 5).await, before + 2);
+    assert_eq!(client.head_after(5).await, before + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_does_not_wait_for_who_has_nothing_to_say_or_does_not_listen() {
+    /// Less than an entry and its acknowledgement.
+    const FEW_BYTES: usize = 400;
+    let (mut client, mut batch, _) = strained().await;
+    for number in 0..2 {
+        client.says(number).await;
+        client.endure(1).await;
+    }
+    let now = Instant::now();
+    client.called_by(&mut batch).await;
+    assert_eq!(now.elapsed(), Duration::ZERO, "nothing more was said");
+    let (mut client, mut batch, _) = strained_reader(FEW_BYTES).await;
+    client.says(0).await;
+    client.until(br#""type":"sent""#, 1).await;
+    client.says(1).await;
+    client.endure(1).await;
+    assert_eq!(batch.some_wait().now_or_never(), Some(true));
+    let now = Instant::now();
+    client.called_by(&mut batch).await;
+    assert_eq!(now.elapsed(), Duration::ZERO, "the session waits for a slow reader");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_says_goodbye_on_a_strained_node_right_after_a_message_is_heard_with_it() {
-    let store = store_with_room().await;
-    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
-    let before = client.head_after(GATHERS * 3).await;
+    let (mut client, mut batch, before) = strained().await;
     for number in 0..3 {
         client.says(number).await;
         client.endure(1).await;
     }
     client.say(&masked(8, &close::NORMAL.to_be_bytes())).await;
     assert_eq!(client.head_after(1).await, before + 2, "reading pauses");
-    assert_eq!(client.head_after(GATHERS).await, before + 3);
+    client.called_by(&mut batch).await;
+    assert_eq!(client.head_after(1).await, before + 3);
     let ends = async { while client.stream.read_buf(&mut client.came).await.expect("the session is there") > 0 {} };
     timeout(Duration::from_secs(1), ends).await.expect("the session ends");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_is_due_while_reading_pauses_is_sent_and_reading_goes_on_in_time() {
+async fn a_heartbeat_that_is_due_while_reading_pauses_is_sent_and_reading_goes_on_with_the_batch() {
     const LEAD: u32 = 20;
-    let store = store_with_room().await;
     let began = Instant::now();
-    let mut client = Client::that_follows(&store, ANA, UNREAD_BYTES_MAX).await;
+    let (mut client, mut batch, _) = strained().await;
     let ms = |ms: u32| Duration::from_millis(ms.into());
     tokio::time::sleep_until(began + HEARTBEAT_PERIOD - ms(LEAD + GATHERS * 3)).await;
     let before = client.head_after(GATHERS * 3).await;
@@ -169,7 +235,8 @@ async fn a_heartbeat_that_is_due_while_reading_pauses_is_sent_and_reading_goes_o
     client.until(br#""type":"heartbeat""#, 1).await;
     assert!(began.elapsed() < HEARTBEAT_PERIOD + ms(10), "{:?}", began.elapsed());
     assert_eq!(client.head_after(1).await, before + 2, "reading pauses");
-    assert_eq!(client.head_after(GATHERS - LEAD).await, before + 3);
+    client.called_by(&mut batch).await;
+    assert_eq!(client.head().await, before + 3);
 }
 
 /// Lets all calls of the store pass but the first append, for a room where no other follows it.

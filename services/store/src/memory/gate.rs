@@ -12,7 +12,7 @@ use snug_protocol::{RoomId, Seq};
 
 use super::room::new_history;
 use super::{Memory, State};
-use crate::{Store, StoreError};
+use crate::{BeforeBatch, Store, StoreError};
 
 /// Whether a call gets through, when the gate has decided.
 pub type Passage = Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -28,6 +28,11 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Entries are read.
     fn reads(&self, read: LogRead);
+
+    /// Who is about to leave messages to `room` where they are asks for the next batch. The store in memory has none of its own.
+    fn before_batch(&self, _room: RoomId) -> Option<BeforeBatch> {
+        None
+    }
 }
 
 /// A reading of the entries after one.
@@ -134,6 +139,10 @@ impl Gated {
             gate.reads(LogRead { room, after, limit, bytes_max, found: found.len() });
         }
         Ok(found)
+    }
+
+    pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
+        self.before.as_ref().and_then(|(gate, _)| gate.before_batch(room))
     }
 
     pub fn close(&self) {

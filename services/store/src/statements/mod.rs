@@ -27,14 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use snug_protocol::Envelope;
+use snug_protocol::{Envelope, RoomId};
 use tokio_util::task::TaskTracker;
 
 #[cfg(test)]
 use super::explain;
 use super::{Connection, Pool, Query, Row, dialect, growth, lists, locks, open};
 use crate::sql::Scope;
-use crate::{AppendError, Appended, Durability, StoreError, StoreMetrics};
+use crate::{AppendError, Appended, BeforeBatch, Durability, StoreError, StoreMetrics};
 pub(super) use writer::Writer;
 
 /// An open database.
@@ -80,6 +80,10 @@ impl Database {
 
     pub fn gather(&self, time: Duration) {
         self.writer.gather(time);
+    }
+
+    pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
+        self.writer.before_batch(room)
     }
 
     pub fn writes_waiting(&self) -> usize {

@@ -1,7 +1,8 @@
 //! The tasks that write. Each has a connection of its own, and queues that are fair where a database's locks are not.
 //!
 //! Group commit needs no timer: the first message is committed at once, and what arrives while that commit is in flight is the next
-//! batch. Only on a node that has more to do than it has time for is a batch held back, see [`Writer::gather`]. Other writes are a transaction each and take turns with the batches. SQLite has one writer at a time and so one task;
+//! batch. Only on a node that has more to do than it has time for is a batch held back, see [`Writer::gather`]; callers may leave there
+//! what they have until it begins ([`calling`](crate::calling)). Other writes are a transaction each and take turns with the batches. SQLite has one writer at a time and so one task;
 //! Postgres has several, and a room always goes to the same one: its order is kept, and a node never waits for itself.
 
 mod task;
@@ -22,10 +23,11 @@ use tokio_util::task::TaskTracker;
 
 use super::open::Opener;
 use super::{Connection, Pool};
+use crate::calling::{Callers, callers};
 use crate::error::Failure;
 use crate::sql::Scope;
 use crate::sql::batch::{Draft, Waiting};
-use crate::{AppendError, Appended, StoreError, StoreMetrics};
+use crate::{AppendError, Appended, BeforeBatch, StoreError, StoreMetrics};
 
 /// Messages in a task's queue; what comes then is refused. At 24 KiB each 1.6 GB, of at least 2,048 senders: each has 32 on their way.
 const APPENDS_QUEUED_MAX: usize = 65_536;
@@ -76,6 +78,7 @@ pub(in super::super) struct Writer {
 struct Lane {
     appends: mpsc::Sender<Waiting>,
     writes: mpsc::Sender<Write>,
+    callers: Callers,
     ended: CancellationToken,
 }
 
@@ -100,11 +103,12 @@ impl Writer {
         let lanes = connections.into_iter().map(|connection| {
             let (append_queue, appends) = mpsc::channel(APPENDS_QUEUED_MAX);
             let (write_queue, writes) = mpsc::channel(WRITES_QUEUED_MAX);
+            let (callers, called) = callers();
             let ended = CancellationToken::new();
-            let queues = (appends, writes);
+            let queues = task::Queues { appends, writes, called };
             let task = task::Task::new(queues, connection, ways.clone(), shared.clone(), ended.clone().drop_guard());
             tasks.spawn(task.run());
-            Lane { appends: append_queue, writes: write_queue, ended }
+            Lane { appends: append_queue, writes: write_queue, callers, ended }
         });
         Self { lanes: lanes.collect(), hasher: RandomState::new(), shared }
     }
@@ -118,6 +122,11 @@ impl Writer {
     /// ended are small and many. The first message after a pause never waits.
     pub fn gather(&self, time: Duration) {
         self.shared.gathers_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Resolves when the task that writes to `room` is about to begin its next batch, once messages are there and it has gathered.
+    pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
+        self.lane(room).callers.before_batch()
     }
 
     /// How much is in the queues.
@@ -228,7 +237,8 @@ mod tests {
     #[test]
     fn what_finds_the_queue_full_or_closed_is_refused_at_once_and_what_is_in_it_stays() {
         let (appends, mut queue) = mpsc::channel(2);
-        let lane = Lane { appends, writes: mpsc::channel(1).0, ended: CancellationToken::new() };
+        let (writes, callers, ended) = (mpsc::channel(1).0, callers().0, CancellationToken::new());
+        let lane = Lane { appends, writes, callers, ended };
         let append = |counter| lane.append(waiting(1, counter, 256).draft.envelope);
         let answers = [0, 1, 2].map(append);
         assert!(answers[0].is_ok() && answers[1].is_ok());

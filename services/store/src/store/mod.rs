@@ -11,13 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_protocol::DeviceId;
+use snug_protocol::{DeviceId, RoomId};
 use tokio_util::task::TaskTracker;
 
 use crate::memory::{Gated, MemoryStore};
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::sqlite::{Sqlite, SqliteOptions};
-use crate::{Durability, OpenError, Quotas, StoreError, StoreMetrics, Swept, Token};
+use crate::{BeforeBatch, Durability, OpenError, Quotas, StoreError, StoreMetrics, Swept, Token};
 
 /// The database. Cheap to clone; all clones are one store.
 ///
@@ -118,6 +118,17 @@ impl Store {
             Backend::Sqlite(sqlite) => sqlite.gather(time),
             Backend::Postgres(postgres) => postgres.gather(time),
             Backend::Memory(_) => {}
+        }
+    }
+
+    /// For who leaves messages to `room` where they are until the commit begins that is to take them: resolves then, and that commit waits,
+    /// some milliseconds at most, until what it resolves to is dropped. `None`: nothing that is worth waiting for.
+    #[must_use]
+    pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.before_batch(room),
+            Backend::Postgres(postgres) => postgres.before_batch(room),
+            Backend::Memory(memory) => memory.before_batch(room),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Messages that are committed together.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use snug_protocol::Seq;
 use snug_store::Store;
 use tokio_util::task::TaskTracker;
@@ -12,6 +14,7 @@ use crate::fixture::{Behind, Instance, behind, device, log, new_room, room_of, t
 
 behind![
     on_a_strained_node_messages_that_follow_others_go_together_and_nothing_else_waits,
+    who_leaves_messages_where_they_are_is_called_before_the_batch_that_is_to_take_them,
     of_a_batch_that_the_database_refuses_nothing_stays,
     however_many_messages_wait_each_sender_s_are_appended_in_the_order_they_were_sent,
 ];
@@ -43,6 +46,30 @@ async fn on_a_strained_node_messages_that_follow_others_go_together_and_nothing_
     assert_eq!(batches(), 2);
     store.gather(Duration::ZERO);
     Instance::new(room, device(1), MESSAGES + 1).say(&store).await;
+}
+
+async fn who_leaves_messages_where_they_are_is_called_before_the_batch_that_is_to_take_them(store: Store, _: Behind) {
+    let room = room_of(&store, 1, &[device(1)]).await;
+    let batches = || store.metrics().batches.read().count();
+    store.gather(Duration::from_millis(200));
+    Instance::new(room, device(1), 0).say(&store).await;
+    let called = store.before_batch(room).expect("there is a batch to wait for");
+    let [early, late] = [1, 2].map(|instance| Instance::new(room, device(1), instance).message());
+    let when_called = async {
+        let held = called.await.expect("it is called");
+        let mut late = pin!(store.append(late));
+        assert!((&mut late).now_or_never().is_none(), "it is handed over");
+        drop(held);
+        late.await
+    };
+    let (early, late) = tokio::join!(store.append(early), when_called);
+    assert!(early.is_ok() && late.is_ok(), "{early:?} {late:?}");
+    assert_eq!(batches(), 2, "the batch has waited");
+    let called = store.before_batch(room).expect("there is a batch to wait for");
+    assert!(called.await.is_some(), "though nobody else sends anything");
+    let called = store.before_batch(room).expect("there is a batch to wait for");
+    store.close().await;
+    assert!(called.await.is_none() && store.before_batch(room).is_none());
 }
 
 async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind: Behind) {

@@ -8,7 +8,7 @@ use std::task::Context;
 use snug_bus::{Backplane, Bus, NodeId};
 use snug_protocol::frame::{ClientFrame, SendFrame};
 use snug_protocol::{DeviceId, EntryKind, Envelope};
-use snug_store::Store;
+use snug_store::{Called, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio_util::task::TaskTracker;
 
@@ -21,9 +21,9 @@ use crate::room::testing::{ANA, ROOM, envelope};
 pub(super) const TOKEN: [u8; 32] = [1; 32];
 const DAY: Duration = Duration::from_secs(86_400);
 
-const STRAIN: Duration = Duration::from_millis(200);
-/// How many milliseconds its sockets gather then.
-pub(super) const GATHERS: u32 = 50;
+/// How many milliseconds commits gather on a strained node.
+pub(super) const GATHERS: u32 = 200;
+const STRAIN: Duration = Duration::from_millis(GATHERS as u64);
 
 struct Counting {
     inner: DuplexStream,
@@ -183,8 +183,18 @@ impl Client {
         others_have_their_turns().await;
     }
 
+    /// A batch begins on a node that is strained.
+    pub(super) async fn called_by(&self, batch: &mut Called) {
+        self.rooms.pretend_strain(STRAIN);
+        batch.call().await;
+    }
+
     pub(super) async fn head_after(&self, milliseconds: u32) -> u64 {
         self.endure(milliseconds).await;
+        self.head().await
+    }
+
+    pub(super) async fn head(&self) -> u64 {
         self.rooms.follow(ROOM, ANA, Seq::ZERO, Arc::default()).await.expect("memory").expect("a room").1.room.head.0
     }
 

@@ -43,7 +43,7 @@ pub(super) fn messages(sources: &Sources, to: &mut Families) {
     );
     to.gauge(
         "snug_gather_seconds",
-        "How long messages gather for their commit, and a quarter of that before and after it, since the node comes late with what it does; 0: they do not.",
+        "How long messages gather for their commit, and a quarter of that after it in their rooms, since the node comes late with what it does; 0: they do not.",
         sources.handles.session.rooms.commits_gather().as_secs_f64(),
     );
 }

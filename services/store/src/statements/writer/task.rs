@@ -14,6 +14,7 @@ use super::super::Connection;
 use super::super::open::Opener;
 use super::{APPENDS_IN_HAND_MAX, QUEUE_LIMIT, Shared, Ways, Write, too_many};
 use crate::StoreError;
+use crate::calling::Called;
 use crate::sql::batch::{self, Waiting};
 use crate::sql::contended::Contended;
 use crate::sql::recent::Recent;
@@ -49,9 +50,18 @@ struct Away {
     pause: Duration,
 }
 
+/// What a task is given to do.
+pub(super) struct Queues {
+    pub appends: mpsc::Receiver<Waiting>,
+    pub writes: mpsc::Receiver<Write>,
+    /// Who has messages for the next batch and hands them over when it begins.
+    pub called: Called,
+}
+
 pub(super) struct Task {
     appends: mpsc::Receiver<Waiting>,
     writes: mpsc::Receiver<Write>,
+    called: Called,
     /// Taken from the queue, in order, and not yet committed.
     waiting: VecDeque<Waiting>,
     /// The room that the last batch found locked by somebody else: the next one waits for it, for a moment.
@@ -74,7 +84,7 @@ pub(super) struct Task {
 
 impl Task {
     pub fn new(
-        (appends, writes): (mpsc::Receiver<Waiting>, mpsc::Receiver<Write>),
+        Queues { appends, writes, called }: Queues,
         connection: Connection,
         ways: Ways,
         shared: Shared,
@@ -83,6 +93,7 @@ impl Task {
         Self {
             appends,
             writes,
+            called,
             waiting: VecDeque::new(),
             awaited: None,
             contended: Contended::default(),
@@ -102,9 +113,10 @@ impl Task {
             if self.shared.stop.is_cancelled() {
                 self.appends.close();
                 self.writes.close();
+                self.called.close();
             }
             if !self.waiting.is_empty() {
-                self.take_queued();
+                self.take_in_all().await;
             } else if !self.wait().await {
                 break;
             }
@@ -132,7 +144,11 @@ impl Task {
                 // Those whose messages were just committed send their next ones now: let them, they fit into this commit.
                 tokio::task::yield_now().await;
                 self.gather().await;
-                self.take_queued();
+                self.take_in_all().await;
+            }
+            true = self.called.some_wait() => {
+                self.gather().await;
+                self.take_in_all().await;
             }
             Some(write) = self.writes.recv() => self.run_write(write).await,
             else => return false,
@@ -155,6 +171,12 @@ impl Task {
                 Some(write) = self.writes.recv() => self.run_write(write).await,
             }
         }
+    }
+
+    /// What has come, and what those have whom the batch was to call.
+    async fn take_in_all(&mut self) {
+        self.called.call().await;
+        self.take_queued();
     }
 
     fn take_queued(&mut self) {
