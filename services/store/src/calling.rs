@@ -2,26 +2,22 @@
 //!
 //! Where batches are gathered for, a message that is handed over early is committed no sooner. Who can leave it where it is (a session, in
 //! its socket's buffer) and fetch all that has come at once spares a wake-up and a read for each. So the writer's task calls those who wait
-//! for its next batch, and begins when they have handed over what they have. It waits for none of them for long.
+//! for its next batch, and begins when they have handed over what they have. How long it waits for that is its business.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 /// Callers that wait for one task's batch; who comes then is not called.
 const CALLED_MAX: usize = 65_536;
-/// How long a batch waits for those who were called: some sixty sessions have it all after 5 ms on a busy node, and after 30 nearly always.
-const HAND_OVER_LIMIT: Duration = Duration::from_millis(50);
 
 /// Resolves when the next batch is about to begin; to `None` if none will. Cancel-safe.
 #[derive(Debug)]
 pub struct BeforeBatch(oneshot::Receiver<BatchHeld>);
 
-/// The batch does not begin while this is there, for some milliseconds at most.
+/// The batch does not begin while this is there, as long as it waits for anybody.
 #[derive(Debug)]
 pub struct BatchHeld {
     _held: mpsc::Sender<Infallible>,
@@ -63,6 +59,19 @@ impl Callers {
     }
 }
 
+/// Those who were called hand over what they have.
+#[derive(Debug)]
+pub struct HandingOver {
+    all_dropped: mpsc::Receiver<Infallible>,
+}
+
+impl HandingOver {
+    /// Resolves when all have. Cancel-safe.
+    pub async fn end(&mut self) {
+        let _ = self.all_dropped.recv().await;
+    }
+}
+
 impl Called {
     /// Waits until somebody waits; `false` if nobody will any more. Cancel-safe.
     pub async fn some_wait(&mut self) -> bool {
@@ -72,21 +81,16 @@ impl Called {
         self.first.is_some()
     }
 
-    /// Calls all who wait, and waits until they have handed over what they have, `HAND_OVER_LIMIT` at most.
-    pub async fn call(&mut self) {
+    /// Calls all who wait.
+    pub fn call(&mut self) -> HandingOver {
+        let (held, all_dropped) = mpsc::channel(1);
         let more = self.waiting.len();
-        if self.first.is_none() && more == 0 {
-            return;
-        }
-        let (held, mut all_dropped) = mpsc::channel(1);
         let first = self.first.take();
-        let more = std::iter::from_fn(|| self.waiting.try_recv().ok()).take(more);
-        for call in first.into_iter().chain(more) {
+        for call in first.into_iter().chain(std::iter::from_fn(|| self.waiting.try_recv().ok()).take(more)) {
             // Whoever has gone has nothing to hand over.
             let _ = call.send(BatchHeld { _held: held.clone() });
         }
-        drop(held);
-        let _ = timeout(HAND_OVER_LIMIT, all_dropped.recv()).await;
+        HandingOver { all_dropped }
     }
 
     /// Lets go of those who wait, and takes no more.
@@ -99,43 +103,39 @@ impl Called {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::pin::pin;
-
     use futures_util::FutureExt as _;
-    use tokio::time::Instant;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_batch_begins_when_all_who_were_called_have_handed_over_what_they_have() {
         let (callers, mut called) = callers();
         let waiting = [callers.before_batch(), callers.before_batch(), callers.before_batch()];
         let [mut one, other, gone] = waiting.map(|waiting| waiting.expect("there is a batch to wait for"));
         drop(gone);
         assert!(called.some_wait().await && (&mut one).now_or_never().is_none(), "not called yet");
-        let mut call = pin!(called.call());
-        assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await.is_pending());
+        let mut handing_over = called.call();
         let (one, other) = (one.await.expect("it is called"), other.await.expect("it is called"));
         drop(one);
-        assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await.is_pending(), "one has not");
+        assert!(handing_over.end().now_or_never().is_none(), "one has not");
         drop(other);
-        call.now_or_never().expect("all have");
+        handing_over.end().now_or_never().expect("all have");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nobody_holds_a_batch_for_long() {
+    #[tokio::test]
+    async fn nobody_is_waited_for_who_is_not_called_or_has_gone() {
         let (callers, mut called) = callers();
+        called.call().end().now_or_never().expect("nobody waits");
         let waits = callers.before_batch().expect("there is a batch to wait for");
-        let began = Instant::now();
-        called.call().await;
-        assert!((HAND_OVER_LIMIT..HAND_OVER_LIMIT * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
-        assert!(waits.await.is_some());
-        called.call().await;
-        assert!(began.elapsed() < HAND_OVER_LIMIT * 2, "nobody waits any more");
+        let mut handing_over = called.call();
+        assert!(handing_over.end().now_or_never().is_none());
+        let next = callers.before_batch().expect("there is another batch to wait for");
+        drop(waits);
+        handing_over.end().now_or_never().expect("it has gone, though it was never looked whether it is called");
+        assert!(next.now_or_never().is_none(), "whoever comes after the call waits for the next");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_waits_for_what_has_ended_waits_no_more() {
         let (callers, mut called) = callers();
         let waits = [callers.before_batch(), callers.before_batch()].map(|waits| waits.expect("it goes on"));

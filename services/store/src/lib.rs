@@ -22,7 +22,7 @@ mod store;
 mod transfer;
 mod types;
 
-pub use calling::{BatchHeld, BeforeBatch, Called, Callers, callers};
+pub use calling::{BatchHeld, BeforeBatch, Called, Callers, HandingOver, callers};
 pub use error::{AppendError, Cause, CreateInviteError, CreateRoomError, EnterError, OpenError, StepError, StoreError};
 pub use memory::{Gate, LogRead, MemoryCopy, MemoryStore, Passage};
 pub use metrics::{StoreFailure, StoreMetrics};

@@ -85,12 +85,12 @@ impl Session {
             }
         };
         let (id, room) = (frame.id, frame.envelope.header().room);
+        let SessionParts { rooms, store, .. } = &*self.parts;
+        self.reading.after_message(bytes.len(), rooms.commits_gather(), || store.before_batch(room));
         if let Err(error) = self.parts.chat.admit(&frame.envelope, self.caller.device()) {
             return self.replies.push(ServerFrame::Error { id: Some(id), room: Some(room), error: error.body() });
         }
         self.appends.push(id, self.parts.chat.send_message(frame.envelope));
-        let SessionParts { rooms, store, .. } = &*self.parts;
-        self.reading.after_message(bytes.len(), rooms.commits_gather(), || store.before_batch(room));
     }
 
     /// Sees to a control frame, but for one that asks to follow a room: that takes time, and is returned.

@@ -1,9 +1,9 @@
 //! One authenticated socket: a set of cursors over rooms.
 //!
 //! Most of what a socket is sent its rooms write themselves (`room::fan_out`); here is what else there is to say, and who is behind.
-//! `run` is the whole life of a session, in one task: `inbound` reads frames, `outbound` sends what lies after the cursors, `reading` when it
-//! reads, `appends` are what it has sent and waits for, `rights` whether it may go on, `rates` how much it may ask for, `ending` how it ends. `table` knows all
-//! sessions of this node. What is absent: queues of messages; a slow reader has a cursor, not a backlog in memory.
+//! `run` is the whole life of a session, in one task: `inbound` reads frames, `reading` says when, `outbound` sends what lies after the
+//! cursors, `appends` are what it has sent and waits for, `rights` whether it may go on, `rates` how much it may ask for, `ending` how it
+//! ends. `table` knows all sessions of this node. What is absent: queues of messages; a slow reader has a cursor, not a backlog in memory.
 //!
 //! A node has tens of thousands of these, nearly all idle, and at times very many are woken at once. So the task is small (what is rare or
 //! large is boxed), owns no buffers, and on its way from a wake-up to the write takes no lock but the room's and the socket's, and sets no
@@ -295,25 +295,35 @@ impl Session {
         Ok(())
     }
 
-    /// Reads a frame and those that came with it, as far as they are to be taken now, and hands the store what a commit waits for.
+    /// Reads a frame and, after a message, those that came with it; where a commit waits for them, all that have come.
     async fn read_all(&mut self, socket: &mut Socket, first: Result<Message, Broken>) -> Result<(), Ending> {
         // Anything heard is a sign of life.
         self.heartbeat.due = None;
         let mut next = Some(first);
-        while let Some(frame) = next {
+        while let Some(frame) = next.take() {
             let frame = frame?;
-            if !matches!(frame, Message::Binary(_)) {
+            let is_message = matches!(frame, Message::Binary(_));
+            if !is_message {
                 // It is to be answered, or may wait.
+                self.hand_over().await;
                 self.end_ride(socket).await?;
             }
             self.read(frame).await?;
-            next = if self.listens() { socket.recv_more().transpose() } else { None };
+            // What is no message has a turn of its own, so that answers go out and news are looked at before the next.
+            if is_message && self.listens() {
+                next = if self.reading.is_awaited() { socket.recv_now() } else { socket.recv_more().transpose() };
+            }
         }
+        self.hand_over().await;
+        Ok(())
+    }
+
+    /// The commit that waits for what was read has it.
+    async fn hand_over(&mut self) {
         if self.reading.is_awaited() {
             self.appends.hand_over().await;
             self.reading.release();
         }
-        Ok(())
     }
 
     /// Acknowledgements are left lying no longer.
@@ -389,7 +399,7 @@ impl Session {
     async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.heartbeat.due.is_some_and(|due| due <= now) {
-            if self.listens() && self.reading.pauses_until().is_none() {
+            if self.listens() {
                 return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
             }
             // The answer may lie there, unread for the sake of what was asked before, or of others.

@@ -1,9 +1,10 @@
 //! When a session reads its socket on a strained node.
 //!
 //! There commits gather, and a message that is read by itself takes a read and a wake-up of its session only to wait for the next one. So
-//! where a message follows another, reading pauses until the store calls for what is to be in that commit; then all that has come is read at
-//! once and handed over, and the commit begins.
+//! where a message follows another, reading pauses until the store calls for what is to be in that commit; then all that has come is read and
+//! handed over, and the commit begins.
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,9 +15,8 @@ use tokio::time::Instant;
 const READ_TOGETHER_BYTES_MAX: usize = 4 * 1024;
 /// Reading pauses where commits gather for no less: to be called takes as much as some reads.
 const PAUSE_MIN: Duration = Duration::from_millis(8);
-/// A message follows another if there are no more than so many times what commits gather between them; and so long after the first the
-/// session is not called any more, but reads: what is no message must not wait for a database that stands still.
-const PERIODS: u32 = 2;
+/// A message follows another if there are no more than so many times what commits gather between them.
+const FOLLOWS_WITHIN: u32 = 2;
 
 struct Pause {
     until: Instant,
@@ -28,7 +28,7 @@ pub(super) struct Reading {
     pause: Option<Pause>,
     /// What holds the commit that is waiting for what is being read.
     held: Option<BatchHeld>,
-    /// When a message was last read, as far as the node was strained.
+    /// When a message was last read that might have begun a pause.
     heard_at: Instant,
 }
 
@@ -44,16 +44,16 @@ impl Reading {
             return;
         }
         let now = Instant::now();
-        let period = gathers * PERIODS;
-        if now - std::mem::replace(&mut self.heard_at, now) < period {
-            self.pause = call().map(|call| Pause { until: now + period, call });
+        if now - std::mem::replace(&mut self.heard_at, now) < gathers * FOLLOWS_WITHIN {
+            // Not for ever: what is no message, or for another room, must not wait for a batch that does not come.
+            self.pause = call().map(|call| Pause { until: now + gathers + gathers / 2, call });
         }
     }
 
     /// Whether the socket may be read; if not now, the task is woken then.
     pub fn poll_reads(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(pause) = &mut self.pause {
-            let Poll::Ready(held) = std::pin::Pin::new(&mut pause.call).poll(cx) else { return false };
+            let Poll::Ready(held) = Pin::new(&mut pause.call).poll(cx) else { return false };
             (self.pause, self.held) = (None, held);
         }
         true

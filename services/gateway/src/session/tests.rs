@@ -3,7 +3,7 @@
 mod client;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use snug_bus::{BusEvent, Listener};
 use snug_protocol::frame::ClientFrame;
@@ -170,6 +170,39 @@ async fn on_a_strained_node_messages_that_follow_each_other_are_read_with_the_ba
     client.until(br#""type":"sent""#, 8).await;
 }
 
+/// Holds all calls of the store from the second question on after somebody's standing.
+#[derive(Default)]
+struct HoldsSecondQuestion(AtomicUsize);
+
+impl Gate for HoldsSecondQuestion {
+    fn arrive(&self, call: &'static str) -> Passage {
+        let questions = self.0.fetch_add(usize::from(call == "standing"), Ordering::Relaxed);
+        if questions + usize::from(call == "standing") > 1 {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(true))
+    }
+
+    fn leave(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn reads(&self, _read: LogRead) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_names_two_rooms_in_one_breath_is_in_the_first_before_the_second_is_looked_up() {
+    let store = MemoryStore::default().behind(Arc::new(HoldsSecondQuestion::default()));
+    found_room(&store).await;
+    let mut client = Client::of(&store, ANA, UNREAD_BYTES_MAX).await;
+    client.say(&text(&ClientFrame::Hello { client: "test".into() })).await;
+    client.until(br#""type":"welcome""#, 1).await;
+    let follow = |id, room| text(&ClientFrame::Follow { id, room, cursor: None });
+    client.say(&[follow(1, ROOM), follow(2, RoomId([66; 16]))].concat()).await;
+    client.until(br#""type":"followed""#, 1).await;
+    client.until(envelope(EntryKind::EpochRecord, 0, 0).bytes(), 1).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_no_batch_begins_reading_goes_on() {
     let (mut client, _batch, before) = strained().await;
@@ -177,7 +210,7 @@ async fn where_no_batch_begins_reading_goes_on() {
         client.says(number).await;
         client.endure(1).await;
     }
-    assert_eq!(client.head_after(GATHERS * 2 - 5).await, before + 2);
+    assert_eq!(client.head_after(GATHERS * 3 / 2 - 5).await, before + 2);
     assert_eq!(client.head_after(5).await, before + 3);
 }
 
@@ -191,6 +224,7 @@ async fn a_batch_does_not_wait_for_who_has_nothing_to_say_or_does_not_listen() {
         client.endure(1).await;
     }
     let now = Instant::now();
+    assert_eq!(batch.some_wait().now_or_never(), Some(true));
     client.called_by(&mut batch).await;
     assert_eq!(now.elapsed(), Duration::ZERO, "nothing more was said");
     let (mut client, mut batch, _) = strained_reader(FEW_BYTES).await;

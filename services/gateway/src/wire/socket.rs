@@ -1,7 +1,7 @@
 //! A WebSocket over a stream.
 
 use std::cell::RefCell;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::ReadBuf;
@@ -61,6 +61,14 @@ impl Socket {
             self.lane.lock().answer(framed(Opcode::Pong, payload));
         }
         Ok(message)
+    }
+
+    /// The next message, if it has come. The task is not woken for what comes later.
+    pub fn recv_now(&mut self) -> Option<Result<Message, Broken>> {
+        match self.poll_recv(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(message) => Some(message),
+            Poll::Pending => None,
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {

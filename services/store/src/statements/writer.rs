@@ -2,8 +2,9 @@
 //!
 //! Group commit needs no timer: the first message is committed at once, and what arrives while that commit is in flight is the next
 //! batch. Only on a node that has more to do than it has time for is a batch held back, see [`Writer::gather`]; callers may leave there
-//! what they have until it begins ([`calling`](crate::calling)). Other writes are a transaction each and take turns with the batches. SQLite has one writer at a time and so one task;
-//! Postgres has several, and a room always goes to the same one: its order is kept, and a node never waits for itself.
+//! what they have until it begins ([`calling`](crate::calling)). Other writes are a transaction each and take turns with the batches.
+//! SQLite has one writer at a time and so one task; Postgres has several, and a room always goes to the same one: its order is kept, and a
+//! node never waits for itself.
 
 mod task;
 mod transaction;
@@ -117,14 +118,16 @@ impl Writer {
         &self.shared.metrics
     }
 
-    /// From now on there is so long from the beginning of one batch of a task to that of the next, unless many messages wait already. For a node
+    /// From now on there is so long from the beginning of one batch of a task to that of the next, unless many messages wait already; and
+    /// then those are called who wait for it. For a node
     /// that has more to do than it has time for: a batch costs much the same whatever is in it, and those that come when the last one has
     /// ended are small and many. The first message after a pause never waits.
     pub fn gather(&self, time: Duration) {
         self.shared.gathers_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Resolves when the task that writes to `room` is about to begin its next batch, once messages are there and it has gathered.
+    /// Resolves when the task that writes to `room` is about to begin its next batch, which it does when it has gathered, for those who wait
+    /// so if for no others.
     pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
         self.lane(room).callers.before_batch()
     }

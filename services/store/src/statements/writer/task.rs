@@ -3,6 +3,7 @@
 mod committing;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use snug_protocol::RoomId;
@@ -32,6 +33,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const GATHERED_ENOUGH: usize = batch::MESSAGES_MAX / 2;
 /// How often a task that gathers looks how many there are, and whether it still is to.
 const GATHERING_LOOK: Duration = Duration::from_millis(10);
+
+/// How long a batch waits at most for those whom it has called, and no longer than it gathers. Of some sixty sessions all have handed over
+/// what they have after 5 ms on a busy node, and after 30 nearly always.
+const HAND_OVER_LIMIT: Duration = Duration::from_millis(50);
 
 /// A connection that was used this short a time ago need not show that it still leads to the database.
 const FRESH: Duration = Duration::from_secs(1);
@@ -173,10 +178,28 @@ impl Task {
         }
     }
 
-    /// What has come, and what those have whom the batch was to call.
+    /// What has come, and what those have who wait for the batch.
     async fn take_in_all(&mut self) {
-        self.called.call().await;
+        self.call().await;
         self.take_queued();
+    }
+
+    /// Has those who wait for the batch hand over what they have, and sees to other writes meanwhile. A batch that is large without that does
+    /// not wait for it.
+    async fn call(&mut self) {
+        let mut handing_over = self.called.call();
+        if self.waiting.len() + self.appends.len() >= GATHERED_ENOUGH {
+            return;
+        }
+        let mut limit = pin!(tokio::time::sleep(self.shared.gathers().min(HAND_OVER_LIMIT)));
+        loop {
+            tokio::select! {
+                biased;
+                () = handing_over.end() => return,
+                () = &mut limit => return,
+                Some(write) = self.writes.recv() => self.run_write(write).await,
+            }
+        }
     }
 
     fn take_queued(&mut self) {
