@@ -66,6 +66,8 @@ pub struct Played {
     pub verdict: Verdict,
     /// Deliveries that should have been and were not.
     pub missing: u64,
+    /// Messages of which nobody knows what became when it was given up waiting. Others of them may still come.
+    pub unanswered: u64,
     /// Messages a second that should have been sent.
     pub offered: f64,
     /// Deliveries a second from the start to the last of them.
@@ -301,8 +303,7 @@ impl Field {
             }
             let Verdict { committed, expected, .. } = script.verdict(&self.followers());
             // What is not in a log yet will be expected too.
-            let answered = window.counts.acknowledged + window.counts.refused;
-            let all_there = if observer.is_floor() { committed } else { answered } >= script.len();
+            let all_there = answered(observer, &window, committed) >= script.len();
             let silent = now.saturating_sub(last_delivery.max(start + last_due)) > u64::try_from(SILENCE.as_nanos())?;
             let over = now > start + last_due + u64::try_from(DRAIN_LIMIT.as_nanos())?;
             if (all_there && delivered >= expected && (expected > 0 || total == 0)) || silent || over {
@@ -312,8 +313,10 @@ impl Field {
         let verdict = script.verdict(&self.followers());
         let seconds = (last_delivery.max(start + last_due) - start) as f64 / SECOND as f64;
         let messages = script.len() as f64;
+        let unanswered = script.len().saturating_sub(answered(observer, &window, verdict.committed));
         let (cpu, samples) = recording.end(observer, now_ns());
         Ok(Played {
+            unanswered,
             missing: verdict.expected.saturating_sub(window.counts.delivered),
             offered: if last_due == 0 { messages } else { (messages - 1.0) * SECOND as f64 / last_due as f64 },
             overdue: seconds - last_due as f64 / SECOND as f64,
@@ -331,6 +334,11 @@ impl Field {
     pub fn open_now(&self) -> usize {
         self.open_count()
     }
+}
+
+/// Messages of which it is known what became. The floor acknowledges none, so there it is those that came.
+fn answered(observer: &Observer, window: &Window, committed: u64) -> u64 {
+    if observer.is_floor() { committed } else { window.counts.acknowledged + window.counts.refused }
 }
 
 impl Drop for Field {

@@ -97,6 +97,13 @@ fn the_last_message_is_missed_too() {
 }
 
 #[test]
+fn messages_of_which_nothing_is_heard_are_not_sustained() {
+    let played = played(&[], &[], |_| {});
+    assert_eq!((played.unanswered, played.missing), (MESSAGES, 0), "nobody knows whether there is anything to miss");
+    assert!(objection(&played).is_some());
+}
+
+#[test]
 fn messages_that_come_twice_or_late_are_counted() {
     let mut twice = all();
     twice.insert(6, twice[2]);

@@ -32,6 +32,8 @@ const OPENING_MAX: usize = 128;
 const EVENTS: usize = 1024;
 /// Sockets served between two looks at the clock.
 const BETWEEN_LOOKS: usize = 16;
+/// Messages that are sent between two such looks, so that one who is behind with sending goes on reading.
+const SENDS_AT_ONCE: usize = 64;
 /// What happened is told this often: to add up thousands of counters takes microseconds.
 const TELL_EACH_NS: u64 = 10_000_000;
 const WAKER: Token = Token(usize::MAX);
@@ -341,7 +343,8 @@ impl Receiver {
     }
 
     fn send_due(&mut self) {
-        while let Some((due_ns, writer, shot)) = self.due.get(self.due_at).copied() {
+        for _ in 0..SENDS_AT_ONCE {
+            let Some((due_ns, writer, shot)) = self.due.get(self.due_at).copied() else { return };
             let (now, at_ns) = (now_ns(), self.script.start_ns().saturating_add(due_ns));
             if at_ns > now {
                 return;
