@@ -5,7 +5,9 @@
 //!   was (no coordinated omission). Envelopes are sealed and signed by the SDK before the step, each once, and look like any client's.
 //! - **Checked while it measures.** Each delivery is compared with what was sealed by position in the log, room, writer, counter and the
 //!   end of the authentication tag ([`script`]): what is lost, comes twice, out of order, or in another order on another socket is
-//!   counted, and a step with any of it does not count as sustained.
+//!   counted, and a step with any of it does not count as sustained; nor does one that is given up while the fate of a message is not known.
+//! - **Two goes.** The highest rate is looked for in steps of some seconds; one is too much if two steps at it are not sustained, since a
+//!   machine that stands still for a second would else decide what comes out.
 //! - **Cheap receivers.** A few threads with one `epoll` each, one large read buffer a thread, and a parser that looks at frame and
 //!   envelope headers only ([`receiver`]). No task and no buffer a socket.
 //! - **The floor.** The same frames to the same number of sockets from a process that does nothing but non-blocking writes

@@ -3,8 +3,8 @@
 //! A write to a socket costs the same for one message as for twenty. So the first message after a pause goes out at once, and what comes
 //! within `GATHER_LIMIT` after that goes out together: a room that is quick to write to and gets fewer messages than that never waits.
 //! While a room is still writing, what comes waits for the end of that, and then as long again. And where the node is strained, which is to
-//! say that its rounds come late while it delivers much, all its rooms gather for longer, and so do commits (`strain`). All up to a limit: so the more there is to do, in this room or in others, the more is done in one write, and the less there
-//! is to do.
+//! say that its rounds come late while it delivers much, all its rooms gather for longer, and so do commits (`strain`). All up to a limit:
+//! so the more there is to do, in this room or in others, the more is done in one write, and the less there is to do.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -64,6 +64,7 @@ impl Session {
     pub(super) async fn finish(mut self, mut socket: Socket, ending: Ending) {
         let draining = ending.close == close::RESTART;
         self.subscriptions.clear();
+        self.hand_over().await;
         self.reading.end_pause();
         let limit = if draining { SLOW_READER_LIMIT } else { Duration::ZERO };
         // When draining, commit what is in flight and tell its senders before the socket closes; else tell of what is there.

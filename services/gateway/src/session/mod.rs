@@ -399,7 +399,7 @@ impl Session {
     async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.heartbeat.due.is_some_and(|due| due <= now) {
-            if self.listens() {
+            if self.listens() && self.reading.pauses_until().is_none() {
                 return Err(Ending::of(close::TIMED_OUT, ErrorCode::TimedOut));
             }
             // The answer may lie there, unread for the sake of what was asked before, or of others.

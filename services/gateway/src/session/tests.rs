@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use snug_bus::{BusEvent, Listener};
 use snug_protocol::frame::ClientFrame;
-use snug_protocol::{EntryKind, Envelope, Header};
+use snug_protocol::{DeviceId, EntryKind, Envelope, Header};
 use snug_store::{BeforeBatch, Called, Callers, Gate, LogRead, MemoryStore, Passage, callers};
 use tokio::io::AsyncReadExt;
 
@@ -201,6 +201,37 @@ async fn who_names_two_rooms_in_one_breath_is_in_the_first_before_the_second_is_
     client.say(&[follow(1, ROOM), follow(2, RoomId([66; 16]))].concat()).await;
     client.until(br#""type":"followed""#, 1).await;
     client.until(envelope(EntryKind::EpochRecord, 0, 0).bytes(), 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_strained_node_messages_that_are_refused_are_read_with_the_batch_too() {
+    const REFUSED: &[u8] = br#""type":"error""#;
+    let (mut client, mut batch, _) = strained().await;
+    let header = Header { device: DeviceId([99; 16]), ..*envelope(EntryKind::Message, 0, 0).header() };
+    let bytes: Vec<u8> = [&header.encode()[..], &[0; 256 + 16]].concat();
+    let others = Envelope::parse(bytes.into()).expect("the smallest envelope");
+    for id in 1..=3 {
+        client.say(&message(id, &others)).await;
+        client.endure(1).await;
+    }
+    client.until(REFUSED, 2).await;
+    let third = timeout(Duration::from_millis(100), client.until(REFUSED, 3)).await;
+    assert!(third.is_err(), "reading pauses");
+    client.called_by(&mut batch).await;
+    client.until(REFUSED, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_breaks_the_protocol_after_a_message_that_a_batch_waits_for_has_it_committed() {
+    let (mut client, mut batch, before) = strained().await;
+    for number in 0..3 {
+        client.says(number).await;
+        client.endure(1).await;
+    }
+    // An opcode that there is not.
+    client.say(&masked(3, b"")).await;
+    client.called_by(&mut batch).await;
+    assert_eq!(client.head().await, before + 3);
 }
 
 #[tokio::test(start_paused = true)]

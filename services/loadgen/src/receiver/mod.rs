@@ -1,8 +1,8 @@
 //! One thread with many sockets: it sends what is due, reads what comes, and checks it.
 //!
 //! One `epoll`, edge-triggered, one read buffer for all sockets, a timer of its own for the next message that is due. Between every few
-//! sockets it looks at the clock, so that a flood of deliveries makes no message late by more than a fraction of a millisecond; how late
-//! each was is counted all the same. When something came is the kernel's word, so that the thread need not hurry to read it ([`pace`]).
+//! sockets it looks at the clock, so that a flood of deliveries makes no message late by more than a fraction of a millisecond, as long as
+//! it can send what is due; how late each was is counted all the same. When something came is the kernel's word, so that the thread need not hurry to read it ([`pace`]).
 
 mod pace;
 mod reading;
@@ -222,6 +222,10 @@ impl Receiver {
     }
 
     fn drop_group(&mut self, group: Option<usize>) -> Vec<Spec> {
+        if group.is_none() {
+            // Nobody is left to send what is due.
+            (self.due, self.due_at) = (Vec::new(), 0);
+        }
         let mut dropped = Vec::new();
         for place in 0..self.sockets.len() {
             let socket = self.sockets[place].as_ref();

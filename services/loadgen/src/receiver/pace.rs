@@ -14,7 +14,8 @@ use crate::machine::{go_first, niceness, set_niceness};
 const LOOK: Duration = Duration::from_millis(100);
 /// A thread is crowded if of the time between two looks it waited one part of so many for a core.
 const CROWDED_PART: u32 = 4;
-/// The longest rest; a message that becomes due meanwhile is late by at most that, which counts as latency.
+/// The longest rest; a message that becomes due meanwhile is late by at most that if the thread sends all that is due between two of them,
+/// and how late it is counts as latency.
 const REST_MAX: Duration = Duration::from_millis(5);
 
 /// The thread's own.

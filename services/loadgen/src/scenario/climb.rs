@@ -10,7 +10,7 @@ const OVERDUE_SECONDS_MAX: f64 = 1.0;
 const FACTOR: f64 = 1.6;
 /// Halvings of the last gap.
 const HALVINGS: usize = 3;
-/// Steps in all.
+/// Rates in all; a step or two each.
 const STEPS_MAX: usize = 24;
 
 /// Why a step is not sustained; `None` if it is.

@@ -14,8 +14,9 @@ use crate::report::{Result, Step};
 const SWEEP_WRITES: f64 = 40.0;
 /// Messages a write.
 const SWEEP: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-/// How long the logs must stand still after a step that was too much.
+/// How long the logs must stand still after a step that was too much, and after one that was given up with messages on their way.
 const STILL: Duration = Duration::from_millis(1_500);
+const STILL_GIVEN_UP: Duration = Duration::from_secs(6);
 /// How long that is waited for.
 const STILL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -132,12 +133,12 @@ fn sweep(scene: &mut Scene, shape: Shape, result: &mut Result) -> anyhow::Result
 }
 
 /// After a step that was too much: everyone leaves and comes again, until nothing happens any more.
-fn settle(field: &mut Field) -> anyhow::Result<()> {
+fn settle(field: &mut Field, still: Duration) -> anyhow::Result<()> {
     let began = std::time::Instant::now();
     field.open_again()?;
     let mut heads = field.heads()?;
     loop {
-        std::thread::sleep(STILL);
+        std::thread::sleep(still);
         let now = field.heads()?;
         if now == heads || began.elapsed() > STILL_LIMIT {
             return Ok(());
@@ -165,7 +166,7 @@ fn nodes(scene: &mut Scene, plan: &Plan, rooms: &[Room], result: &mut Result) ->
         let objection = objection(&played);
         if let Some(objection) = &objection {
             scene.observer.tell(&format!("  not sustained: {objection}"));
-            settle(field)?;
+            settle(field, if played.unanswered > 0 { STILL_GIVEN_UP } else { STILL })?;
         }
         anyhow::Ok(Step::of(label, &played, objection))
     };

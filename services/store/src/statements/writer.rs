@@ -119,9 +119,8 @@ impl Writer {
     }
 
     /// From now on there is so long from the beginning of one batch of a task to that of the next, unless many messages wait already; and
-    /// then those are called who wait for it. For a node
-    /// that has more to do than it has time for: a batch costs much the same whatever is in it, and those that come when the last one has
-    /// ended are small and many. The first message after a pause never waits.
+    /// then those are called who wait for it. For a node that has more to do than it has time for: a batch costs much the same whatever is
+    /// in it, and those that come when the last one has ended are small and many. The first message after a pause never waits.
     pub fn gather(&self, time: Duration) {
         self.shared.gathers_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }

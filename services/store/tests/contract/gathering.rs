@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use snug_protocol::Seq;
@@ -15,6 +15,7 @@ use crate::fixture::{Behind, Instance, behind, device, log, new_room, room_of, t
 behind![
     on_a_strained_node_messages_that_follow_others_go_together_and_nothing_else_waits,
     who_leaves_messages_where_they_are_is_called_before_the_batch_that_is_to_take_them,
+    who_only_waits_for_a_batch_is_called_no_more_often_than_batches_begin,
     of_a_batch_that_the_database_refuses_nothing_stays,
     however_many_messages_wait_each_sender_s_are_appended_in_the_order_they_were_sent,
 ];
@@ -81,6 +82,19 @@ async fn who_leaves_messages_where_they_are_is_called_before_the_batch_that_is_t
     store.close().await;
     let _held = called.await;
     assert!(store.before_batch(room).is_none(), "there is none to wait for");
+}
+
+async fn who_only_waits_for_a_batch_is_called_no_more_often_than_batches_begin(store: Store, _: Behind) {
+    const GATHERS: Duration = Duration::from_millis(200);
+    let room = room_of(&store, 1, &[device(1)]).await;
+    store.gather(GATHERS);
+    let call = async || store.before_batch(room).expect("there is a batch to wait for").await.expect("it is called");
+    call().await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        call().await;
+    }
+    assert!(began.elapsed() > GATHERS * 2, "three calls in {:?}", began.elapsed());
 }
 
 async fn of_a_batch_that_the_database_refuses_nothing_stays(store: Store, behind: Behind) {

@@ -29,7 +29,7 @@ const TURN_LIMIT: Duration = Duration::from_millis(50);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Messages that are a batch worth its cost: with so many in the queue none waits for more.
+/// Messages that are a batch worth its cost: with so many in the queue none waits for more. What is left in senders' sockets is not seen.
 const GATHERED_ENOUGH: usize = batch::MESSAGES_MAX / 2;
 /// How often a task that gathers looks how many there are, and whether it still is to.
 const GATHERING_LOOK: Duration = Duration::from_millis(10);
@@ -79,8 +79,9 @@ pub(super) struct Task {
     connection: Option<Connection>,
     used_at: Instant,
     away: Option<Away>,
-    /// When the last batch began.
+    /// When the last batch began, and when those were last called who waited for one.
     batch_began: Option<Instant>,
+    called_at: Option<Instant>,
     ways: Ways,
     shared: Shared,
     /// Dropped last: whoever waits for the end finds the database closed and its lock free.
@@ -107,6 +108,7 @@ impl Task {
             used_at: Instant::now(),
             away: None,
             batch_began: None,
+            called_at: None,
             ways,
             shared,
             _ended: ended,
@@ -163,8 +165,12 @@ impl Task {
 
     /// Waits until the next batch may begin, and sees to other writes meanwhile.
     async fn gather(&mut self) {
-        let (Some(began), stop) = (self.batch_began, self.shared.stop.clone()) else { return };
+        let stop = self.shared.stop.clone();
         loop {
+            // Who only waits is called no more often than batches begin; a message waits for the last batch and for no call.
+            let has_messages = !self.waiting.is_empty() || !self.appends.is_empty();
+            let began = if has_messages { self.batch_began } else { self.batch_began.max(self.called_at) };
+            let Some(began) = began else { return };
             let (now, moment) = (Instant::now(), began + self.shared.gathers());
             if self.appends.len() >= GATHERED_ENOUGH || moment <= now {
                 return;
@@ -188,6 +194,7 @@ impl Task {
     /// not wait for it.
     async fn call(&mut self) {
         let mut handing_over = self.called.call();
+        self.called_at = Some(Instant::now());
         if self.waiting.len() + self.appends.len() >= GATHERED_ENOUGH {
             return;
         }
