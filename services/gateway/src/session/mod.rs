@@ -295,7 +295,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads a frame and, after a message, those that came with it; where a commit waits for them, all that have come.
+    /// Reads a frame and, if it is a message, those that came with it; where a commit waits for them, all that have come.
     async fn read_all(&mut self, socket: &mut Socket, first: Result<Message, Broken>) -> Result<(), Ending> {
         // Anything heard is a sign of life.
         self.heartbeat.due = None;
@@ -309,9 +309,9 @@ impl Session {
                 self.end_ride(socket).await?;
             }
             self.read(frame).await?;
-            // What is no message has a turn of its own, so that answers go out and news are looked at before the next.
+            // What is no message has a turn of its own, so that answers go out and news are looked at before it and after it.
             if is_message && self.listens() {
-                next = if self.reading.is_awaited() { socket.recv_now() } else { socket.recv_more().transpose() };
+                next = if self.reading.is_awaited() { socket.recv_binary_now() } else { socket.recv_more_binary() };
             }
         }
         self.hand_over().await;

@@ -49,6 +49,12 @@ impl Incoming {
         self.unread.extend_from_slice(bytes);
     }
 
+    /// Whether what comes next begins a binary message; `None` if nothing has come.
+    #[must_use]
+    pub fn begins_binary(&self) -> Option<bool> {
+        self.unread.first().map(|byte| byte & 0x0f == Opcode::Binary as u8)
+    }
+
     /// The next whole message; `None` while it is not all there.
     ///
     /// # Errors

@@ -63,11 +63,25 @@ impl Socket {
         Ok(message)
     }
 
-    /// The next message, if it has come. The task is not woken for what comes later.
-    pub fn recv_now(&mut self) -> Option<Result<Message, Broken>> {
-        match self.poll_recv(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(message) => Some(message),
-            Poll::Pending => None,
+    /// The next message, if it came together with the last one and is binary.
+    pub fn recv_more_binary(&mut self) -> Option<Result<Message, Broken>> {
+        if self.incoming.begins_binary() == Some(true) { self.recv_more().transpose() } else { None }
+    }
+
+    /// The next message, if it has come and is binary. The task is not woken for what comes later.
+    pub fn recv_binary_now(&mut self) -> Option<Result<Message, Broken>> {
+        loop {
+            if let Some(message) = self.recv_more_binary() {
+                return Some(message);
+            }
+            if self.incoming.begins_binary() == Some(false) {
+                return None;
+            }
+            match self.poll_read(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Some(Err(error)),
+                Poll::Pending => return None,
+            }
         }
     }
 
