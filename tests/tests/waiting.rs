@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use snug_protocol::Seq;
-use snug_store::{Gate, LogRead, MemoryStore, Passage};
+use snug_store::{Gate, MemoryStore, Passage};
 use snug_tests::guest::Guest;
 use snug_tests::in_time;
 use snug_tests::node::Node;
@@ -48,12 +48,6 @@ impl Gate for Held {
         let mut released = self.released.subscribe();
         Box::pin(async move { released.wait_for(|released| *released).await.is_ok() })
     }
-
-    fn leave(&self, _call: &'static str) -> Passage {
-        Box::pin(std::future::ready(true))
-    }
-
-    fn reads(&self, _read: LogRead) {}
 }
 
 #[tokio::test]

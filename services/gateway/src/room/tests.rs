@@ -257,10 +257,6 @@ impl Gate for Counting {
         Box::pin(async move { open.wait_for(|open| *open).await.is_ok() })
     }
 
-    fn leave(&self, _call: &'static str) -> Passage {
-        Box::pin(std::future::ready(true))
-    }
-
     fn reads(&self, _read: LogRead) {
         self.reads.fetch_add(1, Ordering::Relaxed);
     }

@@ -270,8 +270,8 @@ impl Session {
         if news.has(News::CLOSE) {
             return Err(Ending::of(close::RESTART, ErrorCode::Draining));
         }
-        let asks = news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS));
-        if asks || is_due {
+        let asks = News::MOVE.and(News::TOKEN).and(News::ACCESS);
+        if news.has_any(asks) || is_due {
             // What comes now may wait, and a room that finds its follower elsewhere could not have it look.
             self.end_ride(socket).await?;
             // With what was told while a slow reader took its time.
@@ -285,7 +285,7 @@ impl Session {
                 timer.as_mut().reset(self.next_due());
             }
         }
-        if news.has_any(News::MOVE.and(News::TOKEN).and(News::ACCESS)) {
+        if news.has_any(asks) {
             self.aside(|session| Box::pin(session.look_around(news))).await?;
         }
         if is_due {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use snug_bus::{BusEvent, Listener};
 use snug_protocol::frame::ClientFrame;
 use snug_protocol::{DeviceId, EntryKind, Envelope, Header};
-use snug_store::{BeforeBatch, Called, Callers, Gate, LogRead, MemoryStore, Passage, callers};
+use snug_store::{BeforeBatch, Called, Callers, Gate, MemoryStore, Passage, callers};
 use tokio::io::AsyncReadExt;
 
 use self::client::{Client, GATHERS, TOKEN, masked, message, others_have_their_turns, text};
@@ -54,12 +54,6 @@ impl Gate for Valve {
         let mut open = self.0.subscribe();
         Box::pin(async move { open.wait_for(|open| *open).await.is_ok() })
     }
-
-    fn leave(&self, _call: &'static str) -> Passage {
-        Box::pin(std::future::ready(true))
-    }
-
-    fn reads(&self, _read: LogRead) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,12 +114,6 @@ impl Gate for Batches {
         Box::pin(std::future::ready(true))
     }
 
-    fn leave(&self, _call: &'static str) -> Passage {
-        Box::pin(std::future::ready(true))
-    }
-
-    fn reads(&self, _read: LogRead) {}
-
     fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
         (room == ROOM).then(|| self.0.before_batch()).flatten()
     }
@@ -182,12 +170,6 @@ impl Gate for HoldsSecondQuestion {
         }
         Box::pin(std::future::ready(true))
     }
-
-    fn leave(&self, _call: &'static str) -> Passage {
-        Box::pin(std::future::ready(true))
-    }
-
-    fn reads(&self, _read: LogRead) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,12 +297,6 @@ impl Gate for HoldsFirstAppend {
         }
         Box::pin(std::future::ready(true))
     }
-
-    fn leave(&self, _call: &'static str) -> Passage {
-        Box::pin(std::future::ready(true))
-    }
-
-    fn reads(&self, _read: LogRead) {}
 }
 
 #[tokio::test(start_paused = true)]

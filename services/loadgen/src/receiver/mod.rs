@@ -2,7 +2,8 @@
 //!
 //! One `epoll`, edge-triggered, one read buffer for all sockets, a timer of its own for the next message that is due. Between every few
 //! sockets it looks at the clock, so that a flood of deliveries makes no message late by more than a fraction of a millisecond, as long as
-//! it can send what is due; how late each was is counted all the same. When something came is the kernel's word, so that the thread need not hurry to read it ([`pace`]).
+//! it can send what is due; how late each was is counted all the same. When something came is the kernel's word, so that the thread need
+//! not hurry to read it ([`pace`]).
 
 mod pace;
 mod reading;

@@ -23,11 +23,13 @@ pub trait Gate: Send + Sync + 'static {
     /// through in the order in which they came.
     fn arrive(&self, call: &'static str) -> Passage;
 
-    /// The call has done its work. `false`: its answer is lost.
-    fn leave(&self, call: &'static str) -> Passage;
+    /// The call has done its work. `false`: its answer is lost. If nothing else is said none is.
+    fn leave(&self, _call: &'static str) -> Passage {
+        Box::pin(std::future::ready(true))
+    }
 
     /// Entries are read.
-    fn reads(&self, read: LogRead);
+    fn reads(&self, _read: LogRead) {}
 
     /// Who is about to leave messages to `room` where they are asks for the next batch. The store in memory has none of its own.
     fn before_batch(&self, _room: RoomId) -> Option<BeforeBatch> {
