@@ -160,6 +160,20 @@ describe("entering a room", () => {
     expect(JSON.parse(body ?? "{}")).toMatchObject({ name: "Anna", joined: false });
     expect((await ana.store.rooms()).length).toBe(1);
   });
+
+  it("again loses nothing that is noted of it meanwhile", async () => {
+    const ana = await browser();
+    const { record } = await createRoom(ana, NAMES, silently);
+    const { store } = ana;
+    const rooms = store.rooms.bind(store);
+    store.rooms = async () => {
+      const known = await rooms();
+      await store.changeRoom(record.room, (one) => ({ ...one, readSeq: 7 }));
+      return known;
+    };
+    expect((await joinByPassword(ana, NAMES, silently)).readSeq).toBe(7);
+    expect((await rooms()).map(({ readSeq }) => readSeq)).toEqual([7]);
+  });
 });
 
 describe("entering a room that has ended here", () => {

@@ -176,22 +176,21 @@ async function keep(
   }
   const again = known !== undefined && known.ended === undefined;
   const key = await keepRoomKey(local, place.room, pinned.epoch, roomKey);
-  // What is said from now is introduced anew, also what was written before the room had ended here.
-  const {
-    ended: _ended,
-    introduced: _introduced,
-    ...kept
-  } = known ?? { readSeq: entered.room.head, life: b64(random(16)) };
-  const record: RoomRecord = {
-    ...kept,
-    room: entered.room.room,
-    name: entered.room.name,
-    role: entered.room.role,
-    keys: [...(known?.keys ?? []).filter(({ epoch }) => epoch !== pinned.epoch), key],
-    pinned,
-  };
+  const { room, name, role, head } = entered.room;
+  const fresh: RoomRecord = { room, name, role, pinned, keys: [], readSeq: head, life: b64(random(16)) };
   const introduction = profileBody(myName, !again, device);
-  const first = await outboxDraft(store, record.room, { type: EntryType.profile, body: introduction }, world.now());
-  await store.keepRoom(record, first);
-  return record;
+  const first = await outboxDraft(store, room, { type: EntryType.profile, body: introduction }, world.now());
+  const record = (before: RoomRecord | undefined): RoomRecord => {
+    // What is said from now is introduced anew, also what was written before the room had ended here.
+    const { ended: _ended, introduced: _introduced, ...kept } = before ?? fresh;
+    return {
+      ...kept,
+      room,
+      name,
+      role,
+      keys: [...kept.keys.filter(({ epoch }) => epoch !== pinned.epoch), key],
+      pinned,
+    };
+  };
+  return store.keepRoom(room, record, first);
 }

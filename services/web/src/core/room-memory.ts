@@ -22,9 +22,18 @@ export class RoomMemory {
   #written = false;
   #stopped = false;
 
-  constructor(record: RoomRecord, world: MemoryWorld) {
+  /** `written`: what this page had in the composer of the same room before it took the room up anew. */
+  constructor(record: RoomRecord, world: MemoryWorld, written?: string) {
     this.#record = record;
     this.#world = world;
+    if (written === undefined) return;
+    this.draft = written;
+    this.#written = true;
+  }
+
+  /** What this page has in the composer; undefined if nothing was typed here. */
+  get written(): string | undefined {
+    return this.#written ? this.draft : undefined;
   }
 
   get record(): RoomRecord {

@@ -61,13 +61,14 @@ export class Room {
   #connected = false;
   #stopped = false;
 
-  constructor(kept: RoomRecord, world: RoomWorld) {
+  /** `written`: as for `RoomMemory`. */
+  constructor(kept: RoomRecord, world: RoomWorld, written?: string) {
     const { room: id, cursor } = kept;
     const { api, store, now, setTimeout, changed } = world;
     const { device, local } = store.identity;
     this.id = id;
     this.#world = world;
-    this.#memory = new RoomMemory(kept, world);
+    this.#memory = new RoomMemory(kept, world, written);
     const record = () => this.record;
     const change = (how: (record: RoomRecord) => RoomRecord) => this.#memory.change(how);
     const logChanged = () => this.#logChanged();
@@ -131,6 +132,11 @@ export class Room {
   /** What is in the composer. */
   get draft(): string {
     return this.#memory.draft;
+  }
+
+  /** The same, if it was typed in this page. */
+  get written(): string | undefined {
+    return this.#memory.written;
   }
 
   get lost(): readonly LostMessage[] {

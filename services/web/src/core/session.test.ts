@@ -36,7 +36,7 @@ beforeEach(async () => {
   server.join(store.identity.device);
   const record = await RoomClient.record(server, store);
   const profile = { type: EntryType.profile, body: profileBody("Page", true, store.identity.device) };
-  await store.keepRoom(record, await outboxDraft(store, server.id, profile, Date.now()));
+  await store.keepRoom(server.id, () => record, await outboxDraft(store, server.id, profile, Date.now()));
   session = new Session(
     store,
     {
@@ -159,7 +159,7 @@ it("takes a room up anew that another tab forgot and joined anew while this one 
   const fresh = await RoomClient.record(server, store);
   const anew = { ...fresh, pinned: { epoch: fresh.pinned.epoch, hash: server.log[1]?.hash ?? "" } };
   const profile = { type: EntryType.profile, body: profileBody("Page", true, store.identity.device) };
-  await store.keepRoom(anew, await outboxDraft(store, server.id, profile, Date.now()));
+  await store.keepRoom(server.id, () => anew, await outboxDraft(store, server.id, profile, Date.now()));
   const old = room;
   await session.told({ rooms: true });
   expect(session.rooms.get(server.id)).not.toBe(old);
@@ -169,6 +169,27 @@ it("takes a room up anew that another tab forgot and joined anew while this one 
   old.closed("banned");
   const [kept] = await store.rooms();
   expect([kept?.life, kept?.ended]).toEqual([fresh.life, undefined]);
+});
+
+it("keeps what is being written while the room is entered again, here or in another tab", async () => {
+  const { store } = session;
+  const kept = async () => {
+    const [record] = await store.rooms();
+    return record?.draft && store.openText(`draft ${server.id}`, record.draft);
+  };
+  const drafts = () => [...session.rooms.values()].map(({ draft }) => draft);
+  room.saveDraft("Can you hear me?");
+  await session.entered(room.record);
+  expect(drafts()).toEqual(["Can you hear me?"]);
+  await vi.waitFor(async () => expect(await kept()).toBe("Can you hear me?"));
+  const again = session.rooms.get(server.id) as Room;
+  expect(again).not.toBe(room);
+  again.saveDraft("Can you hear me now?");
+  await store.changeRoom(server.id, (record) => ({ ...record, pinned: { epoch: 1, hash: "newer" } }));
+  await session.told({ rooms: true });
+  expect(session.rooms.get(server.id)).not.toBe(again);
+  expect(drafts()).toEqual(["Can you hear me now?"]);
+  await vi.waitFor(async () => expect(await kept()).toBe("Can you hear me now?"));
 });
 
 it("does not take a token that could not be had for a server that knows it not", async () => {

@@ -96,11 +96,13 @@ export class Session {
     this.#each((room) => room.stop());
   }
 
-  async #takeUp(records: readonly RoomRecord[]): Promise<void> {
+  /** In place of what is `left`, with what was being written there. */
+  async #takeUp(records: readonly RoomRecord[], left: readonly Room[] = []): Promise<void> {
     const starting: Promise<void>[] = [];
     for (const record of records) {
       if (this.rooms.has(record.room)) continue;
-      const room = this.#makeRoom(record);
+      const before = left.find((room) => room.id === record.room && room.record.life === record.life);
+      const room = this.#makeRoom(record, before?.written);
       this.rooms.set(record.room, room);
       if (this.#connection.status.state === "online") room.connected();
       starting.push(record.ended === undefined ? room.start() : room.recall());
@@ -111,42 +113,43 @@ export class Session {
     await Promise.all(starting);
   }
 
-  #makeRoom(record: RoomRecord): Room {
-    return new Room(record, {
+  #makeRoom(record: RoomRecord, written: string | undefined): Room {
+    const world = {
       api: this.api,
       store: this.store,
-      transmit: (envelope) => this.#transmit(record.room, envelope),
+      transmit: (envelope: Bytes) => this.#transmit(record.room, envelope),
       sendTyping: () => void this.#connection.send({ type: "typing", room: record.room }),
       refollow: () => this.#refollow(record.room),
       reload: () => this.#reload(record.room),
       reconnect: () => this.#connection.reconnect(),
       lock: this.#world.lock,
-      tell: (news) => this.#world.tell({ outbox: news }),
+      tell: (news: OutboxNews) => this.#world.tell({ outbox: news }),
       changed: () => this.#events.roomChanged(record.room),
       now: () => this.#world.now(),
-      setTimeout: (run, ms) => this.#world.setTimeout(run, ms),
-    });
+      setTimeout: (run: () => void, ms: number) => this.#world.setTimeout(run, ms),
+    };
+    return new Room(record, world, written);
   }
 
   /** Takes a room up anew with what this page remembers of it. */
   #reload(id: string): void {
-    const room = this.rooms.get(id);
-    if (room === undefined) return;
-    this.#leaveOut(id);
-    void this.#takeUp([room.record]).catch(() => undefined);
+    for (const room of this.#leaveOut(id)) void this.#takeUp([room.record], [room]).catch(() => undefined);
   }
 
-  #leaveOut(id: string): void {
-    this.rooms.get(id)?.stop();
+  /** The room as it was, if there is such. */
+  #leaveOut(id: string): Room[] {
+    const room = this.rooms.get(id);
+    room?.stop();
     this.rooms.delete(id);
     this.#followed.delete(id);
+    return room === undefined ? [] : [room];
   }
 
   /** A room has just been entered; `record` is stored already. */
   async entered(record: RoomRecord): Promise<void> {
-    this.#leaveOut(record.room);
+    const left = this.#leaveOut(record.room);
     this.#world.tell({ rooms: true });
-    await this.#takeUp([record]);
+    await this.#takeUp([record], left);
     // What could not be renewed is there now.
     if (this.status.state !== "online") this.retryNow();
   }
@@ -174,12 +177,13 @@ export class Session {
     else if ("seen" in news) this.rooms.get(news.seen.room)?.seen(news.seen.seq);
     else {
       const records = await this.store.rooms();
+      const left: Room[] = [];
       for (const [id, room] of this.rooms) {
         const record = records.find((one) => one.room === id);
         // Forgotten, or entered again, perhaps with a newer key.
-        if (record === undefined || isNewer(record, room.record)) this.#leaveOut(id);
+        if (record === undefined || isNewer(record, room.record)) left.push(...this.#leaveOut(id));
       }
-      await this.#takeUp(records);
+      await this.#takeUp(records, left);
     }
   }
 

@@ -153,13 +153,22 @@ export class Store {
     return guarded(() => this.#db.getAll("rooms"));
   }
 
-  /** Keeps a room just entered together with what must be sent there first, so that a crash cannot part them. */
-  keepRoom(record: RoomRecord, first: OutboxRow): Promise<void> {
+  /**
+   * Keeps a room just entered together with what must be sent there first, so that a crash cannot part them. `entered` makes
+   * the record of the one that is there: what is written to it meanwhile stays. Answers with the record.
+   */
+  keepRoom(
+    room: string,
+    entered: (known: RoomRecord | undefined) => RoomRecord,
+    first: OutboxRow,
+  ): Promise<RoomRecord> {
     return guarded(async () => {
       const tx = this.#db.transaction(["rooms", "outbox"], "readwrite");
+      const record = entered(await tx.objectStore("rooms").get(room));
       await tx.objectStore("rooms").put(record);
       await tx.objectStore("outbox").add(first);
       await tx.done;
+      return record;
     });
   }
 

@@ -44,7 +44,7 @@ export class RoomClient {
     server.join(store.identity.device);
     const record = await RoomClient.record(server, store);
     const profile = { type: EntryType.profile, body: profileBody("Page", true, store.identity.device) };
-    await store.keepRoom(record, await outboxDraft(store, server.id, profile, Date.now()));
+    await store.keepRoom(server.id, () => record, await outboxDraft(store, server.id, profile, Date.now()));
     return new RoomClient(server, store, record);
   }
 
