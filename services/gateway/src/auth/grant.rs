@@ -18,16 +18,16 @@ use zeroize::Zeroizing;
 use super::Peppers;
 use super::workers::Workers;
 
-/// How long a join waits for a core before it is told to come again.
-const HASH_WAIT_LIMIT: Duration = Duration::from_secs(5);
-/// How many joins wait for a core at one time, for each core: more than it hashes within the limit.
-const HASHES_WAITING_PER_CORE: usize = 128;
+/// How long a join waits for a thread before it is told to come again; a page waits longer for an answer.
+const HASH_WAIT_LIMIT: Duration = Duration::from_secs(10);
+/// How many joins wait for a thread or have one, for each core: about what is hashed within the limit.
+const HASHES_INSIDE_PER_CORE: usize = 256;
 const NONCE_BYTES: usize = 12;
 
 /// Why a grant could not be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// All cores are busy with other joins.
+    /// All threads for it are busy with other joins.
     #[error("too many joins are being checked")]
     Busy,
     /// The row's pepper is not in the file, though the start-up check passed.
@@ -66,9 +66,9 @@ snug_metrics::label! {
 pub struct HashCounters {
     /// By outcome.
     pub proofs: Counters<Proof>,
-    /// Those that nobody had a core for.
+    /// Those that nobody had a thread for.
     pub refused: Counter,
-    /// The wait for a core.
+    /// The wait for a thread.
     pub wait: Histogram,
     /// The work on it.
     pub work: Histogram,
@@ -85,13 +85,12 @@ impl Default for HashCounters {
     }
 }
 
-/// Makes and tries the secrets of grants, at most as many at once as there are cores: each costs tens of milliseconds and 19 MiB.
+/// Makes and tries the secrets of grants, at most as many at once as there are threads for it: each costs tens of milliseconds and 19 MiB.
 #[derive(Clone)]
 pub struct GrantSecrets {
     peppers: Arc<Peppers>,
-    cores: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-    cores_max: usize,
+    inside: Arc<Semaphore>,
+    inside_max: usize,
     workers: Arc<Workers>,
     counters: Arc<HashCounters>,
 }
@@ -144,15 +143,14 @@ fn unseal(derived: &Derived, grant: GrantId, sealed_blob: &[u8]) -> Result<Vec<u
 }
 
 impl GrantSecrets {
-    /// With these peppers and as many workers as cores.
+    /// With these peppers.
     #[must_use]
     pub fn new(peppers: Arc<Peppers>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             peppers,
-            cores: Arc::new(Semaphore::new(cores)),
-            queue: Arc::new(Semaphore::new(cores * HASHES_WAITING_PER_CORE)),
-            cores_max: cores,
+            inside: Arc::new(Semaphore::new(cores * HASHES_INSIDE_PER_CORE)),
+            inside_max: cores * HASHES_INSIDE_PER_CORE,
             workers: Arc::new(Workers::start(cores)),
             counters: Arc::default(),
         }
@@ -167,13 +165,13 @@ impl GrantSecrets {
     /// How many are being hashed.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.cores_max.saturating_sub(self.cores.available_permits())
+        self.workers.running()
     }
 
-    /// How many wait for a core.
+    /// How many wait for a thread.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let inside = (self.cores_max * HASHES_WAITING_PER_CORE).saturating_sub(self.queue.available_permits());
+        let inside = self.inside_max.saturating_sub(self.inside.available_permits());
         inside.saturating_sub(self.running())
     }
 
@@ -184,13 +182,13 @@ impl GrantSecrets {
         work: impl FnOnce(&Peppers) -> T + Send + 'static,
     ) -> Result<T, HashError> {
         match kind {
-            GrantKind::Password => self.on_a_core(work).await,
+            GrantKind::Password => self.on_a_thread(work).await,
             GrantKind::Invite => Ok(work(&self.peppers)),
         }
     }
 
-    /// Runs `work` on a thread for it when a core is free. Cancel-safe: work that has begun is finished and thrown away.
-    async fn on_a_core<T: Send + 'static>(
+    /// Runs `work` on a thread for it when one is free. Cancel-safe: work that has begun is finished and thrown away.
+    async fn on_a_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Peppers) -> T + Send + 'static,
     ) -> Result<T, HashError> {
@@ -198,19 +196,15 @@ impl GrantSecrets {
             self.counters.refused.increment();
             HashError::Busy
         };
-        let _place = self.queue.try_acquire().map_err(|_| busy())?;
+        let _place = self.inside.try_acquire().map_err(|_| busy())?;
         let came = Instant::now();
-        let core = tokio::time::timeout(HASH_WAIT_LIMIT, Arc::clone(&self.cores).acquire_owned())
-            .await
-            .map_err(|_| busy())?
-            .expect("the semaphore is never closed");
+        let thread = tokio::time::timeout(HASH_WAIT_LIMIT, self.workers.free()).await.map_err(|_| busy())?;
         self.counters.wait.observe(came.elapsed());
         let (peppers, counters) = (Arc::clone(&self.peppers), Arc::clone(&self.counters));
-        let done = self.workers.run(move || {
+        let done = thread.run(move || {
             let began = Instant::now();
             let done = work(&peppers);
             counters.work.observe(began.elapsed());
-            drop(core);
             done
         });
         Ok(done.await)
@@ -269,7 +263,7 @@ impl GrantSecrets {
     /// `Busy`.
     pub async fn pretend(&self, room: RoomId, grant: GrantId, auth: [u8; 32]) -> Result<(), HashError> {
         let auth = Zeroizing::new(auth);
-        self.on_a_core(move |peppers| {
+        self.on_a_thread(move |peppers| {
             let pepper = peppers.get(peppers.newest()).expect("the newest is there");
             let derived = derive(GrantKind::Password, pepper, room, grant, &auth);
             // Compared, so that the work cannot be optimised away.
@@ -306,11 +300,11 @@ mod tests {
         let secrets = GrantSecrets::new(Arc::new(Peppers::of(&[(1, [9; 32])])));
         for kind in [GrantKind::Password, GrantKind::Invite] {
             let secret =
-                secrets.make(kind, RoomId([1; 16]), GrantId([2; 16]), [4; 32], vec![5; 129]).await.expect("a core");
+                secrets.make(kind, RoomId([1; 16]), GrantId([2; 16]), [4; 32], vec![5; 129]).await.expect("a thread");
             assert!(!secret.sealed_blob.windows(8).any(|window| window == [5; 8]), "the blob is encrypted at rest");
-            let right = secrets.open(row(kind, secret.clone()), [4; 32]).await.expect("a core");
+            let right = secrets.open(row(kind, secret.clone()), [4; 32]).await.expect("a thread");
             assert!(matches!(right, Opened::Right { blob, renewed: None } if blob == vec![5; 129]));
-            assert!(matches!(secrets.open(row(kind, secret), [6; 32]).await.expect("a core"), Opened::Wrong));
+            assert!(matches!(secrets.open(row(kind, secret), [6; 32]).await.expect("a thread"), Opened::Wrong));
         }
     }
 
@@ -321,14 +315,14 @@ mod tests {
         let secret = old
             .make(GrantKind::Password, RoomId([1; 16]), GrantId([2; 16]), [4; 32], vec![5; 129])
             .await
-            .expect("a core");
+            .expect("a thread");
         let Opened::Right { renewed: Some(renewed), .. } =
-            new.open(row(GrantKind::Password, secret), [4; 32]).await.expect("a core")
+            new.open(row(GrantKind::Password, secret), [4; 32]).await.expect("a thread")
         else {
             panic!("expected a renewed secret");
         };
         assert_eq!(renewed.pepper, 2);
-        let again = new.open(row(GrantKind::Password, renewed.clone()), [4; 32]).await.expect("a core");
+        let again = new.open(row(GrantKind::Password, renewed.clone()), [4; 32]).await.expect("a thread");
         assert!(matches!(again, Opened::Right { renewed: None, .. }));
         assert!(matches!(old.open(row(GrantKind::Password, renewed), [4; 32]).await, Err(HashError::PepperMissing)));
     }

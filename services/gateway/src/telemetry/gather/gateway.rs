@@ -108,10 +108,10 @@ pub(super) fn door(sources: &Sources, to: &mut Families) {
     let secrets = &sources.handles.door.secrets;
     let counters = secrets.counters();
     to.counters("snug_proofs_total", "Passwords and links that were tried, by outcome.", &counters.proofs);
-    to.gauge("snug_hashes_waiting", "Passwords that wait for a core.", secrets.waiting());
+    to.gauge("snug_hashes_waiting", "Passwords that wait for a thread.", secrets.waiting());
     to.gauge("snug_hashes_running", "Passwords that are being hashed.", secrets.running());
-    to.counter("snug_hashes_refused_total", "Passwords that nobody had a core for.", counters.refused.get());
-    to.histogram("snug_hash_wait_seconds", "How long passwords waited for a core.", &counters.wait);
+    to.counter("snug_hashes_refused_total", "Passwords that nobody had a thread for.", counters.refused.get());
+    to.histogram("snug_hash_wait_seconds", "How long passwords waited for a thread.", &counters.wait);
     to.histogram("snug_hash_seconds", "How long hashing took.", &counters.work);
 }
 
