@@ -102,7 +102,7 @@ export class PageDrawing {
       pins: drawing.pins(),
       banned: drawing.banned(),
       may: drawing.may(),
-      draft: room.draft,
+      draft: room.draft.text,
     };
     replace(shown, drawn);
     const entries = drawing.entries();

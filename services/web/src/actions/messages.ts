@@ -42,7 +42,7 @@ export function messages(page: PageSession) {
       page.withRoom(id, (room) => room.sending.sendAgain(failedKey(room, key))),
     discard: (id: RoomId, key: string): Promise<Result> =>
       page.withRoom(id, (room) => room.sending.discard(failedKey(room, key))),
-    saveDraft: (id: RoomId, text: string): void => page.room(id)?.saveDraft(text),
+    saveDraft: (id: RoomId, text: string): void => page.room(id)?.draft.save(text),
     typing: (id: RoomId): void => page.room(id)?.typingHere(),
     seen: (id: RoomId, seq: number): void => page.session?.seen(id, seq),
 

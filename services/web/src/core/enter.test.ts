@@ -166,13 +166,14 @@ describe("entering a room", () => {
     const { record } = await createRoom(ana, NAMES, silently);
     const { store } = ana;
     const rooms = store.rooms.bind(store);
+    const newer = { epoch: 1, hash: "another tab's" };
     store.rooms = async () => {
       const known = await rooms();
-      await store.changeRoom(record.room, (one) => ({ ...one, readSeq: 7 }));
+      await store.changeRoom(record.room, (one) => ({ ...one, readSeq: 7, pinned: newer }));
       return known;
     };
-    expect((await joinByPassword(ana, NAMES, silently)).readSeq).toBe(7);
-    expect((await rooms()).map(({ readSeq }) => readSeq)).toEqual([7]);
+    expect(await joinByPassword(ana, NAMES, silently)).toMatchObject({ readSeq: 7, pinned: newer });
+    expect(await rooms()).toMatchObject([{ readSeq: 7, pinned: newer }]);
   });
 });
 

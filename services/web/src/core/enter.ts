@@ -183,14 +183,10 @@ async function keep(
   const record = (before: RoomRecord | undefined): RoomRecord => {
     // What is said from now is introduced anew, also what was written before the room had ended here.
     const { ended: _ended, introduced: _introduced, ...kept } = before ?? fresh;
-    return {
-      ...kept,
-      room,
-      name,
-      role,
-      keys: [...kept.keys.filter(({ epoch }) => epoch !== pinned.epoch), key],
-      pinned,
-    };
+    const keys = [...kept.keys.filter(({ epoch }) => epoch !== pinned.epoch), key];
+    // A newer key may have come meanwhile.
+    const newest = kept.pinned.epoch > pinned.epoch ? kept.pinned : pinned;
+    return { ...kept, room, name, role, keys, pinned: newest };
   };
   return store.keepRoom(room, record, first);
 }

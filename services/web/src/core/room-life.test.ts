@@ -217,10 +217,10 @@ describe("what this device does", () => {
   it("is no draft any more once it is sent", async () => {
     const page = await enter();
     const kept = async () => (await page.store.rooms())[0]?.draft;
-    page.room.saveDraft("hi");
+    page.room.draft.save("hi");
     await vi.waitFor(async () => expect(await kept()).toBeDefined());
     await page.room.sending.send("hi");
-    expect(page.room.draft).toBe("");
+    expect(page.room.draft.text).toBe("");
     await vi.waitFor(async () => expect(await kept()).toBeUndefined());
   });
 

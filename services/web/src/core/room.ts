@@ -11,6 +11,7 @@ import { RoomFeed, type FollowedFrame } from "./room-feed.ts";
 import { RoomHearing } from "./room-hearing.ts";
 import { RoomIntroduction } from "./room-introduction.ts";
 import { RoomLost, type LostMessage } from "./room-lost.ts";
+import { RoomDraft } from "./room-draft.ts";
 import { RoomMemory } from "./room-memory.ts";
 import { RoomReading } from "./room-reading.ts";
 import { RoomSending } from "./room-sending.ts";
@@ -52,6 +53,7 @@ export class Room {
   /** The server says that this device has never been a member of a room there. */
   isStranger = false;
   readonly #reading: RoomReading;
+  readonly draft: RoomDraft;
   readonly #memory: RoomMemory;
   readonly #feed: RoomFeed;
   readonly #hearing: RoomHearing;
@@ -61,14 +63,15 @@ export class Room {
   #connected = false;
   #stopped = false;
 
-  /** `written`: as for `RoomMemory`. */
-  constructor(kept: RoomRecord, world: RoomWorld, written?: string) {
+  /** `draft`: of the same room, where this page was writing in it before it took it up anew. */
+  constructor(kept: RoomRecord, world: RoomWorld, draft = new RoomDraft(kept, world)) {
     const { room: id, cursor } = kept;
     const { api, store, now, setTimeout, changed } = world;
     const { device, local } = store.identity;
     this.id = id;
     this.#world = world;
-    this.#memory = new RoomMemory(kept, world, written);
+    this.#memory = new RoomMemory(kept, world);
+    this.draft = draft;
     const record = () => this.record;
     const change = (how: (record: RoomRecord) => RoomRecord) => this.#memory.change(how);
     const logChanged = () => this.#logChanged();
@@ -114,7 +117,7 @@ export class Room {
       key: () => this.keys.current,
       isIntroduced: (epoch) => this.#introduction.isMade(epoch),
       hasEnded: () => this.record.ended !== undefined,
-      clearDraft: () => this.saveDraft(""),
+      clearDraft: () => draft.save(""),
       now,
       changed,
     });
@@ -129,16 +132,6 @@ export class Room {
     return this.#memory.record;
   }
 
-  /** What is in the composer. */
-  get draft(): string {
-    return this.#memory.draft;
-  }
-
-  /** The same, if it was typed in this page. */
-  get written(): string | undefined {
-    return this.#memory.written;
-  }
-
   get lost(): readonly LostMessage[] {
     return this.#lost.all;
   }
@@ -150,13 +143,13 @@ export class Room {
 
   /** For a room that has ended: shows what was written there and not sent, and asks the server for nothing. */
   async recall(): Promise<void> {
-    await this.#memory.start();
+    await this.draft.open();
     await this.outbox.recall();
     this.#world.changed();
   }
 
   async start(): Promise<void> {
-    await this.#memory.start();
+    await this.draft.open();
     await this.outbox.start();
     await this.#reading.load();
   }
@@ -165,6 +158,7 @@ export class Room {
   stop(): void {
     this.#stopped = true;
     this.#memory.stop();
+    this.draft.flush();
     this.outbox.stop();
   }
 
@@ -316,10 +310,6 @@ export class Room {
     this.#memory.keepPlace(this.log, this.lastAtMs);
     this.#world.changed();
     return true;
-  }
-
-  saveDraft(text: string): void {
-    this.#memory.saveDraft(text);
   }
 
   /** Server time of the newest message; of before this page load if none is loaded. */

@@ -177,19 +177,29 @@ it("keeps what is being written while the room is entered again, here or in anot
     const [record] = await store.rooms();
     return record?.draft && store.openText(`draft ${server.id}`, record.draft);
   };
-  const drafts = () => [...session.rooms.values()].map(({ draft }) => draft);
-  room.saveDraft("Can you hear me?");
+  const drafts = () => [...session.rooms.values()].map(({ draft }) => draft.text);
+  room.draft.save("Can you hear me?");
   await session.entered(room.record);
   expect(drafts()).toEqual(["Can you hear me?"]);
   await vi.waitFor(async () => expect(await kept()).toBe("Can you hear me?"));
   const again = session.rooms.get(server.id) as Room;
   expect(again).not.toBe(room);
-  again.saveDraft("Can you hear me now?");
+  again.draft.save("Can you hear me now?");
   await store.changeRoom(server.id, (record) => ({ ...record, pinned: { epoch: 1, hash: "newer" } }));
   await session.told({ rooms: true });
   expect(session.rooms.get(server.id)).not.toBe(again);
   expect(drafts()).toEqual(["Can you hear me now?"]);
   await vi.waitFor(async () => expect(await kept()).toBe("Can you hear me now?"));
+});
+
+it("does not bring back what was being sent while the room was entered again", async () => {
+  const { store } = session;
+  room.draft.save("Here I am");
+  const sending = room.sending.send("Here I am");
+  await session.entered(room.record);
+  await sending;
+  expect([...session.rooms.values()].map(({ draft }) => draft.text)).toEqual([""]);
+  await vi.waitFor(async () => expect((await store.rooms()).map(({ draft }) => draft)).toEqual([undefined]));
 });
 
 it("does not take a token that could not be had for a server that knows it not", async () => {

@@ -10,6 +10,7 @@ import { roomOfEnvelope, sendFrame, type RawEntry } from "./frames.ts";
 import { makeInvite, type InviteLimits, type NewInvite } from "./make-invite.ts";
 import { type OutboxNews } from "./outbox-world.ts";
 import type { RecoverWorld } from "./recovering.ts";
+import { type RoomDraft } from "./room-draft.ts";
 import { Room } from "./room.ts";
 import { SessionRequests } from "./session-requests.ts";
 import { type RoomRecord, type Store } from "./store.ts";
@@ -101,8 +102,8 @@ export class Session {
     const starting: Promise<void>[] = [];
     for (const record of records) {
       if (this.rooms.has(record.room)) continue;
-      const before = left.find((room) => room.id === record.room && room.record.life === record.life);
-      const room = this.#makeRoom(record, before?.written);
+      const before = left.find(({ draft }) => draft.written && draft.isOf(record));
+      const room = this.#makeRoom(record, before?.draft);
       this.rooms.set(record.room, room);
       if (this.#connection.status.state === "online") room.connected();
       starting.push(record.ended === undefined ? room.start() : room.recall());
@@ -113,7 +114,7 @@ export class Session {
     await Promise.all(starting);
   }
 
-  #makeRoom(record: RoomRecord, written: string | undefined): Room {
+  #makeRoom(record: RoomRecord, draft: RoomDraft | undefined): Room {
     const world = {
       api: this.api,
       store: this.store,
@@ -128,28 +129,29 @@ export class Session {
       now: () => this.#world.now(),
       setTimeout: (run: () => void, ms: number) => this.#world.setTimeout(run, ms),
     };
-    return new Room(record, world, written);
+    return new Room(record, world, draft);
   }
 
   /** Takes a room up anew with what this page remembers of it. */
   #reload(id: string): void {
-    for (const room of this.#leaveOut(id)) void this.#takeUp([room.record], [room]).catch(() => undefined);
+    const room = this.#leaveOut(id);
+    if (room !== undefined) void this.#takeUp([room.record], [room]).catch(() => undefined);
   }
 
   /** The room as it was, if there is such. */
-  #leaveOut(id: string): Room[] {
+  #leaveOut(id: string): Room | undefined {
     const room = this.rooms.get(id);
     room?.stop();
     this.rooms.delete(id);
     this.#followed.delete(id);
-    return room === undefined ? [] : [room];
+    return room;
   }
 
   /** A room has just been entered; `record` is stored already. */
   async entered(record: RoomRecord): Promise<void> {
     const left = this.#leaveOut(record.room);
     this.#world.tell({ rooms: true });
-    await this.#takeUp([record], left);
+    await this.#takeUp([record], left && [left]);
     // What could not be renewed is there now.
     if (this.status.state !== "online") this.retryNow();
   }
@@ -181,7 +183,9 @@ export class Session {
       for (const [id, room] of this.rooms) {
         const record = records.find((one) => one.room === id);
         // Forgotten, or entered again, perhaps with a newer key.
-        if (record === undefined || isNewer(record, room.record)) left.push(...this.#leaveOut(id));
+        if (record !== undefined && !isNewer(record, room.record)) continue;
+        this.#leaveOut(id);
+        left.push(room);
       }
       await this.#takeUp(records, left);
     }

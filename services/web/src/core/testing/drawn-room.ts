@@ -95,6 +95,7 @@ export class DrawnRoom {
     founding: chains.founding.hash,
     isContradicted: false,
   };
+  readonly draft = { text: "" };
   readonly drawing: RoomDrawing;
   nowMs = timeOf(1_000);
 
