@@ -20,8 +20,8 @@ use super::workers::Workers;
 
 /// How long a join waits for a thread before it is told to come again; a page waits longer for an answer.
 const HASH_WAIT_LIMIT: Duration = Duration::from_secs(10);
-/// How many joins wait for a thread or have one, for each core: about what is hashed within the limit.
-const HASHES_INSIDE_PER_CORE: usize = 256;
+/// How many joins wait for a thread or have one, for each thread: about what one hashes within the limit.
+const HASHES_INSIDE_PER_THREAD: usize = 256;
 const NONCE_BYTES: usize = 12;
 
 /// Why a grant could not be tried.
@@ -147,13 +147,10 @@ impl GrantSecrets {
     #[must_use]
     pub fn new(peppers: Arc<Peppers>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            peppers,
-            inside: Arc::new(Semaphore::new(cores * HASHES_INSIDE_PER_CORE)),
-            inside_max: cores * HASHES_INSIDE_PER_CORE,
-            workers: Arc::new(Workers::start(cores)),
-            counters: Arc::default(),
-        }
+        let workers = Arc::new(Workers::start(cores));
+        let inside_max = workers.size() * HASHES_INSIDE_PER_THREAD;
+        let inside = Arc::new(Semaphore::new(inside_max));
+        Self { peppers, inside, inside_max, workers, counters: Arc::default() }
     }
 
     /// What it has counted.
@@ -179,7 +176,7 @@ impl GrantSecrets {
     async fn work_on<T: Send + 'static>(
         &self,
         kind: GrantKind,
-        work: impl FnOnce(&Peppers) -> T + Send + 'static,
+        work: impl Fn(&Peppers) -> T + Send + Sync + 'static,
     ) -> Result<T, HashError> {
         match kind {
             GrantKind::Password => self.on_a_thread(work).await,
@@ -190,7 +187,7 @@ impl GrantSecrets {
     /// Runs `work` on a thread for it when one is free. Cancel-safe: work that has begun is finished and thrown away.
     async fn on_a_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Peppers) -> T + Send + 'static,
+        work: impl Fn(&Peppers) -> T + Send + Sync + 'static,
     ) -> Result<T, HashError> {
         let busy = || {
             self.counters.refused.increment();

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -11,8 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// How far a thread stands back that must not be starved, as `nice` counts: against one that does not, on a core that both want, it gets about a tenth of it.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
-/// Threads that stand back altogether are starved if none of them has ended anything for so long: less than the other would have got.
+/// Threads that stand back altogether are starved if none of them has ended anything for so long: less than the others would have got.
 const STARVED_AFTER: Duration = Duration::from_millis(250);
+/// Threads that stand back altogether, on the largest machine: hashing takes 19 MiB on each, and eight get through 300 passwords a second.
+const SPARE_MAX: usize = 8;
+/// For so many of these there is one that has its share.
+const SPARE_PER_STEADY: usize = 4;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -23,15 +28,16 @@ pub(super) struct Workers {
 }
 
 /// How far threads stand back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Standing {
-    /// They take what nobody else wants, and leave a core the moment somebody does (sched(7), `SCHED_IDLE`).
+    /// They take what nobody else wants, and leave a core the moment another thread of their cgroup wants it (sched(7), `SCHED_IDLE`).
     Spare,
     /// They have their share, and keep a core to the end of a slice of some milliseconds, whoever waits for it.
     Steady,
 }
 
 struct Pool {
+    standing: Standing,
     jobs: mpsc::Sender<Job>,
     free: Arc<Semaphore>,
     size: usize,
@@ -41,34 +47,49 @@ struct Pool {
 
 /// A thread that is free, and kept so until it is given work.
 pub(super) struct Free<'a> {
+    workers: &'a Workers,
     pool: &'a Pool,
     thread: OwnedSemaphorePermit,
 }
 
 impl Workers {
-    /// Threads for a machine of so many cores: on all but one of them, where there is more than one, work goes on while nobody wants them.
+    /// Threads for a machine of so many cores: one core is left to others, if there is another.
     pub fn start(cores: usize) -> Self {
+        let spare = cores.saturating_sub(1).clamp(1, SPARE_MAX);
         Self {
-            spare: Pool::start(Standing::Spare, cores.saturating_sub(1).max(1)),
-            steady: Pool::start(Standing::Steady, 1),
+            spare: Pool::start(Standing::Spare, spare),
+            steady: Pool::start(Standing::Steady, spare.div_ceil(SPARE_PER_STEADY)),
         }
     }
 
-    /// Waits for a thread: for one that stands back altogether, or, while those are starved, for one that does not quite. Cancel-safe; first come, first served.
-    pub async fn free(&self) -> Free<'_> {
-        tokio::select! {
-            biased;
-            free = self.spare.free() => free,
-            free = async {
-                self.spare.starved().await;
-                self.steady.free().await
-            } => free,
-        }
+    /// How many threads there are.
+    pub fn size(&self) -> usize {
+        self.spare.size + self.steady.size
     }
 
     /// How many jobs are being done.
     pub fn running(&self) -> usize {
         self.spare.running() + self.steady.running()
+    }
+
+    /// Waits for a thread: for one that stands back altogether, or, while those are starved, for one that has its share. Cancel-safe.
+    pub async fn free(&self) -> Free<'_> {
+        tokio::select! {
+            biased;
+            thread = self.spare.free() => Free { workers: self, pool: &self.spare, thread },
+            free = self.steady() => free,
+        }
+    }
+
+    /// Waits for a thread that has its share, which there is only while the others are starved.
+    async fn steady(&self) -> Free<'_> {
+        loop {
+            let ended = self.spare.starved().await;
+            let thread = self.steady.free().await;
+            if self.spare.ended() == ended {
+                return Free { workers: self, pool: &self.steady, thread };
+            }
+        }
     }
 }
 
@@ -80,7 +101,7 @@ impl Pool {
             let queue = Arc::clone(&queue);
             let name = match standing {
                 Standing::Spare => format!("hashing-{number}"),
-                Standing::Steady => "hashing-steady".to_owned(),
+                Standing::Steady => format!("steady-{number}"),
             };
             let serve = move || {
                 standing.take();
@@ -89,50 +110,75 @@ impl Pool {
             let spawned = std::thread::Builder::new().name(name).spawn(serve);
             spawned.expect("the system starts threads for a node that starts");
         }
-        Self { jobs, free: Arc::new(Semaphore::new(size)), size, ended: Arc::default() }
+        Self { standing, jobs, free: Arc::new(Semaphore::new(size)), size, ended: Arc::default() }
     }
 
-    async fn free(&self) -> Free<'_> {
-        let thread = Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed");
-        Free { pool: self, thread }
+    async fn free(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed")
     }
 
     fn running(&self) -> usize {
         self.size.saturating_sub(self.free.available_permits())
     }
 
-    /// Waits until no job has ended for a while.
-    async fn starved(&self) {
-        let mut ended = self.ended.load(Ordering::Relaxed);
+    fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no job has ended for a while; how many had.
+    async fn starved(&self) -> u64 {
+        let mut ended = self.ended();
         loop {
             tokio::time::sleep(STARVED_AFTER).await;
-            let now = self.ended.load(Ordering::Relaxed);
+            let now = self.ended();
             if now == ended {
-                return;
+                return now;
             }
             ended = now;
+        }
+    }
+
+    /// Has the thread do it, and waits for what comes of it.
+    fn give<T: Send + 'static>(
+        &self,
+        thread: OwnedSemaphorePermit,
+        work: Arc<impl Fn() -> T + Send + Sync + 'static>,
+    ) -> impl Future<Output = T> {
+        let (asker, answer) = oneshot::channel();
+        let ended = Arc::clone(&self.ended);
+        let job: Job = Box::new(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| work()));
+            ended.fetch_add(1, Ordering::Relaxed);
+            // Together: whoever is woken first may have put this thread aside before it comes to the second.
+            drop(asker.send((done, thread)));
+        });
+        self.jobs.send(job).expect("the threads end with the handle");
+        async {
+            let (done, _thread): (Result<T, Box<dyn Any + Send>>, _) = answer.await.expect("a job answers");
+            done.unwrap_or_else(|panic| resume_unwind(panic))
         }
     }
 }
 
 impl Free<'_> {
-    /// Has the thread do it. Work is done once this returns a future, whoever gives up waiting for it.
+    /// Has the thread do it, and another one too if this one is starved meanwhile. Cancel-safe: work that has begun is finished and thrown away.
     ///
     /// # Panics
-    /// The future does as the work does.
-    pub fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> {
-        let (asker, answer) = oneshot::channel();
-        let (thread, ended) = (self.thread, Arc::clone(&self.pool.ended));
-        let job: Job = Box::new(move || {
-            let done = catch_unwind(AssertUnwindSafe(work));
-            ended.fetch_add(1, Ordering::Relaxed);
-            drop(thread);
-            drop(asker.send(done));
-        });
-        self.pool.jobs.send(job).expect("the threads end with the handle");
-        async {
-            let done: Result<T, Box<dyn Any + Send>> = answer.await.expect("a job answers");
-            done.unwrap_or_else(|panic| resume_unwind(panic))
+    /// As the work does.
+    pub async fn run<T: Send + 'static>(self, work: impl Fn() -> T + Send + Sync + 'static) -> T {
+        let work = Arc::new(work);
+        let mut done = pin!(self.pool.give(self.thread, Arc::clone(&work)));
+        if self.pool.standing == Standing::Steady {
+            return done.await;
+        }
+        let again = tokio::select! {
+            biased;
+            done = &mut done => return done,
+            again = self.workers.steady() => again,
+        };
+        tokio::select! {
+            done = done => done,
+            done = again.pool.give(again.thread, work) => done,
         }
     }
 }
@@ -142,7 +188,7 @@ impl Standing {
     fn take(self) {
         #[cfg(target_os = "linux")]
         {
-            if matches!(self, Self::Spare) {
+            if self == Self::Spare {
                 match stand_back_altogether() {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(%error, "hashing will keep messages waiting for some milliseconds"),
@@ -164,7 +210,10 @@ fn stand_back_altogether() -> Result<(), thread_priority::Error> {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let set = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
     // It also asks for a niceness of 0, which means nothing here, and which a node that is nice itself may not have.
-    if thread_schedule_policy()? == idle { Ok(()) } else { set }
+    if thread_schedule_policy()? == idle {
+        return Ok(());
+    }
+    set.and(Err(thread_priority::Error::Priority("the system does not do as it says")))
 }
 
 fn serve(queue: &Mutex<mpsc::Receiver<Job>>) {
@@ -178,24 +227,16 @@ fn serve(queue: &Mutex<mpsc::Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use futures_util::FutureExt;
     use futures_util::future::poll_immediate;
 
     use super::*;
 
-    /// Of proc(5)'s fields the 19th is `nice` and the 41st the policy; the second ends with the last parenthesis.
+    /// The thread's name, niceness and policy. Of proc(5)'s fields these are the 19th and the 41st; the second ends with the last parenthesis.
     fn standing() -> (String, Option<i32>, Option<i32>) {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
         let field = |number: usize| stat.rsplit(") ").next()?.split(' ').nth(number - 3)?.parse().ok();
         (std::thread::current().name().unwrap_or_default().to_owned(), field(19), field(41))
-    }
-
-    /// Keeps a thread of it busy until the sender goes.
-    async fn occupy(workers: &Workers) -> (mpsc::Sender<()>, impl Future) {
-        let (release, held) = mpsc::channel::<()>();
-        (release, workers.free().await.run(move || held.recv().is_err()))
     }
 
     #[tokio::test]
@@ -205,7 +246,8 @@ mod tests {
         let failing = workers.free().await.run(|| panic!("as it should"));
         assert!(AssertUnwindSafe(failing).catch_unwind().await.is_err());
         for number in 0..4 {
-            let (name, _, policy) = workers.free().await.run(standing).await;
+            let thread = workers.spare.free().await;
+            let (name, _, policy) = workers.spare.give(thread, Arc::new(standing)).await;
             assert!(["hashing-0", "hashing-1"].contains(&name.as_str()), "{number}: {name}");
             assert!(cfg!(not(target_os = "linux")) || policy == Some(SCHED_IDLE), "{number}: {policy:?}");
         }
@@ -214,20 +256,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn passwords_are_hashed_also_where_messages_leave_no_core_to_those_that_stand_back_altogether() {
-        const SCHED_OTHER: i32 = 0;
-        let own = standing().1;
+        let (_, own_nice, own_policy) = standing();
         let workers = Workers::start(2);
-        let (release, starved) = occupy(&workers).await;
+        let starved = workers.free().await;
         for _ in 0..2 {
             let (name, nice, policy) = workers.free().await.run(standing).await;
-            assert_eq!(name, "hashing-steady");
-            #[cfg(target_os = "linux")]
-            assert_eq!((nice, policy), (own.map(|own| (own + NICENESS).min(19)), Some(SCHED_OTHER)));
+            assert_eq!(name, "steady-0");
+            let expected = (own_nice.map(|own| (own + 10).min(19)), own_policy);
+            assert!(cfg!(not(target_os = "linux")) || (nice, policy) == expected, "{nice:?} {policy:?}");
         }
         assert_eq!(workers.running(), 1);
+        drop(starved);
+        assert_eq!(poll_immediate(workers.free()).await.map(|free| free.pool.standing), Some(Standing::Spare));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_that_has_come_to_a_starved_thread_is_hashed_by_another() {
+        let workers = Workers::start(2);
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let work = move || {
+            let (name, ..) = standing();
+            if name == "hashing-0" {
+                let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            }
+            name
+        };
+        assert_eq!(workers.free().await.run(work).await, "steady-0");
+        assert_eq!(workers.running(), 1);
         drop(release);
-        starved.await;
-        assert_eq!(workers.free().await.run(standing).await.0, "hashing-0");
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,6 +299,22 @@ mod tests {
         }
         assert!(poll_immediate(&mut waiting).await.is_none());
         drop(busy);
-        assert_eq!(waiting.await.run(standing).await.0, "hashing-0");
+        assert_eq!(waiting.await.pool.standing, Standing::Spare);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_while_they_were_starved_waits_for_them_again_once_they_get_on() {
+        let workers = Workers::start(1);
+        let (busy, other) = (workers.free().await, workers.free().await);
+        assert_eq!(other.pool.standing, Standing::Steady);
+        let mut waiting = pin!(workers.free());
+        assert!(poll_immediate(&mut waiting).await.is_none());
+        tokio::time::advance(STARVED_AFTER * 2).await;
+        assert!(poll_immediate(&mut waiting).await.is_none());
+        workers.spare.ended.fetch_add(1, Ordering::Relaxed);
+        drop(other);
+        assert!(poll_immediate(&mut waiting).await.is_none());
+        drop(busy);
+        assert_eq!(waiting.await.pool.standing, Standing::Spare);
     }
 }

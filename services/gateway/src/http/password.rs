@@ -39,7 +39,7 @@ impl NewPassword {
     /// What to store for it. Costs tens of milliseconds of a core.
     ///
     /// # Errors
-    /// The cores are busy.
+    /// The threads that hash are busy.
     pub async fn hash(self, door: &Door, room: RoomId) -> Result<GrantSecret, ApiError> {
         Ok(door.secrets.make(GrantKind::Password, room, self.grant, self.auth, self.blob).await?)
     }
@@ -48,7 +48,7 @@ impl NewPassword {
     /// Whether it may do just this is for the store to decide.
     ///
     /// # Errors
-    /// `not_allowed` and the like, `too_many_attempts`, or the cores are busy.
+    /// `not_allowed` and the like, `too_many_attempts`, or the threads that hash are busy.
     pub async fn hash_for_admin(
         self,
         (store, door): (&Store, &Door),
