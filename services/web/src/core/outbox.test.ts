@@ -101,6 +101,8 @@ class Tab {
   held: Promise<unknown> = Promise.resolve();
   introduction: () => string | undefined = () => undefined;
   messagesFromMs: number | null = null;
+  /** How far its clock was set back. */
+  behindMs = 0;
   refuseAtOnce: () => Answer | undefined = () => undefined;
   acknowledged: string[] = [];
   transmissions = 0;
@@ -145,7 +147,7 @@ class Tab {
       messagesFromMs: () => this.messagesFromMs,
       acknowledged: (seq) => this.acknowledged.push(`${seq}`),
       changed: () => undefined,
-      now: () => Date.now(),
+      now: () => Date.now() - this.behindMs,
       setTimeout: (run, ms) => setTimeout(run, ms),
     };
     this.outbox = new Outbox(ROOM, world);
@@ -342,6 +344,18 @@ it("told to wait, it waits and then goes on in order", async () => {
   for (const text of texts(6)) await tab.say(text);
   await delivered(texts(6));
   await emptied(tab);
+});
+
+it("told to wait, it goes on in time though its clock is set back meanwhile", async () => {
+  const tab = await browser.open();
+  browser.server.refuse = () => {
+    browser.server.refuse = undefined;
+    setTimeout(() => (tab.behindMs = 3_600_000), 5);
+    return { ok: false, code: "too_fast", retryAfterMs: 20 };
+  };
+  for (const text of texts(2)) await tab.say(text);
+  await delivered(texts(2));
+  expect(tab.behindMs).toBe(3_600_000);
 });
 
 it("a rate limit is waited out, though refusals overtake acknowledgements", async () => {

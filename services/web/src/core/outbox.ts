@@ -31,7 +31,8 @@ export class Outbox {
   #pumping = false;
   #pumpAgain = false;
   #waking = false;
-  #pausedUntilMs = 0;
+  /** What has to pass before anything is sent; each goes when its timer says so. A clock may say that it is too early still. */
+  readonly #pauses = new Set<symbol>();
   /** Refusals whose consequences are being drawn: meanwhile nothing is sent, lest what is refused be accepted after all. */
   #refusals = 0;
   /** An epoch was refused as stale, and nothing was delivered since. */
@@ -158,7 +159,7 @@ export class Outbox {
   /** A new connection: everything unanswered goes again. */
   connected(): void {
     this.#flight.begin();
-    this.#pausedUntilMs = 0;
+    this.#pauses.clear();
     this.kick();
   }
 
@@ -192,7 +193,7 @@ export class Outbox {
   async #pump(): Promise<void> {
     const rows = await this.#world.store.outbox(this.#room);
     const sealed = unanswered(rows);
-    if (this.#refusals > 0 || this.#world.now() < this.#pausedUntilMs) return;
+    if (this.#refusals > 0 || this.#pauses.size > 0) return;
     if (!this.#flight.send(sealed, this.#world.transmit)) return;
     if (sealed.length >= SENDS_IN_FLIGHT_MAX) return;
     // What an earlier instance sealed is answered first, so that the order of writing is kept.
@@ -314,8 +315,11 @@ export class Outbox {
   }
 
   #pause(ms: number): void {
-    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#world.now() + ms);
-    this.#world.setTimeout(() => this.kick(), ms);
+    const pause = Symbol();
+    this.#pauses.add(pause);
+    this.#world.setTimeout(() => {
+      if (this.#pauses.delete(pause)) this.kick();
+    }, ms);
   }
 
   /** Changes rows in one transaction, shows them and tells the other tabs. */
