@@ -115,21 +115,24 @@ export class Session {
   }
 
   #makeRoom(record: RoomRecord, draft: RoomDraft | undefined): Room {
-    const world = {
-      api: this.api,
-      store: this.store,
-      transmit: (envelope: Bytes) => this.#transmit(record.room, envelope),
-      sendTyping: () => void this.#connection.send({ type: "typing", room: record.room }),
-      refollow: () => this.#refollow(record.room),
-      reload: () => this.#reload(record.room),
-      reconnect: () => this.#connection.reconnect(),
-      lock: this.#world.lock,
-      tell: (news: OutboxNews) => this.#world.tell({ outbox: news }),
-      changed: () => this.#events.roomChanged(record.room),
-      now: () => this.#world.now(),
-      setTimeout: (run: () => void, ms: number) => this.#world.setTimeout(run, ms),
-    };
-    return new Room(record, world, draft);
+    return new Room(
+      record,
+      {
+        api: this.api,
+        store: this.store,
+        transmit: (envelope) => this.#transmit(record.room, envelope),
+        sendTyping: () => void this.#connection.send({ type: "typing", room: record.room }),
+        refollow: () => this.#refollow(record.room),
+        reload: () => this.#reload(record.room),
+        reconnect: () => this.#connection.reconnect(),
+        lock: this.#world.lock,
+        tell: (news) => this.#world.tell({ outbox: news }),
+        changed: () => this.#events.roomChanged(record.room),
+        now: () => this.#world.now(),
+        setTimeout: (run, ms) => this.#world.setTimeout(run, ms),
+      },
+      draft,
+    );
   }
 
   /** Takes a room up anew with what this page remembers of it. */
