@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use snug_gateway::server::Listen;
+use snug_gateway::wire::{Stream, boxed};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -116,11 +117,9 @@ pub struct Hall {
 }
 
 impl Listen for Hall {
-    type Stream = DuplexStream;
-
-    async fn accept(&mut self) -> std::io::Result<(DuplexStream, SocketAddr)> {
+    async fn accept(&mut self) -> std::io::Result<(Stream, SocketAddr)> {
         match self.arrivals.recv().await {
-            Some(arrival) => Ok(arrival),
+            Some((stream, peer)) => Ok((boxed(stream), peer)),
             // Nobody can come any more.
             None => std::future::pending().await,
         }

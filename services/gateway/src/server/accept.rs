@@ -11,7 +11,7 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use snug_metrics::Decisions;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use crate::config::{AddressRange, Limits};
 use crate::limit::subject;
-use crate::wire::{Connection, Stream};
+use crate::wire::{Connection, Stream, boxed, tcp};
 
 /// From the first byte to the end of the headers. axum's own server sets none.
 const HEADERS_LIMIT: Duration = Duration::from_secs(10);
@@ -47,11 +47,8 @@ pub struct Connections {
 
 /// Where connections come from.
 pub trait Listen: Send + 'static {
-    /// One connection.
-    type Stream: Stream + 'static;
-
     /// The next connection, and whose it is. Cancel-safe.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Stream, SocketAddr)>> + Send;
 
     /// The address that people connect to.
     ///
@@ -61,13 +58,11 @@ pub trait Listen: Send + 'static {
 }
 
 impl Listen for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
         // Small frames must not wait for each other.
         let _ = stream.set_nodelay(true);
-        Ok((stream, peer))
+        Ok((tcp(stream), peer))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -98,11 +93,11 @@ pub async fn run<L: Listen>(mut listener: L, connections: Connections) {
     }
 }
 
-async fn serve<S: Stream + 'static>(stream: S, peer: SocketAddr, connections: Connections, place: Place) {
+async fn serve(stream: Stream, peer: SocketAddr, connections: Connections, place: Place) {
     match connections.tls.clone() {
         None => speak_http(Connection::new(stream), peer, connections, place).await,
         Some(tls) => match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => speak_http(Connection::new(stream), peer, connections, place).await,
+            Ok(Ok(stream)) => speak_http(Connection::new(boxed(stream)), peer, connections, place).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },

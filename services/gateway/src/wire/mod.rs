@@ -6,7 +6,9 @@
 //!
 //! # Layout
 //! - `frame`: one frame's header and mask. `incoming`: from bytes to messages. `outgoing`: what waits to be written. All pure.
-//! - `outlet`: a stream and what waits to be written to it, shared by a socket and the rooms it follows. `socket`: all three together. `upgrade`: from an HTTP request to a socket. `stream`: the connection below both.
+//! - `outlet`: a stream and what waits to be written to it, shared by a socket and the rooms it follows, which write to plain TCP without
+//!   asking tokio. `socket`: all three together. `upgrade`: from an HTTP request to a socket. `stream`: the connection
+//!   below both.
 //!
 //! What is absent: extensions (compression would undo the sharing, and ciphertext does not compress), anything of the product's protocol.
 
@@ -24,7 +26,7 @@ pub use frame::{Entries, binary, put_text, text};
 pub use incoming::{Incoming, Message};
 pub use outlet::{Lane, Mark, Passed};
 pub use socket::Socket;
-pub use stream::{Connection, Stream};
+pub use stream::{Connection, Stream, boxed, tcp};
 pub use upgrade::{NotAnUpgrade, Upgrade};
 
 /// Why a socket cannot go on.

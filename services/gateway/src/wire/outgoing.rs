@@ -8,13 +8,16 @@ use bytes::{Buf, Bytes};
 /// Pieces handed to the system at one time.
 const SLICES_MAX: usize = 16;
 
-/// The pieces. One alone, which is the rule, costs no allocation.
+/// The pieces. One alone, which is the rule, costs no allocation. In this order, see [`super::outlet::Outlet`].
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Outgoing {
-    /// Empty: there is nothing.
+    bytes: usize,
+    /// Empty: there is nothing, but perhaps a pong.
     first: Bytes,
     rest: VecDeque<Bytes>,
-    bytes: usize,
+    /// The answer to the newest ping, all that need be answered, yet to be put behind the rest.
+    pong: Bytes,
 }
 
 impl Outgoing {
@@ -28,6 +31,24 @@ impl Outgoing {
         } else {
             self.rest.push_back(piece);
         }
+    }
+
+    /// Instead of the answer to an earlier ping, if that is still there.
+    pub(super) fn answer(&mut self, pong: Bytes) {
+        self.bytes -= self.pong.len();
+        self.bytes += pong.len();
+        self.pong = pong;
+    }
+
+    pub(super) const fn owes_pong(&self) -> bool {
+        !self.pong.is_empty()
+    }
+
+    /// Puts the answer to a ping behind the rest.
+    pub(super) fn push_pong(&mut self) {
+        let pong = std::mem::take(&mut self.pong);
+        self.bytes -= pong.len();
+        self.push(pong);
     }
 
     /// How much there is, in bytes.
@@ -71,16 +92,27 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever the system takes at a time, all bytes come out once and in order, and then no memory is kept.
+        /// Whatever the system takes at a time, all bytes come out once and in order, the newest pong last, and then no memory is kept.
         #[test]
         fn everything_is_written_once_in_order(
-            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..60),
+            pieces in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..50)), 0..60),
             takes in proptest::collection::vec(1usize..200, 1..20),
         ) {
-            let mut outgoing = Outgoing::default();
-            for piece in &pieces {
-                outgoing.push(Bytes::copy_from_slice(piece));
+            let (mut outgoing, mut expected, mut newest_pong) = (Outgoing::default(), Vec::new(), Vec::new());
+            for (is_pong, piece) in &pieces {
+                let bytes = Bytes::copy_from_slice(piece);
+                if *is_pong {
+                    outgoing.answer(bytes);
+                    newest_pong.clone_from(piece);
+                } else {
+                    outgoing.push(bytes);
+                    expected.extend_from_slice(piece);
+                }
+                prop_assert_eq!(outgoing.len(), expected.len() + newest_pong.len());
+                prop_assert_eq!(outgoing.owes_pong(), !newest_pong.is_empty());
             }
+            expected.extend(newest_pong);
+            outgoing.push_pong();
             let (mut written, mut takes) = (Vec::new(), takes.iter().cycle());
             while outgoing.len() > 0 {
                 let take = *takes.next().expect("endless");
@@ -92,7 +124,7 @@ mod tests {
                 });
                 outgoing.advance(count);
             }
-            prop_assert_eq!(written, pieces.concat());
+            prop_assert_eq!(written, expected);
             prop_assert_eq!(outgoing.rest.capacity(), 0);
         }
     }

@@ -25,14 +25,14 @@ pub struct Socket {
 
 impl Socket {
     /// Over an upgraded stream of which `unread` has been read already. Messages have at most `message_max` bytes.
-    pub(super) fn new(stream: Box<dyn Stream>, unread: &[u8], message_max: usize) -> Self {
+    pub(super) fn new(stream: Stream, unread: &[u8], message_max: usize) -> Self {
         Self { lane: Lane::over(stream), incoming: Incoming::new(message_max, BytesMut::from(unread)) }
     }
 
     /// Over a test's stream.
     #[cfg(test)]
-    pub fn over(stream: impl Stream + 'static) -> Self {
-        Self::new(Box::new(stream), &[], snug_protocol::limits::FRAME_BYTES_MAX)
+    pub fn over(stream: impl super::stream::Duplex + 'static) -> Self {
+        Self::new(super::boxed(stream), &[], snug_protocol::limits::FRAME_BYTES_MAX)
     }
 
     /// Its writing end, for others.
@@ -136,8 +136,11 @@ impl Socket {
     /// Writes what waits; ready when the system has taken all of it. Whoever gives up waiting may go on later.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is gone, or something has panicked in the middle of a write, so that nobody knows what it was given.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if !self.lane.is_whole() {
+            return Poll::Ready(Err(Broken::Gone));
+        }
         self.lane.lock().poll_flush(cx)
     }
 

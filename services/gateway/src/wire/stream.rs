@@ -6,19 +6,36 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tokio_util::either::Either;
 
 /// A connection whose peer takes nothing of an answer for this long is closed. Sockets have a shorter limit of their own.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// TCP, TLS over it, or a test's.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// TLS over TCP, or a test's.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// TCP (on the left), which is written to a thousand times for a message and so stands where it is used, or another.
+pub type Stream = Either<TcpStream, Box<dyn Duplex>>;
+
+/// Plain TCP.
+#[must_use]
+pub const fn tcp(stream: TcpStream) -> Stream {
+    Either::Left(stream)
+}
+
+/// Any other stream.
+#[must_use]
+pub fn boxed(stream: impl Duplex + 'static) -> Stream {
+    Either::Right(Box::new(stream))
+}
 
 /// A stream while HTTP is spoken on it.
 pub struct Connection {
-    stream: Box<dyn Stream>,
+    stream: Stream,
     /// Since when the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -26,21 +43,21 @@ pub struct Connection {
 impl Connection {
     /// Over a stream.
     #[must_use]
-    pub fn new(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), stalled: None }
+    pub const fn new(stream: Stream) -> Self {
+        Self { stream, stalled: None }
     }
 
     /// The stream, for another protocol.
-    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
 
     fn in_time<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut dyn Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(outcome) = write(Pin::new(&mut *self.stream), cx) {
+        if let Poll::Ready(outcome) = write(Pin::new(&mut self.stream), cx) {
             self.stalled = None;
             return Poll::Ready(outcome);
         }
@@ -51,7 +68,7 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
