@@ -4,16 +4,20 @@
 //! others are, or whose socket is not ready, is left to its session, which is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use snug_metrics::{Counter, Histogram};
 use snug_protocol::Seq;
+use tokio::time::Instant;
 
 use super::{Due, FLUSH_BYTES_MAX, Follower, Room, Rooms, lock};
 use crate::wire::Entries;
 
-/// Followers that are written to before others get their turn: about half a millisecond's work, and within what tokio lets a task do with
-/// sockets at one time.
+/// Followers that are written to between two looks at the clock: about half a millisecond's work, at light load.
 const WRITES_AT_ONCE: usize = 64;
+/// A fan-out that has gone on for so long lets others have their turn, when it looks. Each time costs more than the look: an idle worker is
+/// woken for what is left.
+const TURN: Duration = Duration::from_millis(2);
 
 /// What was written to sockets.
 #[derive(Debug)]
@@ -43,7 +47,8 @@ impl Room {
 }
 
 impl Rooms {
-    /// Brings what has come to all followers. One at a time a room.
+    /// Brings what has come to all followers. One at a time a room. Not within tokio's limit on what a task does with sockets at one time,
+    /// beyond which each would seem to take nothing: it looks at the clock instead.
     pub(super) async fn fan_out(&self, room: &Arc<Room>) {
         let (from, due) = room.tell();
         let followers = room.followers.list();
@@ -51,7 +56,12 @@ impl Rooms {
             return followers.iter().for_each(|follower| follower.wake());
         };
         let is_all = entries.last >= room.told();
+        let mut began = Instant::now();
         for followers in followers.chunks(WRITES_AT_ONCE) {
+            if began.elapsed() >= TURN {
+                tokio::task::yield_now().await;
+                began = Instant::now();
+            }
             let written = self.write_to(room, followers, from, &entries);
             if !is_all {
                 followers.iter().for_each(|follower| follower.wake());
@@ -62,16 +72,17 @@ impl Rooms {
             self.shared.counters.delivered.bytes.add((written * entries.bytes.len()) as u64);
             let age_ms = self.shared.clock.now_ms().saturating_sub(entries.oldest_ms);
             self.shared.counters.delivered.seconds.observe_ms(age_ms, written as u64);
-            if followers.len() == WRITES_AT_ONCE {
-                tokio::task::yield_now().await;
-            }
         }
     }
 
     /// To how many.
     fn write_to(&self, room: &Room, followers: &[Arc<Follower>], from: Seq, entries: &Entries) -> usize {
+        // What each has to say about itself lies somewhere in memory, cold since the last message. If all are asked at first, the processor
+        // fetches it for many at a time; between the system's calls it would wait for each.
+        let (ready, others): (Vec<_>, Vec<_>) = followers.iter().partition(|follower| follower.is_ready(from));
+        others.into_iter().for_each(|follower| follower.wake());
         let mut spans = Vec::new();
-        let written = followers.iter().filter(|follower| {
+        let written = ready.into_iter().filter(|follower| {
             let is_written = follower.write(from, entries);
             if is_written {
                 room.traced().deliveries(from, entries.last, &mut spans);

@@ -136,6 +136,11 @@ impl Follower {
         self.lane.get().is_some_and(|lane| lane.push(&self.mark, from, entries))
     }
 
+    /// Whether entries that lie after `from` may be written to it now, as far as can be told without its socket's lock.
+    pub(super) fn is_ready(&self, from: Seq) -> bool {
+        self.cursor() == from && self.question().is_none() && self.lane.get().is_some_and(Lane::is_whole)
+    }
+
     /// Writes entries that lie after `from`, if that can be done at once; else the session is to see to it. Whether they were written.
     pub(super) fn write(&self, from: Seq, entries: &Entries) -> bool {
         let lane = self.lane.get().filter(|_| self.question().is_none());

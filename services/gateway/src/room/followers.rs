@@ -1,13 +1,14 @@
 //! Who follows a room, to be changed under a lock and gone through without one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::{Follower, lock};
 
 #[derive(Default)]
 struct Inner {
-    by_id: HashMap<u64, Arc<Follower>>,
+    /// In the order in which they came: memory that was taken together is written to together, the system's for their connections too.
+    by_id: BTreeMap<u64, Arc<Follower>>,
     /// The same, as long as nobody comes or goes.
     list: Option<Arc<[Arc<Follower>]>>,
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::strain::Strain;
@@ -127,6 +128,25 @@ impl Round {
     }
 }
 
+/// A fan-out; over when dropped, though it may have panicked, or the room's would never again begin.
+struct Running {
+    rooms: Rooms,
+    room: Arc<Room>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Who was to be written to after that has not even been told.
+            self.room.followers.list().iter().for_each(|follower| follower.wake());
+        }
+        let round = &self.rooms.shared.round;
+        if let Some(from) = self.room.pace.end(Instant::now(), round.rooms_gather()) {
+            round.join(from, Arc::clone(&self.room));
+        }
+    }
+}
+
 impl Rooms {
     /// The room has grown: its followers hear of it now, or with what comes in the next moment.
     pub(super) fn tell_growth(&self, room: &Arc<Room>) {
@@ -140,10 +160,8 @@ impl Rooms {
     fn spawn_fan_out(&self, room: Arc<Room>) {
         let rooms = self.clone();
         self.shared.tasks.spawn(async move {
-            rooms.fan_out(&room).await;
-            if let Some(from) = room.pace.end(Instant::now(), rooms.shared.round.rooms_gather()) {
-                rooms.shared.round.join(from, room);
-            }
+            let runs = Running { rooms, room };
+            unconstrained(runs.rooms.fan_out(&runs.room)).await;
         });
     }
 

@@ -31,8 +31,9 @@ const SHARE_AT_REST: u32 = 50;
 const WORTH: Duration = Duration::from_millis(4);
 /// Over which deliveries are counted.
 const WINDOW: Duration = Duration::from_millis(50);
-/// So many deliveries wake whoever measures: half of what is usual for a core at rest in a window.
-const DELIVERIES_TO_LOOK: usize = 125;
+/// So many deliveries wake whoever measures: twice those of a message in a room of a thousand, and made within a fifth of a second where two
+/// cores have enough to deliver for gathering.
+const DELIVERIES_TO_LOOK: usize = 2_000;
 
 #[derive(Default)]
 struct Seen {

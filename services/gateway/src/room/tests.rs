@@ -1,8 +1,11 @@
 //! Following over buses that lose things: what must not hang on hints, and what their loss may cost.
 
 use std::collections::HashSet;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,15 +14,17 @@ use snug_bus::{Bus, BusError, BusEvent, BusHealth, Listener, Listening, LocalBus
 use snug_protocol::frame::{PresenceState, ServerFrame};
 use snug_protocol::{DeviceId, EntryKind, RoomId, Seq};
 use snug_store::{Gate, LogRead, MemoryStore, Passage, Store};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::testing::{ANA, ROOM, envelope, found_room, store_with_room};
-use super::{Due, Following, Rooms, Wake};
+use super::{Due, Following, News, Rooms, Wake};
 use crate::clock::Clock;
 use crate::events;
+use crate::wire::{Broken, Socket};
 
 #[tokio::test]
 async fn who_follows_before_the_news_of_a_deletion_reads_from_the_store() {
@@ -72,6 +77,79 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
     };
     timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("did not happen in time: {what}"));
+}
+
+/// A follower with a socket of its own, up to date, and the other end of the socket.
+async fn follow_with_socket(
+    rooms: &Rooms,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> (Following, Socket, Arc<Wake>) {
+    let (wake, socket) = (Arc::<Wake>::default(), Socket::over(stream));
+    let following = follow(rooms, ANA, &wake).await;
+    until("what there is may be sent", || following.room().told() == Seq(1)).await;
+    following.open(&socket, Seq(1));
+    wake.take();
+    (following, socket, wake)
+}
+
+async fn say(store: &Store, bus: &LocalBus, counter: u64) {
+    let seq = store.append(envelope(EntryKind::Message, counter, 0)).await.expect("a message").seq;
+    let frames = store.read_after(ROOM, seq.back(1), 1, usize::MAX).await.expect("memory");
+    bus.publish(BusEvent::Hint { room: ROOM, seq, frames, trace: None }).expect("local");
+}
+
+/// The clock stands still, so that nothing but what a task may do with sockets at one time could end its turn.
+#[tokio::test(start_paused = true)]
+async fn a_room_writes_itself_to_all_who_are_ready_however_many_they_are() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store).await;
+    let mut all = Vec::new();
+    for _ in 0..300 {
+        let (near, far) = duplex(4_096);
+        all.push((follow_with_socket(&rooms, near).await, far));
+    }
+    say(&store, &bus, 0).await;
+    until("all are sent it", || all.iter().all(|((following, ..), _)| following.cursor() == Seq(2))).await;
+    let told = all.iter().filter(|((.., wake), _)| wake.take() != News::NONE).count();
+    assert_eq!(told, 0, "sessions had to write themselves");
+}
+
+/// A stream that panics when it is written to.
+struct Panics;
+
+impl AsyncRead for Panics {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        panic!("in the middle of a write")
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_one_is_written_to_keeps_nothing_from_the_others() {
+    let store = store_with_room().await;
+    let (rooms, bus) = rooms_over(&store).await;
+    let (_one, mut socket, _) = follow_with_socket(&rooms, Panics).await;
+    let (near, _far) = duplex(4_096);
+    let (other, _socket, wake) = follow_with_socket(&rooms, near).await;
+    for counter in 0..2 {
+        say(&store, &bus, counter).await;
+        until("the other is told", || wake.take().has(News::LOGS)).await;
+        assert!(matches!(other.due(Seq(1)), Due::Entries(_)));
+    }
+    assert_eq!(socket.flush().await, Err(Broken::Gone), "and the one comes again");
 }
 
 #[tokio::test]
