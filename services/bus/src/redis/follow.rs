@@ -57,6 +57,7 @@ impl Link {
     /// Lets go of the room's channels in a while.
     pub(super) fn unfollow(&self, room: RoomId) {
         self.table().unwant(Topic::Room(room), Instant::now());
+        self.table_changed.notify_one();
     }
 
     fn tell(&self, news: &News) {
@@ -81,11 +82,14 @@ pub(super) async fn run(link: Arc<Link>, client: SubscriberClient, round_every: 
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut timer = interval_at(Instant::now() + round_every, round_every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Whether something in the table may not be as it is wanted. A node at rest is not woken.
+    let mut is_restless = true;
     loop {
         while on_their_way.len() < ON_THEIR_WAY_MAX {
             let Some(errand) = link.table().next() else { break };
             on_their_way.push(carry_out(&link, &client, errand));
         }
+        let mut ticked = None;
         tokio::select! {
             biased;
             () = broken.cancelled() => return,
@@ -105,9 +109,10 @@ pub(super) async fn run(link: Arc<Link>, client: SubscriberClient, round_every: 
                 link.table().ask_round(MissedCause::SlotsMoved);
             }
             () = link.table_changed.notified() => {}
-            _ = tick.tick() => link.table().tick(Instant::now()),
+            _ = tick.tick(), if is_restless => ticked = Some(link.table().tick(Instant::now())),
             _ = timer.tick() => link.table().ask_round(MissedCause::Timer),
         }
+        is_restless = ticked.unwrap_or(true);
     }
 }
 

@@ -249,8 +249,9 @@ impl Table {
         Some(cause)
     }
 
-    /// Asks again for what failed, and lets go of what has lingered. To be called every now and then.
-    pub(super) fn tick(&mut self, now: Instant) {
+    /// Asks again for what failed, and lets go of what has lingered. To be called every now and then, as long as something is not yet as it
+    /// is wanted, which it says.
+    pub(super) fn tick(&mut self, now: Instant) -> bool {
         let at_rest = self.entries.iter().filter(|(_, entry)| !entry.queued && !entry.on_its_way);
         let (idle, wanted): (Vec<_>, Vec<_>) = at_rest.partition(|(_, entry)| !entry.wanted);
         let failed: Vec<Topic> =
@@ -269,6 +270,7 @@ impl Table {
         for topic in failed {
             self.enqueue(topic);
         }
+        self.entries.values().any(|entry| !entry.wanted || !entry.confirmed)
     }
 }
 

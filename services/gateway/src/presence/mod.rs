@@ -54,6 +54,8 @@ struct Shared {
     pending: Mutex<Pending>,
     /// Something is pending.
     bell: Notify,
+    /// Somebody leaves.
+    leaves: Notify,
     /// The roster has been asked for a lease: cancelled when it has answered, or has not in time.
     begun: CancellationToken,
     /// The roster does not answer; found out again when the lease is renewed.
@@ -94,6 +96,7 @@ pub struct Present {
 impl Drop for Present {
     fn drop(&mut self) {
         self.presence.table().leave(self.room, self.device, self.stay, Instant::now());
+        self.presence.shared.leaves.notify_one();
     }
 }
 
@@ -111,6 +114,7 @@ impl Presence {
             table: Mutex::default(),
             pending: Mutex::default(),
             bell: Notify::new(),
+            leaves: Notify::new(),
             begun: CancellationToken::new(),
             away: AtomicBool::new(false),
             unsure: Mutex::default(),
@@ -238,9 +242,12 @@ impl Presence {
 
     async fn run_departures(self, stop: CancellationToken) {
         loop {
+            let anyone_leaves = self.table().anyone_leaves();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(Self::SWEEP_PERIOD) => {}
+                // A node at rest is not woken.
+                () = self.shared.leaves.notified(), if !anyone_leaves => continue,
+                () = tokio::time::sleep(Self::SWEEP_PERIOD), if anyone_leaves => {}
             }
             let gone = self.table().depart(Instant::now());
             if !gone.is_empty() {

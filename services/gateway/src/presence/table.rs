@@ -53,6 +53,11 @@ impl Table {
         }
     }
 
+    /// Whether somebody may be gone for good some time.
+    pub fn anyone_leaves(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// Who is gone for good by `now`.
     pub fn depart(&mut self, now: Instant) -> Vec<Key> {
         let mut gone = Vec::new();

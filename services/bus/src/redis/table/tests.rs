@@ -52,14 +52,15 @@ fn an_unwanted_topic_lingers_and_then_goes() {
     let (mut table, now) = (Table::default(), Instant::now());
     let _ = table.want(ROOM);
     settle(&mut table);
+    assert!(!table.tick(now), "nothing to come back for");
     table.unwant(ROOM, now);
-    table.tick(now + LINGER / 2);
+    assert!(table.tick(now + LINGER / 2));
     assert!(table.next().is_none());
     assert!(matches!(table.want(ROOM), Wish::Confirmed), "it is still subscribed");
     table.unwant(ROOM, now);
-    table.tick(now + LINGER);
+    assert!(table.tick(now + LINGER), "it has yet to go");
     assert_eq!(settle(&mut table), [(ROOM, Step::Unsubscribe)]);
-    assert!(table.entries.is_empty());
+    assert!(table.entries.is_empty() && !table.tick(now + LINGER));
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn what_failed_is_asked_again_and_told_when_it_comes() {
     assert!(table.owe(ROOM));
     table.done(errand, false);
     assert!(table.next().is_none(), "not at once");
-    table.tick(Instant::now());
+    assert!(table.tick(Instant::now()));
     let errand = step(&mut table);
     let Topic::Room(room) = ROOM else { unreachable!() };
     assert_eq!(table.done(errand, true), News { confirmed_late: Some(room), ..News::default() });
