@@ -353,6 +353,8 @@ async fn rooms_that_nobody_wants_are_let_go() {
     let channels = async || redis.cli(&["PUBSUB", "SHARDCHANNELS"]).await.lines().count();
     // Two for each room, one for each node, one for all.
     assert_eq!(channels().await, 2 * ROOMS + 3);
+    // Several ticks: the node is at rest, and it is the unfollowing that must wake it.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     for room in &two.rooms {
         two.hearing.bus().unfollow(*room).await;
     }
