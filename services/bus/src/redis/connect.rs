@@ -6,7 +6,7 @@ use std::time::Duration;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::config::{Config, TcpConfig, TlsConfig, TlsConnector, TlsHostMapping, UnresponsiveConfig};
+use fred::types::config::{Config, TcpConfig, TlsConfig, TlsConnector, TlsHostMapping};
 use fred::types::{Builder, InfoKind, RespVersion, Value};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -29,8 +29,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(12);
 const STEP_LIMIT: Duration = Duration::from_secs(3);
 /// For a message to ourselves to come back.
 const REHEARSAL_LIMIT: Duration = Duration::from_secs(2);
-/// Unanswered for so long, fred itself closes a connection.
-const UNANSWERED_LIMIT: Duration = Duration::from_secs(3);
 /// Unacknowledged by the other machine for so long, the system closes it.
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(5);
 /// The first version with sharded channels.
@@ -185,8 +183,6 @@ fn builder(config: Config) -> Builder {
     builder.with_connection_config(|connection| {
         connection.connection_timeout = STEP_LIMIT;
         connection.internal_command_timeout = STEP_LIMIT;
-        connection.unresponsive =
-            UnresponsiveConfig { max_timeout: Some(UNANSWERED_LIMIT), interval: Duration::from_millis(500) };
         connection.tcp =
             TcpConfig { nodelay: Some(true), user_timeout: Some(UNACKNOWLEDGED_LIMIT), ..TcpConfig::default() };
         connection.auto_client_setname = false;

@@ -15,11 +15,11 @@ use futures_util::future::try_join;
 use futures_util::stream::FuturesUnordered;
 use snug_protocol::RoomId;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use tokio_util::sync::CancellationToken;
 
 use super::counters::MissedCause;
 use super::link::Link;
-use super::table::{Errand, News, Step, Topic, Wish};
+use super::side::Current;
+use super::table::{Epoch, Errand, News, Step, Topic, Wish};
 use crate::BusError;
 
 /// How long a follower waits for the confirmation.
@@ -74,8 +74,9 @@ impl Link {
     }
 }
 
-/// Subscribes on `client` until `broken`, which it is born with.
-pub(super) async fn run(link: Arc<Link>, client: SubscriberClient, round_every: Duration, broken: CancellationToken) {
+/// Subscribes on `current`, the connection that the table knows as `epoch`, until it is broken.
+pub(super) async fn run(link: Arc<Link>, current: Current<SubscriberClient>, epoch: Epoch, round_every: Duration) {
+    let Current { client, broken, .. } = current;
     let mut slots_moved = client.cluster_change_rx();
     let mut on_their_way = FuturesUnordered::new();
     let mut tick = interval(TICK);
@@ -86,7 +87,7 @@ pub(super) async fn run(link: Arc<Link>, client: SubscriberClient, round_every: 
     let mut is_restless = true;
     loop {
         while on_their_way.len() < ON_THEIR_WAY_MAX {
-            let Some(errand) = link.table().next() else { break };
+            let Some(errand) = link.table().next(epoch) else { break };
             on_their_way.push(carry_out(&link, &client, errand));
         }
         let mut ticked = None;

@@ -1,6 +1,6 @@
 //! What the tasks and the faces of the backplane share: two connections, and whether they work.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,13 +8,12 @@ use fred::clients::{Client, SubscriberClient};
 use fred::types::config::Options;
 use snug_protocol::RoomId;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
 
 use super::counters::{BusCounters, MissedCause};
 use super::names::Names;
 use super::publish::{EPHEMERALS_QUEUED_MAX, HINTS_QUEUED_MAX, Parcel};
 use super::script::Scripts;
-use super::side::Side;
+use super::side::{Moment, Side};
 use super::table::Table;
 use crate::{BusEvent, Listeners, NodeId};
 
@@ -43,8 +42,8 @@ pub(super) struct Link {
     pub(super) probe_heard: watch::Sender<u64>,
     /// Whether probes come back.
     hears: AtomicBool,
-    started: Instant,
-    heard_ms: AtomicU64,
+    /// When something last arrived.
+    heard: Moment,
 }
 
 impl Link {
@@ -67,8 +66,7 @@ impl Link {
             subscribed_anew: Notify::new(),
             probe_heard: watch::Sender::new(0),
             hears: AtomicBool::new(false),
-            started: Instant::now(),
-            heard_ms: AtomicU64::new(0),
+            heard: Moment::now(),
         };
         (link, hints_end, ephemerals_end)
     }
@@ -87,13 +85,12 @@ impl Link {
 
     /// Something arrived.
     pub(super) fn heard(&self) {
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(now_ms, Ordering::Relaxed);
+        self.heard.note();
     }
 
     /// How long nothing has arrived.
     pub(super) fn silence(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+        self.heard.get().elapsed()
     }
 
     /// Whether what is published arrives here.

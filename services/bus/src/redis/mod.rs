@@ -104,10 +104,10 @@ fn keep(link: &Arc<Link>, opened: Opened, tasks: &TaskTracker, closed: &Cancella
     let first = link.subscriber.take(&subscriber, closed);
     let (side, begun, until) = (Arc::clone(link), tasks.clone(), closed.clone());
     let listen = move |current: &Current<SubscriberClient>| {
-        let (client, broken) = (current.client.clone(), current.broken.clone());
         // Before anything is subscribed, so that nothing is overheard.
-        begun.spawn(receive::run(Arc::clone(&side), client.message_rx(), broken.clone()));
-        begun.spawn(follow::run(Arc::clone(&side), client, round_every, broken));
+        begun.spawn(receive::run(Arc::clone(&side), current.client.message_rx(), current.clone()));
+        let epoch = side.table().epoch();
+        begun.spawn(follow::run(Arc::clone(&side), current.clone(), epoch, round_every));
     };
     listen(&first);
     let side = Arc::clone(link);

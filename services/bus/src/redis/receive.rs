@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use fred::clients::SubscriberClient;
 use fred::types::{Message, Value};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::coop::unconstrained;
-use tokio_util::sync::CancellationToken;
 
 use super::counters::MissedCause;
 use super::encoding::{Carried, DecodeError, decode, peek};
 use super::link::Link;
+use super::side::Current;
 
 /// Messages that fred may be ahead of us.
 pub(super) const MESSAGES_QUEUED_MAX: usize = 8_192;
@@ -23,8 +24,8 @@ const TAKEN_AT_ONCE: usize = 512 * 1024;
 /// What a message counts for at least.
 const MESSAGE_BYTES_MIN: usize = 512;
 
-/// Takes in messages of one connection until `broken`.
-pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken: CancellationToken) {
+/// Takes in messages of one connection until it is broken.
+pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, current: Current<SubscriberClient>) {
     let mut taken = 0;
     loop {
         if taken >= TAKEN_AT_ONCE {
@@ -33,7 +34,7 @@ pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken
         }
         let message = tokio::select! {
             biased;
-            () = broken.cancelled() => return,
+            () = current.broken.cancelled() => return,
             message = unconstrained(messages.recv()) => message,
         };
         match message {
@@ -41,6 +42,7 @@ pub(super) async fn run(link: Arc<Link>, mut messages: Receiver<Message>, broken
                 taken += bytes_of(&message.value).map_or(0, <[u8]>::len).max(MESSAGE_BYTES_MIN);
                 link.counters.received.increment();
                 link.heard();
+                current.note_life();
                 if let Err(error) = take(&link, &message.value, messages.len() >= CROWDED) {
                     link.counters.undecodable.increment();
                     tracing::debug!(channel = &*message.channel, %error, "a message was not understood");

@@ -4,12 +4,14 @@
 //! nothing is answered, and in a cluster does not replace a connection that merely seems to work. A new client has none of the old one's
 //! state.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use fred::types::ConnectHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Between looks whether a client has connected.
@@ -21,21 +23,52 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// For a client to say goodbye.
 const QUIT_LIMIT: Duration = Duration::from_millis(500);
 
+/// The last time of something. Shared by its copies.
+#[derive(Clone)]
+pub(super) struct Moment {
+    began: Instant,
+    after_ms: Arc<AtomicU64>,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { began: Instant::now(), after_ms: Arc::default() }
+    }
+
+    pub(super) fn note(&self) {
+        let after_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after_ms.store(after_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Instant {
+        self.began + Duration::from_millis(self.after_ms.load(Ordering::Relaxed))
+    }
+}
+
 /// The client in use.
 #[derive(Clone)]
 pub(super) struct Current<C> {
     pub(super) client: C,
     /// Cancelled by whoever finds that the client must be replaced, and when it is.
     pub(super) broken: CancellationToken,
+    /// When Redis last gave a sign of life to this client, in a cluster all of its servers.
+    pub(super) lived: Moment,
 }
 
-impl<C> Current<C> {
+impl<C: ClientLike> Current<C> {
+    /// Redis has given a sign of life; in a cluster one server, which says nothing of the others.
+    pub(super) fn note_life(&self) {
+        if !self.client.is_clustered() {
+            self.lived.note();
+        }
+    }
+
     /// Waits for `answer`, unless the client is replaced meanwhile: then nothing would come. fred keeps what is asked of a client whose
     /// connection has ended.
     pub(super) async fn unless_broken<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::select! {
             biased;
-            answer = answer => answer,
+            answer = answer => answer.inspect(|_| self.note_life()),
             () = self.broken.cancelled() => Err(Error::new_canceled()),
         }
     }
@@ -65,7 +98,8 @@ impl<C: ClientLike> Side<C> {
 
     /// Uses a client from now on.
     pub(super) fn take(&self, connected: &Connected<C>, closed: &CancellationToken) -> Current<C> {
-        let current = Current { client: connected.client.clone(), broken: closed.child_token() };
+        let (client, broken) = (connected.client.clone(), closed.child_token());
+        let current = Current { client, broken, lived: Moment::now() };
         self.set(Some(current.clone()));
         current
     }

@@ -35,12 +35,16 @@ pub(super) enum Step {
     Unsubscribe,
 }
 
+/// A connection, as the table counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
 /// A step that was handed out, to be given back to [`Table::done`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Errand {
     pub(super) topic: Topic,
     pub(super) step: Step,
-    epoch: u64,
+    epoch: Epoch,
 }
 
 /// What is to be told after a step.
@@ -77,8 +81,8 @@ struct Entry {
 pub(super) struct Table {
     entries: HashMap<Topic, Entry>,
     queue: VecDeque<(Topic, Step)>,
-    /// Grows with each connection; what was asked of an earlier one means nothing.
-    epoch: u64,
+    /// The connection that is subscribed on; what was asked of an earlier one means nothing.
+    epoch: Epoch,
     /// Why a round goes on, and how many topics it has left.
     round: Option<(MissedCause, usize)>,
     next_round: Option<MissedCause>,
@@ -128,9 +132,14 @@ impl Table {
         self.entries.get(&topic).is_some_and(|entry| entry.confirmed)
     }
 
+    /// The connection that is subscribed on at present.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The connection is new: nothing is subscribed on it.
     pub(super) fn begin_anew(&mut self) {
-        self.epoch += 1;
+        self.epoch.0 += 1;
         self.queue.clear();
         self.next_round = None;
         self.entries.retain(|_, entry| entry.wanted);
@@ -175,8 +184,11 @@ impl Table {
         }
     }
 
-    /// The next step to take. What was wanted when it was queued is subscribed even if it is not wanted any more: it may be again.
-    pub(super) fn next(&mut self) -> Option<Errand> {
+    /// The next step to take on this connection: none any more if there is a newer one, whose steps they are. What was wanted when it was queued is subscribed even if it is not wanted any more: it may be again.
+    pub(super) fn next(&mut self, epoch: Epoch) -> Option<Errand> {
+        if epoch != self.epoch {
+            return None;
+        }
         while let Some((topic, step)) = self.queue.pop_front() {
             let Some(entry) = self.entries.get_mut(&topic) else { continue };
             entry.queued = false;
@@ -190,7 +202,7 @@ impl Table {
                 entry.confirmed = false;
             }
             entry.on_its_way = true;
-            return Some(Errand { topic, step, epoch: self.epoch });
+            return Some(Errand { topic, step, epoch });
         }
         None
     }

@@ -9,6 +9,7 @@ use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::Value;
 use fred::types::config::Options;
 use futures_util::future::{join, try_join_all};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::MissedCause;
@@ -17,8 +18,10 @@ use super::link::{Link, fail_fast};
 use super::side::{Current, Side};
 use super::table::Topic;
 
-/// Between a ping's answer and the next ping.
-const PING_EVERY: Duration = Duration::from_secs(1);
+/// From a sign of life, an answer or a message, to a ping.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// What is due so soon is done along with what is due.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// For the answer. A dead peer is noticed within three seconds.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 /// After such a silence a probe is sent.
@@ -30,20 +33,31 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) async fn run(link: Arc<Link>, stop: CancellationToken) {
     let mut number = 0;
     loop {
+        let due = due(&link.publisher).min(due(&link.subscriber));
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(PING_EVERY) => {}
+            () = tokio::time::sleep_until(due) => {}
             // A round on a new connection is complete, and whether it hears can be told.
             () = link.subscribed_anew.notified() => {}
         }
         let (publishes, subscribes) =
-            join(ping("publishing", &link.publisher), ping("subscribing", &link.subscriber)).await;
+            join(look_at("publishing", &link.publisher), look_at("subscribing", &link.subscriber)).await;
         let (Some(publisher), Some(subscriber)) = (publishes, subscribes) else { continue };
         if link.table().is_confirmed(Topic::Probe) && (link.silence() >= SILENCE || !link.hears()) {
             number += 1;
             probe(&link, &publisher, &subscriber, number).await;
         }
     }
+}
+
+/// When the side is to be looked at.
+fn due<C: ClientLike>(side: &Side<C>) -> Instant {
+    side.current().map_or_else(Instant::now, |current| current.lived.get()) + PING_AFTER
+}
+
+/// The side's client if it lives, which it is asked if there was no sign of it for a while.
+async fn look_at<C: ClientLike>(what: &'static str, side: &Side<C>) -> Option<Current<C>> {
+    if due(side) > Instant::now() + TOGETHER { side.current() } else { ping(what, side).await }
 }
 
 /// The side's client if all its connections answer.
@@ -59,7 +73,10 @@ async fn ping<C: ClientLike>(what: &'static str, side: &Side<C>) -> Option<Curre
         async move { client.ping::<Value>(None).await }
     });
     match current.unless_broken(try_join_all(pings)).await {
-        Ok(_) => Some(current),
+        Ok(_) => {
+            current.lived.note();
+            Some(current)
+        }
         Err(_) if current.broken.is_cancelled() => None,
         Err(error) => {
             tracing::warn!(what, %error, "Redis does not answer; connecting anew");

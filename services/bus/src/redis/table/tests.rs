@@ -13,7 +13,7 @@ fn waiting(wish: Wish) -> oneshot::Receiver<()> {
 /// Takes every step there is, and lets it succeed.
 fn settle(table: &mut Table) -> Vec<(Topic, Step)> {
     let mut steps = Vec::new();
-    while let Some(errand) = table.next() {
+    while let Some(errand) = table.next(table.epoch()) {
         steps.push((errand.topic, errand.step));
         table.done(errand, true);
     }
@@ -21,7 +21,7 @@ fn settle(table: &mut Table) -> Vec<(Topic, Step)> {
 }
 
 fn step(table: &mut Table) -> Errand {
-    table.next().expect("something is to be done")
+    table.next(table.epoch()).expect("something is to be done")
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_wish_is_confirmed_when_redis_says_so() {
     assert_eq!(table.done(errand, true), News::default());
     assert!(confirmed.try_recv().is_ok());
     assert!(matches!(table.want(ROOM), Wish::Confirmed));
-    assert!(table.next().is_none());
+    assert!(table.next(table.epoch()).is_none());
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_second_follower_waits_for_the_same_confirmation() {
     let mut first = waiting(table.want(ROOM));
     let errand = step(&mut table);
     let mut second = waiting(table.want(ROOM));
-    assert!(table.next().is_none(), "one step for a topic at a time");
+    assert!(table.next(table.epoch()).is_none(), "one step for a topic at a time");
     table.done(errand, true);
     assert!(first.try_recv().is_ok() && second.try_recv().is_ok());
 }
@@ -55,7 +55,7 @@ fn an_unwanted_topic_lingers_and_then_goes() {
     assert!(!table.tick(now), "nothing to come back for");
     table.unwant(ROOM, now);
     assert!(table.tick(now + LINGER / 2));
-    assert!(table.next().is_none());
+    assert!(table.next(table.epoch()).is_none());
     assert!(matches!(table.want(ROOM), Wish::Confirmed), "it is still subscribed");
     table.unwant(ROOM, now);
     assert!(table.tick(now + LINGER), "it has yet to go");
@@ -72,13 +72,13 @@ fn however_wishes_change_the_last_one_holds() {
     table.tick(now + LINGER);
     // Wanted again before the step is taken.
     assert!(matches!(table.want(ROOM), Wish::Confirmed));
-    assert!(table.next().is_none());
+    assert!(table.next(table.epoch()).is_none());
     table.unwant(ROOM, now);
     table.tick(now + LINGER);
     let leaving = step(&mut table);
     // And while it is on its way.
     let mut confirmed = waiting(table.want(ROOM));
-    assert!(table.next().is_none(), "not before the other has come back");
+    assert!(table.next(table.epoch()).is_none(), "not before the other has come back");
     table.done(leaving, true);
     assert_eq!(settle(&mut table), [(ROOM, Step::Subscribe)]);
     assert!(confirmed.try_recv().is_ok());
@@ -105,7 +105,7 @@ fn what_failed_is_asked_again_and_told_when_it_comes() {
     let errand = step(&mut table);
     assert!(table.owe(ROOM));
     table.done(errand, false);
-    assert!(table.next().is_none(), "not at once");
+    assert!(table.next(table.epoch()).is_none(), "not at once");
     assert!(table.tick(Instant::now()));
     let errand = step(&mut table);
     let Topic::Room(room) = ROOM else { unreachable!() };
@@ -123,7 +123,7 @@ fn a_new_connection_subscribes_everything_and_says_when_it_is_done() {
     table.unwant(OTHER, Instant::now());
     table.begin_anew();
     assert!(!table.is_confirmed(ROOM));
-    let errands: Vec<_> = std::iter::from_fn(|| table.next()).collect();
+    let errands: Vec<_> = std::iter::from_fn(|| table.next(table.epoch())).collect();
     assert_eq!(errands.len(), 3, "what nobody wants is not subscribed on a new connection");
     assert_eq!(errands[2].topic, ROOM, "the node's own topics come first");
     let news: Vec<_> = errands.into_iter().map(|errand| table.done(errand, true)).collect();
@@ -142,6 +142,17 @@ fn what_an_earlier_connection_answers_means_nothing() {
     let fresh = step(&mut table);
     assert_eq!(table.done(fresh, true).round, Some(MissedCause::Reconnected));
     assert!(confirmed.try_recv().is_ok());
+}
+
+#[test]
+fn an_earlier_connection_takes_no_step_of_a_newer_one() {
+    let mut table = Table::default();
+    let earlier = table.epoch();
+    let _ = table.want(ROOM);
+    settle(&mut table);
+    table.begin_anew();
+    assert!(table.next(earlier).is_none(), "what it would subscribe could not be heard");
+    assert_eq!(step(&mut table).topic, ROOM);
 }
 
 #[test]
@@ -185,7 +196,7 @@ fn a_round_that_is_asked_for_during_another_follows_it() {
     assert_eq!(table.done(errand, true).round, Some(MissedCause::Timer));
     let errand = step(&mut table);
     assert_eq!(table.done(errand, true).round, Some(MissedCause::SlotsMoved));
-    assert!(table.next().is_none());
+    assert!(table.next(table.epoch()).is_none());
 }
 
 #[test]
