@@ -69,7 +69,8 @@ impl Link {
         }
         if let Some(cause) = news.round {
             self.missed(None, cause);
-            self.subscribed_anew.notify_one();
+            // A round on a new connection is complete, and whether it hears can be told.
+            self.to_be_looked_at.notify_one();
         }
     }
 }
@@ -97,6 +98,8 @@ pub(super) async fn run(link: Arc<Link>, current: Current<SubscriberClient>, epo
             Some((errand, outcome)) = on_their_way.next(), if !on_their_way.is_empty() => {
                 if let Err(error) = &outcome {
                     tracing::debug!(?errand, %error, "a subscription was not confirmed");
+                    // Messages may still arrive where nothing that is asked does.
+                    link.to_be_looked_at.notify_one();
                 }
                 let news = link.table().done(errand, outcome.is_ok());
                 link.tell(&news);

@@ -36,8 +36,8 @@ pub(super) struct Link {
     table: Mutex<Table>,
     /// The table has something to do.
     pub(super) table_changed: Notify,
-    /// Everything is subscribed on a new connection.
-    pub(super) subscribed_anew: Notify,
+    /// The connections are to be asked whether they live, and whether this node hears itself.
+    pub(super) to_be_looked_at: Notify,
     /// The newest probe that came back.
     pub(super) probe_heard: watch::Sender<u64>,
     /// Whether probes come back.
@@ -63,7 +63,7 @@ impl Link {
             ephemerals,
             table: Mutex::default(),
             table_changed: Notify::new(),
-            subscribed_anew: Notify::new(),
+            to_be_looked_at: Notify::new(),
             probe_heard: watch::Sender::new(0),
             hears: AtomicBool::new(false),
             heard: Moment::now(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
 use fred::types::Value;
-use fred::types::config::Options;
+use fred::types::config::{Options, Server};
 use futures_util::future::{join, try_join_all};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,6 @@ use super::table::Topic;
 
 /// From a sign of life, an answer or a message, to a ping.
 const PING_AFTER: Duration = Duration::from_secs(1);
-/// What is due so soon is done along with what is due.
-const TOGETHER: Duration = Duration::from_millis(100);
 /// For the answer. A dead peer is noticed within three seconds.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 /// After such a silence a probe is sent.
@@ -37,11 +35,11 @@ pub(super) async fn run(link: Arc<Link>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep_until(due) => {}
-            // A round on a new connection is complete, and whether it hears can be told.
-            () = link.subscribed_anew.notified() => {}
+            () = link.to_be_looked_at.notified() => {}
         }
+        // Both, whichever is due: else the other might be only when this one has not answered for long.
         let (publishes, subscribes) =
-            join(look_at("publishing", &link.publisher), look_at("subscribing", &link.subscriber)).await;
+            join(ping("publishing", &link.publisher), ping("subscribing", &link.subscriber)).await;
         let (Some(publisher), Some(subscriber)) = (publishes, subscribes) else { continue };
         if link.table().is_confirmed(Topic::Probe) && (link.silence() >= SILENCE || !link.hears()) {
             number += 1;
@@ -50,22 +48,16 @@ pub(super) async fn run(link: Arc<Link>, stop: CancellationToken) {
     }
 }
 
-/// When the side is to be looked at.
+/// When the side is to be asked whether it lives.
 fn due<C: ClientLike>(side: &Side<C>) -> Instant {
     side.current().map_or_else(Instant::now, |current| current.lived.get()) + PING_AFTER
 }
 
-/// The side's client if it lives, which it is asked if there was no sign of it for a while.
-async fn look_at<C: ClientLike>(what: &'static str, side: &Side<C>) -> Option<Current<C>> {
-    if due(side) > Instant::now() + TOGETHER { side.current() } else { ping(what, side).await }
-}
-
 /// The side's client if all its connections answer.
-async fn ping<C: ClientLike>(what: &'static str, side: &Side<C>) -> Option<Current<C>> {
+async fn ping<C: ClusterInterface>(what: &'static str, side: &Side<C>) -> Option<Current<C>> {
     let current = side.current()?;
     let client = &current.client;
-    let servers =
-        if client.is_clustered() { client.active_connections().into_iter().map(Some).collect() } else { vec![None] };
+    let servers = if client.is_clustered() { servers(client) } else { vec![None] };
     let pings = servers.into_iter().map(|server| {
         let options =
             Options { timeout: Some(PING_LIMIT), fail_fast: true, cluster_node: server, ..Options::default() };
@@ -84,6 +76,16 @@ async fn ping<C: ClientLike>(what: &'static str, side: &Side<C>) -> Option<Curre
             None
         }
     }
+}
+
+/// The cluster's servers.
+fn servers<C: ClusterInterface>(client: &C) -> Vec<Option<Server>> {
+    let mut servers = client.active_connections();
+    if servers.is_empty() {
+        // Listed are those who have told their connection's id, which they may not be allowed to.
+        servers = client.cached_cluster_state().map(|known| known.unique_primary_nodes()).unwrap_or_default();
+    }
+    servers.into_iter().map(Some).collect()
 }
 
 async fn probe(link: &Link, publisher: &Current<Client>, subscriber: &Current<SubscriberClient>, number: u64) {
