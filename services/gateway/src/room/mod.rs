@@ -314,6 +314,8 @@ impl Listener for Rooms {
                 if let Some(heard) = &heard {
                     room.traced.note(seq, heard);
                 }
+                // Before anybody can answer what they say.
+                self.shared.store.hear(room.id, seq, frames);
                 let comes_by_reading = frames.last().is_none_or(|last| last.seq() < seq);
                 let mut is_whole = false;
                 let accepted = self.change_tail(&room, |tail| {

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use super::lists::{bind, unnested};
 use super::statements::row;
-use super::statements::texts::insert_entries;
+use super::statements::texts::{NEWEST_IS_THAT_ONE, insert_entries};
 use super::{Connection, locks};
 use crate::StoreError;
 use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{self, Bytes, Number};
-use crate::sql::list::{Value, number};
+use crate::sql::list::Value;
 
-const GROWN: [Kind; 6] = [Bytes, Bytes, Number, Number, Number, Number];
+const GROWN: [Kind; 7] = [Bytes, Bytes, Number, Number, Number, Number, Bytes];
 /// An entry but for its time, which is the statement's: a batch that is remembered for asks for no other.
 const UNDATED: [Kind; 9] = [Bytes, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes];
 
@@ -20,11 +20,12 @@ const UNDATED: [Kind; 9] = [Bytes, Number, Number, Bytes, Bytes, Number, Number,
 static WRITE: LazyLock<String> = LazyLock::new(|| {
     const HELD: &str = "where c1 in (select room from held)";
     format!(
-        "with grown (room, history, was_head, was_access_version, head, access_version) as ({grown}),
+        "with grown (room, history, was_head, was_access_version, head, access_version, newest) as ({grown}),
          held as materialized (
              select room.room from room join grown on grown.room = room.room
              where room.history = grown.history
                  and room.head = grown.was_head and room.access_version = grown.was_access_version
+                 and {NEWEST_IS_THAT_ONE}
              for update of room skip locked),
          written as ({written})
          update room set head = grown.head, access_version = grown.access_version
@@ -42,11 +43,7 @@ static WRITE: LazyLock<String> = LazyLock::new(|| {
 
 /// Writes it, to those of its rooms that are as they were.
 pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<Written, StoreError> {
-    let rooms = growth.rooms.iter().map(|Grown { room, history, was, is }| {
-        let [was, is] = [was, is].map(|(head, access_version)| (number(head.0), number(*access_version)));
-        [Value::Bytes(&room.0), Value::Bytes(&history.0), was.0, was.1, is.0, is.1]
-    });
-    let query = bind(sqlx::query(WRITE.as_str()), &GROWN, &rooms.collect::<Vec<_>>());
+    let query = bind(sqlx::query(WRITE.as_str()), &GROWN, &growth.rooms.iter().map(Grown::values).collect::<Vec<_>>());
     let entries: Vec<_> = growth.entries.iter().map(undated).collect();
     let written = bind(query, &UNDATED, &entries).fetch_all(connection).await?;
     let at_ms = written.first().map_or(Ok(growth.now_ms), |room| row::number(room, "now_ms"))?;

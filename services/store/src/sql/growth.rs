@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use snug_protocol::{HistoryId, RoomId, Seq};
+use snug_protocol::{EnvelopeHash, HistoryId, RoomId, Seq};
 
-use super::list::Value;
-#[cfg(test)]
-use super::list::number;
+use super::list::{Value, number};
 
 /// Room, seq, time, kind, device, instance, counter, target, hash, envelope.
 pub(crate) type EntryRow<'v> = [Value<'v>; 10];
@@ -18,6 +16,8 @@ pub(crate) struct Grown<'v> {
     pub history: &'v HistoryId,
     /// Its head and its `access_version`, as the batch was decided upon them.
     pub was: (Seq, u64),
+    /// The entry that is to be at that head, if that is not certain.
+    pub newest: Option<&'v EnvelopeHash>,
     /// What they become.
     pub is: (Seq, u64),
 }
@@ -28,6 +28,15 @@ pub(crate) struct Growth<'v> {
     pub rooms: Vec<Grown<'v>>,
     /// By the database's clock, when it was read for.
     pub now_ms: u64,
+}
+
+impl<'v> Grown<'v> {
+    /// Room, history, head and access version as they were, and as they become, and the newest entry's hash or nothing.
+    pub fn values(&self) -> [Value<'v>; 7] {
+        let [was, is] = [self.was, self.is].map(|(head, access_version)| (number(head.0), number(access_version)));
+        let newest = self.newest.map_or(&[][..], |newest| &newest.0);
+        [Value::Bytes(&self.room.0), Value::Bytes(&self.history.0), was.0, was.1, is.0, is.1, Value::Bytes(newest)]
+    }
 }
 
 /// What came of it.
@@ -51,10 +60,10 @@ pub(crate) fn for_the_first_of<'v>(rooms: &'v [RoomId; 4], history: &'v HistoryI
     Growth {
         entries: rooms.iter().map(entry).collect(),
         rooms: vec![
-            Grown { room: as_it_was, history, was: (Seq(100), 1), is },
-            Grown { room: has_grown, history, was: (Seq(99), 1), is },
-            Grown { room: somebody_lost_access, history, was: (Seq(100), 0), is },
-            Grown { room: another, history: &HistoryId([7; 16]), was: (Seq(100), 1), is },
+            Grown { room: as_it_was, history, was: (Seq(100), 1), newest: None, is },
+            Grown { room: has_grown, history, was: (Seq(99), 1), newest: None, is },
+            Grown { room: somebody_lost_access, history, was: (Seq(100), 0), newest: None, is },
+            Grown { room: another, history: &HistoryId([7; 16]), was: (Seq(100), 1), newest: None, is },
         ],
         now_ms: 0,
     }

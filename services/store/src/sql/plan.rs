@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use snug_protocol::{DeviceId, EntryKind, Header, HistoryId, InstanceId, RoomId, Seq};
+use snug_protocol::{DeviceId, EntryKind, EnvelopeHash, Header, HistoryId, InstanceId, RoomId, Seq};
 
 use crate::rules::append::{Author, Headcount, Target, Terms, Verdict, is_slowed, judge, judge_target};
 use crate::{AppendError, Standing};
@@ -17,6 +17,19 @@ pub(crate) struct RoomState {
     pub head: Seq,
     pub terms: Terms,
     pub access_version: u64,
+}
+
+/// Whether an entry of this kind leaves a room and who may say what there as they were, but for the head and its author's next counter.
+pub(crate) const fn moves_only_the_head(kind: EntryKind) -> bool {
+    match kind {
+        EntryKind::Profile
+        | EntryKind::Message
+        | EntryKind::Edit
+        | EntryKind::Deletion
+        | EntryKind::Reaction
+        | EntryKind::Pin => true,
+        EntryKind::EpochRecord | EntryKind::Leave | EntryKind::Step => false,
+    }
 }
 
 /// What becomes of one message.
@@ -35,6 +48,8 @@ pub(crate) enum Decision {
 pub(crate) struct Plan {
     pub now_ms: u64,
     pub rooms: BTreeMap<RoomId, RoomState>,
+    /// The entry at the head of rooms of which that was only heard: they are written to if it is that one.
+    pub newest: HashMap<RoomId, EnvelopeHash>,
     pub authors: HashMap<(RoomId, DeviceId), Author>,
     /// The next counters; an instance that is missing is at 0.
     pub next: HashMap<Sender, u64>,

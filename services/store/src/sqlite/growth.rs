@@ -8,7 +8,7 @@ use snug_protocol::RoomId;
 use super::Connection;
 use super::lists::Lists;
 use super::statements::row;
-use super::statements::texts::ENTRIES;
+use super::statements::texts::{ENTRIES, NEWEST_IS_THAT_ONE};
 use crate::StoreError;
 use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{Bytes, Number};
@@ -16,12 +16,13 @@ use crate::sql::list::{Value, number};
 
 /// Moves the heads of those rooms that are still as they were when the batch was decided upon. "Or fail" as in `insert_or_fail`.
 static HEADS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Bytes, Number, Number, Number, Number], |rows| {
+    Lists::new(&[Bytes, Bytes, Number, Number, Number, Number, Bytes], |rows| {
         format!(
-            "with grown (room, history, was_head, was_access_version, head, access_version) as ({rows})
+            "with grown (room, history, was_head, was_access_version, head, access_version, newest) as ({rows})
              update or fail room set head = grown.head, access_version = grown.access_version
              from grown where room.room = grown.room and room.history = grown.history
                  and room.head = grown.was_head and room.access_version = grown.was_access_version
+                 and {NEWEST_IS_THAT_ONE}
              returning room, {now_ms} as now_ms",
             now_ms = now_ms!()
         )
@@ -30,11 +31,7 @@ static HEADS: LazyLock<Lists> = LazyLock::new(|| {
 
 /// Writes it, to those of its rooms that are as they were.
 pub(super) async fn write(connection: &mut Connection, growth: &Growth<'_>) -> Result<Written, StoreError> {
-    let rooms = growth.rooms.iter().map(|Grown { room, history, was, is }| {
-        let [was, is] = [was, is].map(|(head, access_version)| (number(head.0), number(*access_version)));
-        [Value::Bytes(&room.0), Value::Bytes(&history.0), was.0, was.1, is.0, is.1]
-    });
-    let moved = HEADS.fetch_all(connection, &rooms.collect::<Vec<_>>()).await?;
+    let moved = HEADS.fetch_all(connection, &growth.rooms.iter().map(Grown::values).collect::<Vec<_>>()).await?;
     let at_ms = moved.first().map_or(Ok(growth.now_ms), |room| row::number(room, "now_ms"))?;
     let written = moved.iter().map(|room| row::bytes(room, "room")).collect::<Result<BTreeSet<[u8; 16]>, _>>()?;
     let is_written = |[room, ..]: &&EntryRow<'_>| matches!(room, Value::Bytes(room) if written.contains(*room));

@@ -24,7 +24,7 @@ use crate::sql::batch::Draft;
 use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::{Value, number};
 use crate::sql::plan::{Decision, Plan, RoomState, Sender};
-use crate::sql::recent::Recent;
+use crate::sql::recent::{Recent, SharedRecent};
 use crate::{AppendError, Appended, StoreError};
 use read::Known;
 
@@ -51,7 +51,7 @@ pub(super) async fn append_free(
 ) -> Result<Vec<Option<Answer>>, StoreError> {
     let free = locks::free_rooms(connection, awaited, distinct(drafts.iter().map(room_of))).await?;
     let ours: Vec<&Draft> = drafts.iter().filter(|draft| free.locked.contains(&room_of(draft))).collect();
-    let done = append(connection, &ours, &mut Recent::default(), Hold::Transaction).await?;
+    let done = append(connection, &ours, &SharedRecent::default(), Hold::Transaction).await?;
     if !done.contended.is_empty() {
         return Err(StoreError::unavailable("a room changed under its lock"));
     }
@@ -84,7 +84,7 @@ pub(super) struct Done {
 pub(super) async fn append_at_once(
     connection: &mut Connection,
     drafts: &[Draft],
-    recent: &mut Recent,
+    recent: &SharedRecent,
 ) -> Result<Done, StoreError> {
     let hold = if dialect::BEGIN_LOCKS_ALL { Hold::Transaction } else { Hold::Nothing };
     append(connection, &drafts.iter().collect::<Vec<_>>(), recent, hold).await
@@ -93,31 +93,40 @@ pub(super) async fn append_at_once(
 async fn append(
     connection: &mut Connection,
     drafts: &[&Draft],
-    recent: &mut Recent,
+    recent: &SharedRecent,
     hold: Hold,
 ) -> Result<Done, StoreError> {
     let (decided, recalled) = decide_by(recent, connection, drafts).await?;
     let uncertain = if hold == Hold::Nothing { decided.refused_by_later_reads(drafts) } else { BTreeSet::new() };
     let outcome = write(connection, drafts, decided, hold, &uncertain).await?;
-    outcome.remember(drafts, recent);
     let changed: BTreeSet<RoomId> = outcome.left_out.difference(&uncertain).copied().collect();
-    changed.iter().for_each(|room| recent.doubt(*room));
+    {
+        let mut recent = recent.lock();
+        outcome.remember(drafts, &mut recent);
+        changed.iter().for_each(|room| recent.doubt(*room));
+    }
     let contended: BTreeSet<RoomId> = changed.difference(&recalled).copied().collect();
     Ok(Done { to_be_locked: &contended | &uncertain, contended, answers: outcome.answers })
 }
 
 /// Decides on drafts by what is remembered of their rooms and what is read of the others. The rooms that are remembered.
 async fn decide_by(
-    recent: &mut Recent,
+    recent: &SharedRecent,
     connection: &mut Connection,
     drafts: &[&Draft],
 ) -> Result<(Decided, BTreeSet<RoomId>), StoreError> {
     let senders = distinct(drafts.iter().map(|draft| sender(draft)));
     loop {
         let mut recollection = Plan::default();
-        let recalled = recent.recall(&senders, Instant::now(), &mut recollection);
+        let recalled = recent.lock().recall(&senders, Instant::now(), &mut recollection);
         let others: Vec<&Draft> = drafts.iter().filter(|draft| !recalled.contains(&room_of(draft))).copied().collect();
         let mut plan = read::read(connection, &others).await?;
+        {
+            let recent = recent.lock();
+            let proofs = plan.rooms.iter().filter_map(|(room, state)| Some((*room, recent.newest(*room, state)?)));
+            plan.newest = proofs.collect();
+        }
+        plan.newest.extend(recollection.newest);
         plan.rooms.append(&mut recollection.rooms);
         plan.authors.extend(recollection.authors);
         plan.next.extend(recollection.next);
@@ -129,6 +138,7 @@ async fn decide_by(
         if doubtful.is_empty() {
             return Ok((decided, recalled));
         }
+        let mut recent = recent.lock();
         doubtful.into_iter().for_each(|room| recent.forget(room));
     }
 }
@@ -240,7 +250,8 @@ async fn grow(
     let rooms = distinct(new.iter().map(|(draft, _)| room_of(draft)));
     let grown = rooms.iter().map(|room| {
         let place = |state: &RoomState| (state.head, state.access_version);
-        Grown { room, history: &seen[room].history, was: place(&seen[room]), is: place(&plan.rooms[room]) }
+        let (was, is, newest) = (place(&seen[room]), place(&plan.rooms[room]), plan.newest.get(room));
+        Grown { room, history: &seen[room].history, was, newest, is }
     });
     let growth = Growth {
         entries: new.iter().map(|new| entry_values(new, plan.now_ms)).collect(),

@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use snug_protocol::{Envelope, RoomId};
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::{Envelope, RoomId, Seq};
 use tokio_util::task::TaskTracker;
 
 #[cfg(test)]
@@ -84,6 +85,10 @@ impl Database {
 
     pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
         self.writer.before_batch(room)
+    }
+
+    pub fn hear(&self, room: RoomId, newest: Seq, entries: &[EntryFrame]) {
+        self.writer.hear(room, newest, entries);
     }
 
     pub fn writes_waiting(&self) -> usize {

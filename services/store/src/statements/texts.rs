@@ -23,6 +23,10 @@ macro_rules! next_counter {
 }
 pub(super) use next_counter;
 
+/// Whether the entry at the head is the one that `grown` says, if it says one. Not by `exists`, for which Postgres may read the whole index.
+pub(in super::super) const NEWEST_IS_THAT_ONE: &str = "(length(grown.newest) = 0 or grown.newest =
+    (select entry.hash from entry where entry.room = grown.room and entry.seq = grown.was_head))";
+
 /// The columns of an entry.
 pub(in super::super) const ENTRY: [Kind; 10] =
     [Bytes, Number, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes];

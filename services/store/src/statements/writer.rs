@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use snug_protocol::{Envelope, RoomId};
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::{Envelope, RoomId, Seq};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::calling::{Callers, callers};
 use crate::error::Failure;
 use crate::sql::Scope;
 use crate::sql::batch::{Draft, Waiting};
+use crate::sql::recent::SharedRecent;
 use crate::{AppendError, Appended, BeforeBatch, StoreError, StoreMetrics};
 
 /// Messages in a task's queue; what comes then is refused. At 24 KiB each 1.6 GB, of at least 2,048 senders: each has 32 on their way.
@@ -80,6 +82,7 @@ struct Lane {
     appends: mpsc::Sender<Waiting>,
     writes: mpsc::Sender<Write>,
     callers: Callers,
+    recent: SharedRecent,
     ended: CancellationToken,
 }
 
@@ -106,10 +109,11 @@ impl Writer {
             let (write_queue, writes) = mpsc::channel(WRITES_QUEUED_MAX);
             let (callers, called) = callers();
             let ended = CancellationToken::new();
-            let queues = task::Queues { appends, writes, called };
+            let recent = SharedRecent::default();
+            let queues = task::Queues { appends, writes, called, recent: recent.clone() };
             let task = task::Task::new(queues, connection, ways.clone(), shared.clone(), ended.clone().drop_guard());
             tasks.spawn(task.run());
-            Lane { appends: append_queue, writes: write_queue, callers, ended }
+            Lane { appends: append_queue, writes: write_queue, callers, recent, ended }
         });
         Self { lanes: lanes.collect(), hasher: RandomState::new(), shared }
     }
@@ -129,6 +133,11 @@ impl Writer {
     /// so if for no others.
     pub fn before_batch(&self, room: RoomId) -> Option<BeforeBatch> {
         self.lane(room).callers.before_batch()
+    }
+
+    /// The room's log is said to reach `newest`, and to have these entries, in their order.
+    pub fn hear(&self, room: RoomId, newest: Seq, entries: &[EntryFrame]) {
+        self.lane(room).recent.lock().hear(room, newest, entries, Instant::now());
     }
 
     /// How much is in the queues.
@@ -240,7 +249,7 @@ mod tests {
     fn what_finds_the_queue_full_or_closed_is_refused_at_once_and_what_is_in_it_stays() {
         let (appends, mut queue) = mpsc::channel(2);
         let (writes, callers, ended) = (mpsc::channel(1).0, callers().0, CancellationToken::new());
-        let lane = Lane { appends, writes, callers, ended };
+        let lane = Lane { appends, writes, callers, recent: SharedRecent::default(), ended };
         let append = |counter| lane.append(waiting(1, counter, 256).draft.envelope);
         let answers = [0, 1, 2].map(append);
         assert!(answers[0].is_ok() && answers[1].is_ok());

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snug_protocol::{DeviceId, RoomId};
+use snug_protocol::frame::EntryFrame;
+use snug_protocol::{DeviceId, RoomId, Seq};
 use tokio_util::task::TaskTracker;
 
 use crate::memory::{Gated, MemoryStore};
@@ -129,6 +130,17 @@ impl Store {
             Backend::Sqlite(sqlite) => sqlite.before_batch(room),
             Backend::Postgres(postgres) => postgres.before_batch(room),
             Backend::Memory(memory) => memory.before_batch(room),
+        }
+    }
+
+    /// The log of `room` is said to reach `newest`, and to have these entries, one after the other, whoever has written them. Who tells of what
+    /// other nodes write spares the next message there a look at the database. It is a hint: what is told late, twice, in part, wrongly or not
+    /// at all costs a look and nothing else.
+    pub fn hear(&self, room: RoomId, newest: Seq, entries: &[EntryFrame]) {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.hear(room, newest, entries),
+            Backend::Postgres(postgres) => postgres.hear(room, newest, entries),
+            Backend::Memory(_) => {}
         }
     }
 

@@ -1,8 +1,9 @@
 //! What a node remembers of rooms is a guess: whatever others have done since decides, other nodes or an operator's command.
 
+use snug_protocol::frame::EntryFrame;
 use snug_protocol::http::{MemberState, Role};
-use snug_protocol::{EntryKind, Seq};
-use snug_store::{AppendError, Member, NewEpoch, StepEffect, Store};
+use snug_protocol::{EntryKind, RoomId, Seq};
+use snug_store::{AppendError, Appended, Member, NewEpoch, StepEffect, Store};
 
 use crate::epochs::begin;
 use crate::fixture::{
@@ -11,6 +12,9 @@ use crate::fixture::{
 
 behind![
     messages_that_follow_others_are_decided_by_what_is_remembered_until_the_room_is_another,
+    what_others_wrote_is_remembered_by_who_is_told_of_it,
+    what_is_heard_in_whatever_way_is_a_guess_and_the_log_decides,
+    what_is_heard_of_another_log_lets_nobody_write_who_may_not,
     rooms_of_which_others_have_written_to_some_are_all_written_to_together,
     two_stores_that_take_turns_in_a_room_refuse_nobody,
     what_others_have_decided_since_holds_for_the_next_message,
@@ -23,6 +27,14 @@ behind![
     of_two_owners_who_leave_at_once_in_two_places_one_stays_with_the_others,
     of_rooms_in_which_all_kinds_of_things_are_said_at_once_each_gets_its_own,
 ];
+
+fn hear(store: &Store, room: RoomId, entries: &[EntryFrame]) {
+    store.hear(room, entries.last().map_or(Seq::ZERO, EntryFrame::seq), entries);
+}
+
+fn frame(appended: Appended) -> EntryFrame {
+    appended.frame.expect("it is new")
+}
 
 /// So that the store remembers the room and this sender.
 async fn talk(store: &Store, sender: &mut Instance) {
@@ -44,6 +56,93 @@ async fn messages_that_follow_others_are_decided_by_what_is_remembered_until_the
     behind.run("update room set access_version = access_version + 1").await;
     let refused = store.append(sender.message()).await;
     assert!(matches!(refused, Err(AppendError::Removed)), "{refused:?}");
+}
+
+async fn what_others_wrote_is_remembered_by_who_is_told_of_it(here: Store, behind: Behind) {
+    let elsewhere = behind.another().await;
+    let room = room_of(&here, 1, &[device(1), device(2)]).await;
+    let (mut ana, mut ben) = (Instance::new(room, device(1), 1), Instance::new(room, device(2), 1));
+    talk(&here, &mut ana).await;
+    for turn in 0..4 {
+        let frames = [ben.say(&elsewhere).await, ben.say(&elsewhere).await].map(frame);
+        // Whoever looks finds no members.
+        behind.run("update member set state = 3").await;
+        hear(&here, room, &frames);
+        hear(&here, room, &frames[turn % 2..]);
+        ana.say(&here).await;
+        behind.run("update member set state = 1").await;
+    }
+    // Nobody tells of this one.
+    ben.say(&elsewhere).await;
+    behind.run("update member set state = 3").await;
+    let refused = here.append(ana.message()).await;
+    assert!(matches!(refused, Err(AppendError::Removed)), "{refused:?}");
+    elsewhere.close().await;
+}
+
+async fn what_is_heard_in_whatever_way_is_a_guess_and_the_log_decides(here: Store, behind: Behind) {
+    let stores = [&here, &behind.another().await];
+    let room = room_of(&here, 1, &[device(1), device(2)]).await;
+    let (mut ana, mut ben) = (Instance::new(room, device(1), 1), Instance::new(room, device(2), 2));
+    let (mut frames, mut seqs) = (Vec::new(), Vec::new());
+    for turn in 0..60_usize {
+        // Each writes in both stores, and what they hear of each other comes whole, late, twice, with holes, or not at all.
+        let (at_ana, at_ben) = (turn / 7 % 2, turn / 5 % 2);
+        for (is_ana, at) in [(true, at_ana), (false, at_ben), (true, at_ana)] {
+            let sender = if is_ana { &mut ana } else { &mut ben };
+            let appended = sender.say(stores[at]).await;
+            seqs.push(appended.seq.0);
+            frames.push(frame(appended));
+            let heard = match turn % 6 {
+                0 => &frames[frames.len() - 1..],
+                1 => &frames[frames.len().saturating_sub(4)..],
+                2 => &frames[..frames.len() - 1],
+                3 if frames.len() % 2 == 0 => &frames[frames.len() - 1..],
+                4 => &frames[frames.len() / 2..=frames.len() / 2],
+                _ => &[],
+            };
+            hear(stores[1 - at], room, heard);
+        }
+    }
+    assert!(seqs.iter().copied().eq(2..2 + seqs.len() as u64), "{seqs:?}");
+    // A message that nobody wrote.
+    let (made_up, mut sender) = (ana.header(EntryKind::Message, ana.counter, 0), ana);
+    let seq = Seq(seqs[seqs.len() - 1] + 1);
+    hear(&here, room, &[EntryFrame::new(seq, 1, envelope(&made_up).bytes())]);
+    assert_eq!(sender.say(&here).await.seq, seq);
+    assert_eq!(log(&here, room).await.len(), seqs.len() + 2);
+    stores[1].close().await;
+}
+
+async fn what_is_heard_of_another_log_lets_nobody_write_who_may_not(here: Store, behind: Behind) {
+    let elsewhere = behind.another().await;
+    let members = [1, 2, 3].map(device);
+    let room = room_of(&here, 1, &members).await;
+    let [mut ana, mut ben, mut dan] = members.map(|member| Instance::new(room, member, 1));
+    for sender in [&mut ana, &mut ben, &mut dan] {
+        talk(&here, sender).await;
+    }
+    // As of a database that has lost the newest commits: something else stands there now.
+    let lost = |sender: &Instance, seq: Seq, counter: u64| {
+        EntryFrame::new(seq, 1, envelope(&sender.header(EntryKind::Message, counter, 0)).bytes())
+    };
+    let next = Seq(ana.say(&here).await.seq.0 + 1);
+    hear(&here, room, &[lost(&ben, next, ben.counter)]);
+    administer(&elsewhere, room, members[0], StepEffect::Mute { device: dan.device, until_ms: u64::MAX >> 12 }).await;
+    let refused = here.append(dan.message()).await;
+    assert!(matches!(refused, Err(AppendError::Muted)), "{refused:?}");
+
+    talk(&here, &mut ben).await;
+    let next = Seq(ana.say(&here).await.seq.0 + 1);
+    hear(&here, room, &[lost(&ben, next, ben.counter)]);
+    assert_eq!(ana.say(&elsewhere).await.seq, next);
+    let ahead = envelope(&ben.header(EntryKind::Message, ben.counter + 1, 0));
+    let refused = here.append(ahead).await;
+    assert!(matches!(refused, Err(AppendError::OutOfOrder { expected }) if expected == ben.counter), "{refused:?}");
+    for sender in [&mut ben, &mut ana] {
+        talk(&here, sender).await;
+    }
+    elsewhere.close().await;
 }
 
 async fn rooms_of_which_others_have_written_to_some_are_all_written_to_together(here: Store, behind: Behind) {

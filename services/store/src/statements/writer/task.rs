@@ -18,7 +18,7 @@ use crate::StoreError;
 use crate::calling::Called;
 use crate::sql::batch::{self, Waiting};
 use crate::sql::contended::Contended;
-use crate::sql::recent::Recent;
+use crate::sql::recent::SharedRecent;
 
 /// Other writes between two batches of messages, one more for so many messages of the batch, and how long they may take together before the
 /// last of them, unless the batch took longer.
@@ -61,6 +61,8 @@ pub(super) struct Queues {
     pub writes: mpsc::Receiver<Write>,
     /// Who has messages for the next batch and hands them over when it begins.
     pub called: Called,
+    /// What the task remembers, and others add to.
+    pub recent: SharedRecent,
 }
 
 pub(super) struct Task {
@@ -73,8 +75,8 @@ pub(super) struct Task {
     awaited: Option<Awaited>,
     /// The rooms that are locked before they are read.
     contended: Contended,
-    /// What batches without locks have left.
-    recent: Recent,
+    /// What batches without locks have left, and what was heard since.
+    recent: SharedRecent,
     /// `None` after a failure, until the next work.
     connection: Option<Connection>,
     used_at: Instant,
@@ -90,7 +92,7 @@ pub(super) struct Task {
 
 impl Task {
     pub fn new(
-        Queues { appends, writes, called }: Queues,
+        Queues { appends, writes, called, recent }: Queues,
         connection: Connection,
         ways: Ways,
         shared: Shared,
@@ -103,7 +105,7 @@ impl Task {
             waiting: VecDeque::new(),
             awaited: None,
             contended: Contended::default(),
-            recent: Recent::default(),
+            recent,
             connection: Some(connection),
             used_at: Instant::now(),
             away: None,
@@ -264,7 +266,10 @@ impl Task {
                 return Err(StoreError::unavailable("the database is away"));
             }
             match self.ways.opener.connect().await {
-                Ok(connection) => (self.connection, self.recent) = (Some(connection), Recent::default()),
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.recent.forget_all();
+                }
                 Err(error) => {
                     let pause = self.away.take().map_or(PAUSE_FIRST, |away| (away.pause * 2).min(PAUSE_MAX));
                     tracing::warn!(%error, pause_ms = pause.as_millis(), "no connection to the database");

@@ -91,21 +91,17 @@ impl Task {
     }
 
     async fn append_at_once(&mut self, drafts: &Arc<[Draft]>) -> (Result<append::Done, StoreError>, bool) {
-        // Lost, as is right, when the database fails in between.
-        let (mut recent, batch) = (std::mem::take(&mut self.recent), Arc::clone(drafts));
+        let (recent, batch) = (self.recent.clone(), Arc::clone(drafts));
         let connection = self.connection.as_mut().expect("it was just opened");
         let done = transaction::append(connection, |connection| {
-            Box::pin(async move {
-                let done = append::append_at_once(connection, &batch, &mut recent).await?;
-                Ok((done, recent))
-            })
+            Box::pin(async move { append::append_at_once(connection, &batch, &recent).await })
         });
         let (result, is_usable) = done.await;
-        let done = result.map(|(done, recent)| {
-            self.recent = recent;
-            done
-        });
-        (done, is_usable)
+        if result.is_err() {
+            // What of it was written is not known.
+            self.recent.forget_all();
+        }
+        (result, is_usable)
     }
 
     /// Commits messages under locks on their rooms, after waiting for `awaited` for a moment. Those of rooms that somebody else is writing to
@@ -141,7 +137,7 @@ impl Task {
 
     /// The answers to a batch, and whether the connection may be used again.
     async fn append_under_locks(&mut self, drafts: &Arc<[Draft]>, awaited: Option<RoomId>) -> (Answers, bool) {
-        drafts.iter().for_each(|draft| self.recent.forget(draft.envelope.header().room));
+        drafts.iter().for_each(|draft| self.recent.lock().forget(draft.envelope.header().room));
         let connection = self.connection.as_mut().expect("it was just opened");
         transaction::run(connection, Scope::Batch, &|connection| {
             let drafts = Arc::clone(drafts);
