@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::SubscriberClient;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::config::Options;
 use futures_util::StreamExt;
@@ -98,8 +98,10 @@ pub(super) async fn run(link: Arc<Link>, current: Current<SubscriberClient>, epo
             Some((errand, outcome)) = on_their_way.next(), if !on_their_way.is_empty() => {
                 if let Err(error) = &outcome {
                     tracing::debug!(?errand, %error, "a subscription was not confirmed");
-                    // Messages may still arrive where nothing that is asked does.
-                    link.to_be_looked_at.notify_one();
+                    if *error.kind() == ErrorKind::Timeout {
+                        // Messages may still arrive where nothing that is asked does.
+                        link.to_be_looked_at.notify_one();
+                    }
                 }
                 let news = link.table().done(errand, outcome.is_ok());
                 link.tell(&news);

@@ -36,7 +36,7 @@ pub(super) struct Link {
     table: Mutex<Table>,
     /// The table has something to do.
     pub(super) table_changed: Notify,
-    /// The connections are to be asked whether they live, and whether this node hears itself.
+    /// The subscribing connection is to be asked whether it lives, and whether this node hears itself.
     pub(super) to_be_looked_at: Notify,
     /// The newest probe that came back.
     pub(super) probe_heard: watch::Sender<u64>,

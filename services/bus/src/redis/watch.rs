@@ -1,15 +1,17 @@
 //! Watching: pings, so that a connection without answers is noticed, and probes to ourselves when nothing arrives, since a subscription
 //! can be deaf on a connection that answers.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
+use fred::error::ErrorKind;
 use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
 use fred::types::Value;
 use fred::types::config::{Options, Server};
 use futures_util::future::{join, try_join_all};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::counters::MissedCause;
@@ -22,28 +24,46 @@ use super::table::Topic;
 const PING_AFTER: Duration = Duration::from_secs(1);
 /// For the answer. A dead peer is noticed within three seconds.
 const PING_LIMIT: Duration = Duration::from_secs(2);
+/// So many pings in a row stay unanswered before a connection is given up by which messages come all the same: on a busy node fred takes in
+/// what has come before it asks anything.
+const UNANSWERED_MAX: u32 = 5;
 /// After such a silence a probe is sent.
 const SILENCE: Duration = Duration::from_secs(5);
 /// For a probe to come back.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Watches both connections until `stop`.
+/// Watches both connections until `stop`, each by itself: one that hangs does not keep the other from being asked.
 pub(super) async fn run(link: Arc<Link>, stop: CancellationToken) {
-    let mut number = 0;
+    let watching = join(watch_publisher(&link), watch_subscriber(&link));
+    stop.run_until_cancelled(watching).await;
+}
+
+async fn watch_publisher(link: &Link) -> Infallible {
+    let mut unanswered = 0;
     loop {
-        let due = due(&link.publisher).min(due(&link.subscriber));
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(due) => {}
-            () = link.to_be_looked_at.notified() => {}
+        sleep_until(due(&link.publisher)).await;
+        if due(&link.publisher) <= Instant::now() {
+            ping("publishing", &link.publisher, &mut unanswered).await;
         }
-        // Both, whichever is due: else the other might be only when this one has not answered for long.
-        let (publishes, subscribes) =
-            join(ping("publishing", &link.publisher), ping("subscribing", &link.subscriber)).await;
-        let (Some(publisher), Some(subscriber)) = (publishes, subscribes) else { continue };
+    }
+}
+
+async fn watch_subscriber(link: &Link) -> Infallible {
+    let (mut unanswered, mut number) = (0, 0);
+    loop {
+        let is_asked_for = tokio::select! {
+            () = sleep_until(due(&link.subscriber)) => false,
+            () = link.to_be_looked_at.notified() => true,
+        };
+        if is_asked_for || due(&link.subscriber) <= Instant::now() {
+            ping("subscribing", &link.subscriber, &mut unanswered).await;
+        }
+        let (Some(publisher), Some(subscriber)) = (link.publisher.current(), link.subscriber.current()) else {
+            continue;
+        };
         if link.table().is_confirmed(Topic::Probe) && (link.silence() >= SILENCE || !link.hears()) {
             number += 1;
-            probe(&link, &publisher, &subscriber, number).await;
+            probe(link, &publisher, &subscriber, number).await;
         }
     }
 }
@@ -53,9 +73,9 @@ fn due<C: ClientLike>(side: &Side<C>) -> Instant {
     side.current().map_or_else(Instant::now, |current| current.lived.get()) + PING_AFTER
 }
 
-/// The side's client if all its connections answer.
-async fn ping<C: ClusterInterface>(what: &'static str, side: &Side<C>) -> Option<Current<C>> {
-    let current = side.current()?;
+/// Gives the side's client up unless all its connections answer, or messages have come by it meanwhile and it did not answer a few times only.
+async fn ping<C: ClusterInterface>(what: &'static str, side: &Side<C>, unanswered: &mut u32) {
+    let (Some(current), asked_at) = (side.current(), Instant::now()) else { return };
     let client = &current.client;
     let servers = if client.is_clustered() { servers(client) } else { vec![None] };
     let pings = servers.into_iter().map(|server| {
@@ -66,14 +86,20 @@ async fn ping<C: ClusterInterface>(what: &'static str, side: &Side<C>) -> Option
     });
     match current.unless_broken(try_join_all(pings)).await {
         Ok(_) => {
+            *unanswered = 0;
             current.lived.note();
-            Some(current)
         }
-        Err(_) if current.broken.is_cancelled() => None,
+        Err(_) if current.broken.is_cancelled() => {}
         Err(error) => {
+            let is_heard = *error.kind() == ErrorKind::Timeout && current.lived.get() > asked_at;
+            if is_heard && *unanswered < UNANSWERED_MAX {
+                *unanswered += 1;
+                tracing::debug!(what, unanswered, "Redis does not answer, but messages come");
+                return;
+            }
+            *unanswered = 0;
             tracing::warn!(what, %error, "Redis does not answer; connecting anew");
             current.broken.cancel();
-            None
         }
     }
 }
