@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use snug_metrics::{Counters, Histogram};
+use snug_metrics::{Counter, Counters, Histogram};
 
 use crate::StoreError;
 use crate::error::Failure;
@@ -30,6 +30,8 @@ pub struct StoreMetrics {
     pub batches: Histogram,
     /// How long such a transaction took, whatever became of it.
     pub commits: Histogram,
+    /// Messages that were committed by what was remembered of their rooms, without a look at the database before.
+    pub remembered: Counter,
 }
 
 impl Default for StoreMetrics {
@@ -39,6 +41,7 @@ impl Default for StoreMetrics {
             failures: Counters::default(),
             batches: Histogram::of_things(),
             commits: Histogram::of_seconds(),
+            remembered: Counter::new(),
         }
     }
 }

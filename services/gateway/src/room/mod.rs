@@ -288,6 +288,8 @@ impl Rooms {
             return;
         }
         self.shared.counters.replaced.increment();
+        // What it remembers may be of the other one.
+        self.shared.store.hear(room.id, Seq(u64::MAX), &[]);
         tracing::warn!(room = %room.id, "the store has another log than the one that was followed; its followers are to come again");
         let (rooms, room) = (self.clone(), Arc::clone(room));
         self.shared.tasks.spawn(async move {

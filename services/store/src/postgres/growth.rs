@@ -11,7 +11,7 @@ use crate::sql::growth::{EntryRow, Grown, Growth, Written};
 use crate::sql::list::Kind::{self, Bytes, Number};
 use crate::sql::list::Value;
 
-const GROWN: [Kind; 7] = [Bytes, Bytes, Number, Number, Number, Number, Bytes];
+const GROWN: [Kind; 8] = [Bytes, Bytes, Number, Number, Number, Number, Number, Bytes];
 /// An entry but for its time, which is the statement's: a batch that is remembered for asks for no other.
 const UNDATED: [Kind; 9] = [Bytes, Number, Number, Bytes, Bytes, Number, Number, Bytes, Bytes];
 
@@ -20,12 +20,12 @@ const UNDATED: [Kind; 9] = [Bytes, Number, Number, Bytes, Bytes, Number, Number,
 static WRITE: LazyLock<String> = LazyLock::new(|| {
     const HELD: &str = "where c1 in (select room from held)";
     format!(
-        "with grown (room, history, was_head, was_access_version, head, access_version, newest) as ({grown}),
+        "with grown (room, history, was_head, was_access_version, was_chain, head, access_version, newest) as ({grown}),
          held as materialized (
              select room.room from room join grown on grown.room = room.room
              where room.history = grown.history
                  and room.head = grown.was_head and room.access_version = grown.was_access_version
-                 and {NEWEST_IS_THAT_ONE}
+                 and room.chain_seq = grown.was_chain and {NEWEST_IS_THAT_ONE}
              for update of room skip locked),
          written as ({written})
          update room set head = grown.head, access_version = grown.access_version
@@ -60,9 +60,9 @@ const fn undated<'v>(
 mod tests {
     use snug_protocol::{HistoryId, RoomId};
 
-    use super::super::explain::{assert_searches, filled};
+    use super::super::explain::{assert_searches, assert_uses, filled};
     use super::*;
-    use crate::sql::growth::for_the_first_of;
+    use crate::sql::growth::{as_they_were, for_the_first_of};
 
     async fn counts(connection: &mut Connection) -> (i64, i64) {
         const COUNTS: &str = "select (select count(*) from entry), (select sum(head) from room)::bigint";
@@ -72,15 +72,15 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_written_to_a_room_that_is_not_as_it_was_when_the_batch_was_decided_upon() {
         let mut connection = filled().await;
-        let ids: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select room, history from room order by room limit 4")
+        let ids: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select room, history from room order by room limit 6")
             .fetch_all(&mut connection)
             .await
             .expect("rooms");
         let history = HistoryId(ids[0].1[..].try_into().expect("16 bytes"));
         let rooms: Vec<RoomId> = ids.iter().map(|(id, _)| RoomId(id[..].try_into().expect("16 bytes"))).collect();
         let before = counts(&mut connection).await;
-        let rooms: [RoomId; 4] = rooms.try_into().expect("four rooms");
-        let written = write(&mut connection, &for_the_first_of(&rooms, &history)).await.expect("written");
+        let rooms: [RoomId; 6] = rooms.try_into().expect("six rooms");
+        let written = write(&mut connection, &for_the_first_of(&rooms, &as_they_were(history))).await.expect("written");
         assert_eq!(written.rooms, [rooms[0]].into());
         assert!(written.at_ms > 1_700_000_000_000, "by the database's clock: {}", written.at_ms);
         assert_eq!(counts(&mut connection).await, (before.0 + 1, before.1 + 1));
@@ -89,5 +89,6 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_written_by_keys() {
         assert_searches(&WRITE).await;
+        assert_uses(&WRITE, "entry_pkey", &["room", "seq"]).await;
     }
 }

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use snug_protocol::{EnvelopeHash, HistoryId, RoomId, Seq};
+use snug_protocol::{EnvelopeHash, RoomId};
+#[cfg(test)]
+use snug_protocol::{HistoryId, Seq};
 
 use super::list::{Value, number};
+use super::plan::RoomState;
+#[cfg(test)]
+use crate::rules::append::Terms;
 
 /// Room, seq, time, kind, device, instance, counter, target, hash, envelope.
 pub(crate) type EntryRow<'v> = [Value<'v>; 10];
@@ -12,14 +17,12 @@ pub(crate) type EntryRow<'v> = [Value<'v>; 10];
 /// A room that grows.
 pub(crate) struct Grown<'v> {
     pub room: &'v RoomId,
-    /// Which room of this id it is: one may have been deleted, and another made.
-    pub history: &'v HistoryId,
-    /// Its head and its `access_version`, as the batch was decided upon them.
-    pub was: (Seq, u64),
+    /// As the batch was decided upon. Its history, since a room may have been deleted, and another of its id been made.
+    pub was: &'v RoomState,
     /// The entry that is to be at that head, if that is not certain.
     pub newest: Option<&'v EnvelopeHash>,
-    /// What they become.
-    pub is: (Seq, u64),
+    /// What it becomes.
+    pub is: &'v RoomState,
 }
 
 /// The rows of it, ordered by room.
@@ -31,11 +34,20 @@ pub(crate) struct Growth<'v> {
 }
 
 impl<'v> Grown<'v> {
-    /// Room, history, head and access version as they were, and as they become, and the newest entry's hash or nothing.
-    pub fn values(&self) -> [Value<'v>; 7] {
-        let [was, is] = [self.was, self.is].map(|(head, access_version)| (number(head.0), number(access_version)));
-        let newest = self.newest.map_or(&[][..], |newest| &newest.0);
-        [Value::Bytes(&self.room.0), Value::Bytes(&self.history.0), was.0, was.1, is.0, is.1, Value::Bytes(newest)]
+    /// Room, history, head, access version and newest step as they were, head and access version as they become, and the newest entry's
+    /// hash or nothing.
+    pub fn values(&self) -> [Value<'v>; 8] {
+        let Self { room, was, is, newest } = self;
+        [
+            Value::Bytes(&room.0),
+            Value::Bytes(&was.history.0),
+            number(was.head.0),
+            number(was.access_version),
+            number(was.chain.0),
+            number(is.head.0),
+            number(is.access_version),
+            newest.map_or(Value::Bytes(&[]), |newest| Value::Bytes(&newest.0)),
+        ]
     }
 }
 
@@ -47,24 +59,30 @@ pub(crate) struct Written {
     pub at_ms: u64,
 }
 
-/// A message for each of four rooms that are at head 100 and `access_version` 1, of which only the first was so when this was decided upon.
+/// A message for each of six rooms, of which only the first is as it was when this was decided upon: at head 100, of this history, with nobody
+/// having lost access and without a step since, and with another newest entry than the last is said to have.
 #[cfg(test)]
-pub(crate) fn for_the_first_of<'v>(rooms: &'v [RoomId; 4], history: &'v HistoryId) -> Growth<'v> {
+pub(crate) fn for_the_first_of<'v>(rooms: &'v [RoomId; 6], as_it_was: &'v [RoomState; 6]) -> Growth<'v> {
     const NEW: Value<'static> = Value::Bytes(&[9; 16]);
     const HASH: Value<'static> = Value::Bytes(&[9; 32]);
+    const IS: RoomState = state(HistoryId([0; 16]), 101, 1, 1);
     let entry = |room: &'v RoomId| {
         [Value::Bytes(&room.0), number(101), number(0), number(3), NEW, NEW, number(0), number(0), HASH, NEW]
     };
-    let [as_it_was, has_grown, somebody_lost_access, another] = rooms;
-    let is = (Seq(101), 1);
-    Growth {
-        entries: rooms.iter().map(entry).collect(),
-        rooms: vec![
-            Grown { room: as_it_was, history, was: (Seq(100), 1), newest: None, is },
-            Grown { room: has_grown, history, was: (Seq(99), 1), newest: None, is },
-            Grown { room: somebody_lost_access, history, was: (Seq(100), 0), newest: None, is },
-            Grown { room: another, history: &HistoryId([7; 16]), was: (Seq(100), 1), newest: None, is },
-        ],
-        now_ms: 0,
-    }
+    let grown = |(room, was)| Grown { room, was, newest: None, is: &IS };
+    let mut growing: Vec<_> = rooms.iter().zip(as_it_was).map(grown).collect();
+    growing[5].newest = Some(&EnvelopeHash([7; 32]));
+    Growth { entries: rooms.iter().map(entry).collect(), rooms: growing, now_ms: 0 }
+}
+
+/// How those rooms were.
+#[cfg(test)]
+pub(crate) const fn as_they_were(history: HistoryId) -> [RoomState; 6] {
+    let (as_it_was, another) = (state(history, 100, 1, 1), state(HistoryId([7; 16]), 100, 1, 1));
+    [as_it_was, state(history, 99, 1, 1), state(history, 100, 0, 1), another, state(history, 100, 1, 0), as_it_was]
+}
+
+#[cfg(test)]
+const fn state(history: HistoryId, head: u64, access_version: u64, chain: u64) -> RoomState {
+    RoomState { history, head: Seq(head), terms: Terms { epoch: 0, slow_ms: 0 }, access_version, chain: Seq(chain) }
 }

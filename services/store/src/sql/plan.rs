@@ -17,6 +17,8 @@ pub(crate) struct RoomState {
     pub head: Seq,
     pub terms: Terms,
     pub access_version: u64,
+    /// The newest step or epoch record: moves with roles, mutes and slow mode, and with no message.
+    pub chain: Seq,
 }
 
 /// Whether an entry of this kind leaves a room and who may say what there as they were, but for the head and its author's next counter.
@@ -155,7 +157,7 @@ mod tests {
 
     fn plan() -> Plan {
         let terms = Terms { epoch: 3, slow_ms: 0 };
-        let room = RoomState { history: HistoryId::default(), head: Seq(10), terms, access_version: 7 };
+        let room = RoomState { history: HistoryId::default(), head: Seq(10), terms, access_version: 7, chain: Seq(1) };
         let author = Author { standing: Some(Standing::Member(Role::Member)), ..Author::default() };
         Plan { rooms: [(ROOM, room)].into(), authors: [((ROOM, DEVICE), author)].into(), ..Plan::default() }
     }

@@ -2,10 +2,11 @@
 //! read for.
 //!
 //! It is a guess: another node may have written to a room without our having heard of it, and what was heard may be of a log that the database
-//! has lost. What is decided by it holds where the database finds the room's history, head and `access_version` to be those that are remembered,
-//! and the entry at a head that was only heard of to be that one, and finds that in the statement that writes; for what would be refused by it,
-//! or seems to have been written before, it is read. So nothing is remembered of whom the time decides about: who is muted, or writes where
-//! slow mode is on.
+//! has lost. What is decided by it holds where the database finds the room's history, head, newest step and `access_version` to be those that
+//! are remembered, and the entry at a head that was only heard of to be that one, and finds that in the statement that writes; for what would be
+//! refused by it, or seems to have been written before, it is read. So nothing is remembered of whom the time decides about: who is muted, or
+//! writes where slow mode is on. What is not compared are the messages before the newest one: were those others than was heard, with the same
+//! one behind them, a sender's counter might be passed over, and no more.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -154,7 +155,7 @@ impl Recent {
     /// A room's log is said to reach `newest`, and to have these entries, in their order, whoever has written them.
     pub fn hear(&mut self, room: RoomId, newest: Seq, entries: &[EntryFrame], now: Instant) {
         let Some(known) = self.rooms.get_mut(&room) else { return };
-        if newest > known.heard.0 {
+        if newest > known.heard.0 || now - known.heard.1 >= MEMORY_LIMIT {
             known.heard = (newest, now);
         }
         let (head, mut last) = (known.state.head, None);
@@ -192,7 +193,7 @@ impl Recent {
     pub fn forget(&mut self, room: RoomId) {
         if let Some(known) = self.rooms.get_mut(&room) {
             self.generations += 1;
-            known.generation = self.generations;
+            (known.generation, known.newest) = (self.generations, None);
         }
     }
 }
@@ -211,7 +212,7 @@ mod tests {
 
     fn state(head: u64) -> RoomState {
         let terms = Terms { epoch: 0, slow_ms: 0 };
-        RoomState { history: HistoryId([1; 16]), head: Seq(head), terms, access_version: 0 }
+        RoomState { history: HistoryId([1; 16]), head: Seq(head), terms, access_version: 0, chain: Seq(1) }
     }
 
     /// A plan by which these senders, members all, are at counter 5, and their room at `head`.

@@ -16,13 +16,13 @@ use crate::sql::list::{Value, number};
 
 /// Moves the heads of those rooms that are still as they were when the batch was decided upon. "Or fail" as in `insert_or_fail`.
 static HEADS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::new(&[Bytes, Bytes, Number, Number, Number, Number, Bytes], |rows| {
+    Lists::new(&[Bytes, Bytes, Number, Number, Number, Number, Number, Bytes], |rows| {
         format!(
-            "with grown (room, history, was_head, was_access_version, head, access_version, newest) as ({rows})
+            "with grown (room, history, was_head, was_access_version, was_chain, head, access_version, newest) as ({rows})
              update or fail room set head = grown.head, access_version = grown.access_version
              from grown where room.room = grown.room and room.history = grown.history
                  and room.head = grown.was_head and room.access_version = grown.was_access_version
-                 and {NEWEST_IS_THAT_ONE}
+                 and room.chain_seq = grown.was_chain and {NEWEST_IS_THAT_ONE}
              returning room, {now_ms} as now_ms",
             now_ms = now_ms!()
         )
@@ -52,14 +52,14 @@ mod tests {
     use snug_protocol::HistoryId;
     use sqlx::Connection as _;
 
-    use super::super::explain::assert_searches;
+    use super::super::explain::{assert_searches, assert_uses};
     use super::super::open::MIGRATIONS;
     use super::*;
-    use crate::sql::growth::for_the_first_of;
+    use crate::sql::growth::{as_they_were, for_the_first_of};
 
-    /// Four rooms at head 100.
+    /// Six rooms at head 100.
     const ROOMS: &str = "
-        with ids (id) as (values (x'01'), (x'02'), (x'03'), (x'04'))
+        with ids (id) as (values (x'01'), (x'02'), (x'03'), (x'04'), (x'05'), (x'06'))
         insert into room select cast(zeroblob(15) || id as blob), hex(id), hex(id), zeroblob(16), 100, 0, 1, 1, 0, 0, 0, 0, 1, 0 from ids";
 
     #[tokio::test]
@@ -67,13 +67,15 @@ mod tests {
         let mut connection = Connection::connect("sqlite::memory:").await.expect("a database in memory");
         MIGRATIONS.run(&mut connection).await.expect("the migrations run");
         sqlx::query(ROOMS).execute(&mut connection).await.expect("rooms");
-        let rooms = [1, 2, 3, 4].map(|number| RoomId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]));
-        let written = write(&mut connection, &for_the_first_of(&rooms, &HistoryId([0; 16]))).await.expect("written");
+        let rooms = [1, 2, 3, 4, 5, 6].map(|number| RoomId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]));
+        let written = write(&mut connection, &for_the_first_of(&rooms, &as_they_were(HistoryId([0; 16]))))
+            .await
+            .expect("written");
         assert_eq!(written.rooms, [rooms[0]].into());
         const COUNTS: &str = "select count(*), min(at_ms), (select sum(head) from room) from entry";
         let (entries, at_ms, heads): (i64, i64, i64) =
             sqlx::query_as(COUNTS).fetch_one(&mut connection).await.expect("three numbers");
-        assert_eq!((entries, heads), (1, 401));
+        assert_eq!((entries, heads), (1, 601));
         assert!(at_ms > 1_700_000_000_000, "by the database's clock: {at_ms}");
         assert_eq!(u64::try_from(at_ms), Ok(written.at_ms));
     }
@@ -82,6 +84,7 @@ mod tests {
     async fn heads_are_moved_by_their_keys() {
         for text in HEADS.texts() {
             assert_searches(text).await;
+            assert_uses(text, "entry_pkey", &["room", "seq"]).await;
         }
     }
 }

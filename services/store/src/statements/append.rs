@@ -74,6 +74,8 @@ pub(super) struct Done {
     /// Rooms of those that are to be locked: these, and where something was refused that may not have to be. The others' were only not as
     /// remembered.
     pub to_be_locked: BTreeSet<RoomId>,
+    /// How many were written to rooms that were not read for.
+    pub remembered: usize,
 }
 
 /// Appends drafts without a lock on their rooms, as far as nobody writes to them meanwhile. In SQLite inside a transaction.
@@ -106,7 +108,10 @@ async fn append(
         changed.iter().for_each(|room| recent.doubt(*room));
     }
     let contended: BTreeSet<RoomId> = changed.difference(&recalled).copied().collect();
-    Ok(Done { to_be_locked: &contended | &uncertain, contended, answers: outcome.answers })
+    let is_remembered =
+        |(draft, answer): &(&&Draft, &Option<Answer>)| recalled.contains(&room_of(draft)) && answer.is_some();
+    let remembered = drafts.iter().zip(&outcome.answers).filter(is_remembered).count();
+    Ok(Done { to_be_locked: &contended | &uncertain, contended, answers: outcome.answers, remembered })
 }
 
 /// Decides on drafts by what is remembered of their rooms and what is read of the others. The rooms that are remembered.
@@ -248,11 +253,8 @@ async fn grow(
         return Ok((BTreeSet::new(), plan.now_ms));
     }
     let rooms = distinct(new.iter().map(|(draft, _)| room_of(draft)));
-    let grown = rooms.iter().map(|room| {
-        let place = |state: &RoomState| (state.head, state.access_version);
-        let (was, is, newest) = (place(&seen[room]), place(&plan.rooms[room]), plan.newest.get(room));
-        Grown { room, history: &seen[room].history, was, newest, is }
-    });
+    let grown =
+        rooms.iter().map(|room| Grown { was: &seen[room], newest: plan.newest.get(room), room, is: &plan.rooms[room] });
     let growth = Growth {
         entries: new.iter().map(|new| entry_values(new, plan.now_ms)).collect(),
         rooms: grown.collect(),

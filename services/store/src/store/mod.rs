@@ -134,8 +134,8 @@ impl Store {
     }
 
     /// The log of `room` is said to reach `newest`, and to have these entries, one after the other, whoever has written them. Who tells of what
-    /// other nodes write spares the next message there a look at the database. It is a hint: what is told late, twice, in part, wrongly or not
-    /// at all costs a look and nothing else.
+    /// other nodes write spares the next message there a look at the database. It is a hint: what is told late, twice, in part or not at all
+    /// costs a look and nothing else, and what is told wrongly lets nobody write who may not.
     pub fn hear(&self, room: RoomId, newest: Seq, entries: &[EntryFrame]) {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.hear(room, newest, entries),

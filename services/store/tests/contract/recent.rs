@@ -129,6 +129,9 @@ async fn what_is_heard_of_another_log_lets_nobody_write_who_may_not(here: Store,
     let next = Seq(ana.say(&here).await.seq.0 + 1);
     hear(&here, room, &[lost(&ben, next, ben.counter)]);
     administer(&elsewhere, room, members[0], StepEffect::Mute { device: dan.device, until_ms: u64::MAX >> 12 }).await;
+    // And the one after it is in both.
+    let after = frame(ana.say(&elsewhere).await);
+    hear(&here, room, &[after]);
     let refused = here.append(dan.message()).await;
     assert!(matches!(refused, Err(AppendError::Muted)), "{refused:?}");
 

@@ -29,6 +29,11 @@ pub(super) async fn database(sources: &Sources, to: &mut Families) {
     to.counters("snug_store_failures_total", "Calls that the database failed, by how.", &metrics.failures);
     to.histogram("snug_append_batch_entries", "Entries that were committed together.", &metrics.batches);
     to.histogram("snug_commit_seconds", "How long their transactions took.", &metrics.commits);
+    to.counter(
+        "snug_appends_remembered_total",
+        "Entries that were committed without a look at the database before.",
+        metrics.remembered.get(),
+    );
     to.gauge("snug_writes_waiting", "Work that waits for one of the store's writers.", store.writes_waiting());
     to.counter("snug_sweep_failures_total", "Sweeps of expired rows that failed.", sources.failed_sweeps.get());
     let ahead = Duration::from_millis(sources.handles.door.clock.ahead_ms().unsigned_abs());

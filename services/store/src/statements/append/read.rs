@@ -24,7 +24,7 @@ static SENDERS: LazyLock<Lists> = LazyLock::new(|| {
     Lists::new(&[Bytes, Bytes, Bytes], |rows| {
         format!(
             "with asked (room, device, instance) as ({rows})
-             select asked.room, asked.device, asked.instance, room.history, room.head, room.epoch, room.slow_ms, room.access_version,
+             select asked.room, asked.device, asked.instance, room.history, room.head, room.epoch, room.slow_ms, room.access_version, room.chain_seq,
                     member.state, member.role, coalesce(member.muted_until_ms, 0) as muted_until_ms,
                     coalesce(member.wrote_at_ms, 0) as wrote_at_ms, {next} as next, {now_ms} as now_ms
              from asked
@@ -75,6 +75,7 @@ pub(super) async fn read(connection: &mut Connection, drafts: &[&Draft]) -> Resu
             head: row::seq(&row, "head")?,
             terms: Terms { epoch: row::small(&row, "epoch")?, slow_ms: row::number(&row, "slow_ms")? },
             access_version: row::number(&row, "access_version")?,
+            chain: Seq(row::number(&row, "chain_seq")?),
         };
         plan.rooms.insert(room, state);
         let author = Author {

@@ -78,6 +78,7 @@ impl Task {
         self.keep(is_usable).await;
         match result {
             Ok(done) => {
+                self.shared.metrics.remembered.add(done.remembered as u64);
                 done.contended.into_iter().for_each(|room| self.contended.note(room));
                 let left = answer(batch, done.answers);
                 parted(left, &done.to_be_locked)
