@@ -1,6 +1,7 @@
 //! Several nodes in this process that share a store and a backplane, each on a runtime of its own, so that one can be killed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use snug_bus::{Backplane, Bus, NodeId, RedisBackplane, RedisOptions};
@@ -75,6 +76,12 @@ impl Cluster {
         Self { store, between: Between::Process(backplane), folder: folder() }
     }
 
+    /// Where its pepper is, or is to be made for a database that lasts.
+    #[must_use]
+    pub fn pepper_file(&self) -> PathBuf {
+        self.folder.path().join("pepper")
+    }
+
     /// A node more.
     pub async fn node(&self, args: &[&str]) -> ClusterNode {
         self.start(args, |backplane| (backplane, ())).await.0
@@ -96,7 +103,7 @@ impl Cluster {
     ) -> (ClusterNode, T) {
         let mut settings = settings(args);
         settings.data_dir = self.folder.path().to_owned();
-        settings.pepper_file = Some(self.folder.path().join("pepper"));
+        settings.pepper_file = Some(self.pepper_file());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a thread");
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

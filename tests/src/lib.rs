@@ -13,6 +13,7 @@ pub mod node;
 pub mod otlp;
 pub mod process;
 pub mod rng;
+pub mod tls;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use snug_tests::hostile::scene::{say, until};
 use snug_tests::hostile::{Fate, HostileServer};
 use snug_tests::in_time;
 use snug_tests::node::Node;
+use snug_tests::tls::Certificate;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -74,6 +75,33 @@ async fn messages_survive_broken_connections_in_order_and_once() {
     let wanted: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
     assert_eq!(texts_until(&mut events, "message 199").await, wanted);
     assert_eq!(texts_until(&mut bobs_events, "message 199").await, wanted, "its own come back once each");
+}
+
+#[tokio::test]
+async fn people_talk_with_a_node_that_speaks_tls_itself() {
+    let certificate = Certificate::new();
+    let node = Node::start_with(&certificate.args().each_ref().map(String::as_str)).await;
+    let connect = || {
+        let config = ClientConfig { tls: Some(certificate.trusted()), ..quick(ClientConfig::new(&node.url)) };
+        Client::connect(config, Device::generate()).expect("an address")
+    };
+    let (ana, bob) = (connect(), connect());
+    let (garden, _) = in_time("a room", ana.create_room("Garden", PASSWORD, "Ana")).await.expect("a room");
+    let there = in_time("joined", bob.join("Garden", PASSWORD, "Bob")).await.expect("joined");
+    let mut events = [garden.events().await.expect("open"), there.events().await.expect("open")];
+    // More than a socket takes at once.
+    let text = "x".repeat(3_900);
+    let sendings: Vec<_> = (0..400).map(|n| [&garden, &there][n % 2].send(format!("{n} {text}"))).collect();
+    for sending in sendings {
+        in_time("sent", sending).await.expect("sent");
+    }
+    in_time("sent", garden.send("the end".to_owned())).await.expect("sent");
+    let [anas, bobs] = &mut events;
+    let seen = [texts_until(anas, "the end").await, texts_until(bobs, "the end").await];
+    assert_eq!(seen[0].len(), 401);
+    assert_eq!(seen[0], seen[1], "in one order");
+    let untrusting = Client::connect(quick(ClientConfig::new(&node.url)), Device::generate()).expect("an address");
+    assert!(in_time("refused", untrusting.join("Garden", PASSWORD, "Eve")).await.is_err());
 }
 
 #[tokio::test]

@@ -6,11 +6,15 @@ mod server;
 use std::path::Path;
 use std::process::Stdio;
 
+use snug_bus::Backplane;
 use snug_protocol::frame::{Cursor, ServerFrame};
+use snug_store::{PostgresOptions, Store};
+use snug_tests::cluster::Cluster;
 use snug_tests::guest::Guest;
 use snug_tests::process::{Process, command, refuses_to_start};
 use snug_tests::{eventually, in_time};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio_util::task::TaskTracker;
 
 /// A database on the tests' server.
 struct Database {
@@ -156,5 +160,42 @@ async fn a_start_that_cannot_work_says_why_in_one_line_and_soon() {
     });
     assert!(is_ready.await);
     assert!(node.terminate().await);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_talk_between_two_nodes_asks_the_database_for_little_but_to_write() {
+    let database = Database::create("talk").await;
+    let options = PostgresOptions { allow_weak: true, ..PostgresOptions::default() };
+    let open =
+        async || Store::open_postgres(&database.url, options.clone(), &TaskTracker::new()).await.expect("it opens");
+    let (here, there) = (Cluster::over(open().await, Backplane::local()), open().await);
+    let mut elsewhere = here.clone();
+    elsewhere.store = there;
+    run(&["make-pepper", here.pepper_file().to_str().expect("a path in UTF-8")]).await;
+    let nodes = [here.node(&[]).await, elsewhere.node(&[]).await];
+    let [mut ana, mut ben] = nodes.each_ref().map(|node| Guest::new(&node.url));
+    let mut anas = ana.create("Talk").await;
+    let mut bens = ben.join(&anas).await;
+    let (mut at_ana, mut at_ben) = (ana.socket().await, ben.socket().await);
+    for socket in [&mut at_ana, &mut at_ben] {
+        socket.follow(anas.room, None).await;
+    }
+    for _ in 0..30 {
+        let question = ana.message(&mut anas, "How are you?");
+        at_ana.append_and_see(&question).await;
+        at_ben.until(&question).await;
+        let answer = ben.message(&mut bens, "Fine, and you?");
+        at_ben.append_and_see(&answer).await;
+        at_ana.until(&answer).await;
+    }
+    let remembered = [&here, &elsewhere].map(|cluster| cluster.store.metrics().remembered.get());
+    assert!(remembered.iter().all(|messages| *messages >= 20), "{remembered:?} of 30 each");
+    for node in nodes {
+        node.stop().await;
+    }
+    for store in [&here.store, &elsewhere.store] {
+        store.close().await;
+    }
     database.drop().await;
 }

@@ -8,6 +8,7 @@ use snug_tests::guest::Guest;
 use snug_tests::in_time;
 use snug_tests::node::Node;
 use snug_tests::process::{Process, refuses_to_start};
+use snug_tests::tls::Certificate;
 
 fn data(folder: &Path) -> String {
     format!("--data-dir={}", folder.display())
@@ -169,17 +170,11 @@ async fn a_draining_node_tells_its_clients_to_move_and_stops_when_they_have() {
 
 #[tokio::test]
 async fn a_node_with_a_certificate_speaks_tls() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let made =
-        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate");
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("a file");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
-    let (cert, key) = (format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display()));
-    let node = Node::start_with(&[&cert, &key]).await;
+    let certificate = Certificate::new();
+    let node = Node::start_with(&certificate.args().each_ref().map(String::as_str)).await;
     assert!(node.url.starts_with("https://"));
     drop(snug_tests::http());
-    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).expect("a certificate");
+    let root = reqwest::Certificate::from_pem(certificate.pem.as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder().tls_certs_only([root]).build().expect("a client");
     let response = client.get(format!("{}/livez", node.url)).send().await.expect("an answer over TLS");
     assert_eq!(response.status(), 200);

@@ -114,6 +114,11 @@ impl Socket {
         }
     }
 
+    /// Waits until this envelope's entry comes; whatever comes before is passed over.
+    pub async fn until(&mut self, envelope: &Envelope) {
+        while self.entry().await.hash() != envelope.hash() {}
+    }
+
     /// The error that comes next.
     pub async fn error(&mut self) -> ErrorBody {
         match self.hear().await {
